@@ -1,0 +1,1 @@
+"""Retrieval metrics, the protocols that papers report, and their tables."""

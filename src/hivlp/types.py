@@ -1,0 +1,195 @@
+"""The records that the rooms of the house hand to each other; they know no file format and no model.
+
+Shape letters, here and everywhere: B batch, C channels, H height, W width, T tokens, D width of an
+embedding, Q queries, N items, K kept candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One picture of a source with its captions, before anything is decoded.
+
+    Attributes:
+        id: unique within the source, stable between runs.
+        uri: where the picture is, for people: a path, or ``archive.tar#member``.
+        image: the picture itself, as a path to read or as encoded bytes; None for a text without picture.
+        captions: zero or more captions, each stripped and free of tabs and newlines.
+        split: ``train``, ``val``, ``test`` or another name; None where the source has no splits.
+        meta: every other column or field of the source, JSON-compatible.
+    """
+
+    id: str
+    uri: str
+    image: Path | bytes | None
+    captions: tuple[str, ...] = ()
+    split: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def read(self) -> bytes:
+        """The encoded bytes of the picture. Raises OSError where the file can't be read."""
+        if self.image is None:
+            raise ValueError(f"sample {self.id!r} has no picture")
+        return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thing that could not be used, and why; the run went on without it."""
+
+    uri: str
+    error: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"uri": self.uri, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing in an index, as it is stored: everything but its vectors."""
+
+    id: str
+    uri: str
+    kind: str = "image"
+    caption: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Embeddings of N things at every level: float32, one unit-length row a thing.
+
+    ``e[64]`` is the N×64 array of that level; ``e.coarse`` and ``e.fine`` are the first and the last.
+    """
+
+    by_width: Mapping[int, FloatArray]
+
+    def __post_init__(self) -> None:
+        if not self.by_width:
+            raise ValueError("embeddings need at least one level")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the levels, narrowest first."""
+        return tuple(sorted(self.by_width))
+
+    @property
+    def coarse(self) -> FloatArray:
+        return self.by_width[self.widths[0]]
+
+    @property
+    def fine(self) -> FloatArray:
+        return self.by_width[self.widths[-1]]
+
+    def __getitem__(self, width: int) -> FloatArray:
+        try:
+            return self.by_width[width]
+        except KeyError:
+            raise KeyError(
+                f"no level of width {width}: this model was trained at {list(self.widths)}; take one of these"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self.fine)
+
+    def take(self, rows: Any) -> Embeddings:
+        """The embeddings of some rows (anything that indexes a numpy array's first axis)."""
+        return Embeddings({width: rows_ND[rows] for width, rows_ND in self.by_width.items()})
+
+    @staticmethod
+    def concatenate(parts: list[Embeddings]) -> Embeddings:
+        """Several parts, one after the other."""
+        return Embeddings({w: np.concatenate([part[w] for part in parts]) for w in parts[0].widths})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One answer to a query.
+
+    Attributes:
+        rank: 1 for the best.
+        score: cosine at the fine level in [-1, 1], computed in float32.
+        coarse_score: cosine at the coarse level in [-1, 1].
+        coarse_rank: rank by the coarse level alone, 1 for the best.
+    """
+
+    rank: int
+    id: str
+    uri: str
+    score: float
+    coarse_score: float
+    coarse_rank: int
+    caption: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "rank": self.rank,
+            "id": self.id,
+            "uri": self.uri,
+            "score": self.score,
+            "coarse_score": self.coarse_score,
+            "coarse_rank": self.coarse_rank,
+            "caption": self.caption,
+            "meta": dict(self.meta),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds that one query spent in each stage; a stage that did not run took 0."""
+
+    encode: float = 0.0
+    coarse: float = 0.0
+    fine: float = 0.0
+    rerank: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.encode + self.coarse + self.fine + self.rerank
+
+    def as_dict(self) -> dict[str, float]:
+        stages = {"encode": self.encode, "coarse": self.coarse, "fine": self.fine, "rerank": self.rerank}
+        return {**stages, "total": self.total}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits:
+    """The answers to one query, best first, with what they cost and the plan that found them."""
+
+    hits: tuple[Hit, ...]
+    timings_ms: Timings
+    plan: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, position: int) -> Hit:
+        return self.hits[position]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "hits": [hit.as_dict() for hit in self.hits],
+            "timings_ms": self.timings_ms.as_dict(),
+            "plan": dict(self.plan),
+            "notes": list(self.notes),
+        }
