@@ -1,0 +1,68 @@
+"""HiVLP: coarse-to-fine image-text retrieval.
+
+    import hivlp
+
+    model = hivlp.load("mini")
+    index = hivlp.Index.create("photos.hivlp", model)
+    index.add("my/photos")
+    hits = index.search("two dogs on a beach", k=10)
+    print(hits[0].uri, hits[0].score)
+
+The names below are loaded when they are first used, so that ``import hivlp`` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hivlp.data.sources import open_source as open_source
+    from hivlp.encode import load as load
+    from hivlp.errors import HivlpError as HivlpError
+    from hivlp.retriever import AddReport as AddReport
+    from hivlp.retriever import Index as Index
+    from hivlp.search import Plan as Plan
+    from hivlp.types import Embeddings as Embeddings
+    from hivlp.types import Hit as Hit
+    from hivlp.types import Hits as Hits
+    from hivlp.types import Item as Item
+    from hivlp.types import Sample as Sample
+
+_HOMES = {
+    "AddReport": "hivlp.retriever",
+    "Embeddings": "hivlp.types",
+    "Hit": "hivlp.types",
+    "Hits": "hivlp.types",
+    "HivlpError": "hivlp.errors",
+    "Index": "hivlp.retriever",
+    "Item": "hivlp.types",
+    "Plan": "hivlp.search",
+    "Sample": "hivlp.types",
+    "load": "hivlp.encode",
+    "open_source": "hivlp.data.sources",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def _version() -> str:
+    try:
+        return metadata.version("hivlp")
+    except metadata.PackageNotFoundError:  # a source tree on the path, never installed
+        return "0.0.0+source"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hivlp' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

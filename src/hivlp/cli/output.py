@@ -1,0 +1,146 @@
+"""What all commands share: common options, where output goes, and how an error becomes an exit code.
+
+The promise: with ``--json`` the last line of stdout is one JSON document. Everything that is not the answer
+(progress, warnings, errors) goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from hivlp.errors import HivlpError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")
+]
+DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
+Advance: TypeAlias = Callable[[int, "int | None", str], None]
+
+
+def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console], None]) -> None:
+    """Prints the answer of a command: the document with ``--json``, else what `human` draws on stdout."""
+    if json:
+        print_json(document)
+    else:
+        human(_console(stderr=False))
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Writes the document as the last line of stdout; a NaN in it is a bug and raises."""
+    sys.stdout.write(json_module.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def say(message: RenderableType) -> None:
+    """One line for people, on stderr."""
+    _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
+    """Lists the first failures on stderr; the whole list is in the JSON document."""
+    if not failed:
+        return
+    say(f"{len(failed)} could not be used:")
+    for failure in failed[:most]:
+        say(f"  {failure['uri']}: {failure['error']}")
+    if len(failed) > most:
+        say(f"  … and {len(failed) - most} more; --json lists all")
+
+
+@contextlib.contextmanager
+def progress(title: str, *, unit: str = "items") -> Iterator[Advance]:
+    """A progress bar on stderr, on terminals only. Gives a function to call with (done, total or None, note)."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]} " + unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+        console=_console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(title, total=None, count="", rate="", note="")
+
+        def advance(done: int, total: int | None, note: str = "") -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            rate = f"{done / elapsed:.1f}/s" if elapsed > 0.5 else ""
+            count = f"{done:,}/{total:,}" if total else f"{done:,}"
+            bar.update(task, completed=done, total=total, count=count, rate=rate, note=note)
+
+        yield advance
+
+
+def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
+    """Runs a program and turns whatever it raises into a message and an exit code. Nothing else does this."""
+    try:
+        code = program()
+        sys.stdout.flush()
+    except HivlpError as error:
+        return _failed(str(error), USER_ERROR, json=json, debug=debug)
+    except (KeyboardInterrupt, typer.Abort):
+        say("hivlp: stopped; what was finished before is kept")
+        return INTERRUPTED
+    except typer.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout (`| head`) has gone; python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        return _failed(_of_system(error), USER_ERROR, json=json, debug=debug)
+    except Exception as error:
+        if _is_usage_error(error):
+            return _failed(_of_usage(error), USER_ERROR, json=json, debug=debug)
+        text = f"a bug in hivlp: {type(error).__name__}: {error} (run again with --debug for the traceback)"
+        return _failed(text, BUG, json=json, debug=debug)
+    return code if isinstance(code, int) else OK
+
+
+def _failed(message: str, code: int, *, json: bool, debug: bool) -> int:
+    if debug:
+        traceback.print_exc(file=sys.stderr)
+    say(f"hivlp: {message}")
+    if json:
+        print_json({"error": message})
+    return code
+
+
+def _of_system(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}; check the path, its permissions and the free space"
+
+
+def _is_usage_error(error: Exception) -> bool:
+    # typer brings its own copy of click from 0.2x on, so the class is found by way of a public one.
+    bases = [base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"]
+    return isinstance(error, tuple(bases))
+
+
+def _of_usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "hivlp"
+    return f"{error.format_message()} See: {command} --help"
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)

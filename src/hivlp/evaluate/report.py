@@ -1,0 +1,54 @@
+"""Turns the numbers of an evaluation into a table for people; it computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_DIRECTIONS = (("text_to_image", "text → image"), ("image_to_text", "image → text"))
+_RECALLS = ("R@1", "R@5", "R@10")
+
+
+def table(result: Mapping[str, Any]) -> RenderableType:
+    """The dictionary of `protocols.Evaluation.as_dict` as a rich table: a row a level and one for the cascade."""
+    grid = Table(title=str(result["protocol"]), title_justify="left", title_style="bold", header_style="dim")
+    grid.add_column("")
+    for _, heading in _DIRECTIONS:
+        for recall in _RECALLS:
+            grid.add_column(f"{heading}\n{recall}" if recall == "R@1" else f"\n{recall}", justify="right")
+        grid.add_column("\nmedian rank", justify="right")
+    grid.add_column("\nAR", justify="right", style="bold")
+    for width, level in result["levels"].items():
+        grid.add_row(f"level {width}", *_cells(level))
+    cascade = result.get("cascade")
+    if cascade:
+        grid.add_section()
+        grid.add_row(f"cascade, {cascade['candidates']} candidates", *_cells(cascade))
+    return Group(grid, *_notes(result))
+
+
+def _cells(numbers: Mapping[str, Any]) -> list[str]:
+    cells: list[str] = []
+    for key, _ in _DIRECTIONS:
+        direction = numbers[key]
+        cells += [f"{direction[recall]:.2f}" for recall in _RECALLS]
+        cells.append(f"{direction['median_rank']:g}")
+    return [*cells, f"{numbers['AR']:.2f}"]
+
+
+def _notes(result: Mapping[str, Any]) -> list[Text]:
+    notes: list[Text] = []
+    cascade = result.get("cascade")
+    if cascade:
+        notes.append(Text(f"The cascade keeps {cascade['kept']:.2%} of the AR of the finest level."))
+    failed = result.get("failed") or []
+    if failed:
+        first = failed[0]
+        notes.append(
+            Text(f"{len(failed)} left out, the first: {first['uri']}: {first['error']}", style="yellow")
+        )
+    return notes
