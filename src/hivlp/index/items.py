@@ -1,0 +1,272 @@
+"""The items of an index in SQLite: the truth about which rows exist; it knows nothing of vectors.
+
+A row exists when its transaction committed, and never changes its number. Deleting marks the row, so that a
+reader which still holds it can finish.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hivlp.errors import IndexFolderError
+from hivlp.types import IntArray, Item
+
+_SCHEMA = """
+CREATE TABLE items(
+    row INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    uri TEXT NOT NULL,
+    caption TEXT,
+    meta TEXT NOT NULL,
+    sha256 TEXT,
+    width INTEGER,
+    height INTEGER,
+    added_at TEXT NOT NULL,
+    deleted INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0;
+CREATE INDEX items_sha256 ON items(sha256);
+CREATE INDEX items_uri ON items(uri);
+CREATE INDEX items_deleted ON items(row) WHERE deleted = 1;
+CREATE TABLE checksums(
+    first_row INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    PRIMARY KEY(first_row, width)
+);
+"""
+_FIELDS = "id, kind, uri, caption, meta, sha256, width, height"
+_CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
+
+
+class ItemTable:
+    """The open table. One writer (another process may read meanwhile); its methods may be called by any thread."""
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self._lock = threading.RLock()
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._path = path
+        if not path.is_file():
+            raise IndexFolderError(
+                f"{path} is missing: without it nobody knows what the vectors belong to. Restore it from a copy, or "
+                "index again into a new folder."
+            )
+        try:
+            self._db = self._open_writable(path) if writable else self._open_readable(path)
+        except sqlite3.Error as error:
+            raise _damaged(path, error) from error
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Makes the empty table."""
+        db = sqlite3.connect(path, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(_SCHEMA)
+        finally:
+            db.close()
+
+    @staticmethod
+    def _open_writable(path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before it is reported
+        db.execute("SELECT count(*) FROM items WHERE row = 0")
+        return db
+
+    def _open_readable(self, path: Path) -> sqlite3.Connection:
+        try:
+            return _connect_readonly(f"{path.absolute().as_uri()}?mode=ro")
+        except sqlite3.OperationalError as error:
+            if error.args[0] not in ("unable to open database file", "attempt to write a readonly database"):
+                raise
+        # In a folder without write permission SQLite can't make the small shared file that WAL needs. With an
+        # empty log the database alone is complete; else read a copy, where the log can be replayed.
+        log = path.with_name(path.name + "-wal")
+        if not log.exists() or log.stat().st_size == 0:
+            return _connect_readonly(f"{path.absolute().as_uri()}?mode=ro&immutable=1")
+        self._copy = tempfile.TemporaryDirectory(prefix="hivlp-items-")
+        for part in (path, log):
+            shutil.copyfile(part, Path(self._copy.name) / part.name)
+        return _connect_readonly((Path(self._copy.name) / path.name).as_uri() + "?mode=ro")
+
+    def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._db.execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self._path, error) from error
+
+    def _read_in(self, sql: str, keys: Iterable[Any]) -> list[tuple[Any, ...]]:
+        """Runs a statement that ends in ``IN {}`` for any number of keys."""
+        keys = list(keys)
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(keys), _CHUNK):
+            part = keys[start : start + _CHUNK]
+            found += self._read(sql.format(f"({','.join('?' * len(part))})"), part)
+        return found
+
+    def state(self) -> tuple[int, IntArray]:
+        """Number of committed rows, and the deleted ones among them, both of one moment."""
+        with self._lock:
+            self._read("BEGIN")
+            try:
+                rows = self.rows()
+                deleted = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+            finally:
+                self._read("COMMIT")
+        return rows, np.array([row for (row,) in deleted], dtype=np.int64)
+
+    def rows(self) -> int:
+        """Number of committed rows, deleted ones included."""
+        return int(self._read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
+
+    def checksums(self) -> list[tuple[int, int, int, int]]:
+        """(first row, width, rows, CRC-32) of every batch that was written, by first row."""
+        return self._read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
+
+    def fetch(self, rows: Sequence[int]) -> list[Item]:
+        """The items of these rows, in this order; deleted rows are still there."""
+        found = self._read_in(f"SELECT row, {_FIELDS} FROM items WHERE row IN {{}}", sorted(set(rows)))
+        by_row = {line[0]: _item(line[1:]) for line in found}
+        return [by_row[row] for row in rows]
+
+    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """Row of each of these ids that is live."""
+        return dict(self._known("id, row", "id", ids))
+
+    def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """SHA-256 of each of these ids that is live."""
+        return dict(self._known("id, sha256", "id", ids))
+
+    def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
+        """SHA-256 of each of these uris that is live."""
+        return dict(self._known("uri, sha256", "uri", uris))
+
+    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
+        """One live id for each of these sums that an item has."""
+        return dict(self._known("sha256, id", "sha256", hashes))
+
+    def _known(self, columns: str, key: str, values: Iterable[str]) -> list[tuple[Any, Any]]:
+        sql = f"SELECT {columns} FROM items WHERE deleted = 0 AND {key} IN {{}}"
+        return [(line[0], line[1]) for line in self._read_in(sql, dict.fromkeys(values))]
+
+    def kinds(self) -> dict[str, int]:
+        """Live items by kind."""
+        return dict(
+            (kind, count)
+            for kind, count in self._read(
+                "SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind"
+            )
+        )
+
+    def write(
+        self,
+        *,
+        first_row: int = 0,
+        new: Sequence[Item] = (),
+        retired: Sequence[int] = (),
+        described: Sequence[tuple[int, Item]] = (),
+        checksums: Mapping[int, int] | None = None,
+    ) -> None:
+        """One transaction, durable on return: all of it happens or nothing.
+
+        Args:
+            first_row: row of the first new item.
+            new: items to add, one row each.
+            retired: rows to mark as deleted.
+            described: rows to describe anew, with the item that says how.
+            checksums: CRC-32 of the new rows' vectors by width.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        fresh = [(first_row + offset, *record(item), now) for offset, item in enumerate(new)]
+        renewed = [(*record(item), row) for row, item in described]
+        columns = ", ".join(f"{name.strip()} = ?" for name in _FIELDS.split(","))
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("UPDATE items SET deleted = 1 WHERE row = ?", [(row,) for row in retired])
+                self._db.executemany(f"UPDATE items SET {columns} WHERE row = ?", renewed)
+                self._db.executemany(
+                    f"INSERT INTO items(row, {_FIELDS}, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)", fresh
+                )
+                self._db.executemany(
+                    "INSERT INTO checksums VALUES (?,?,?,?)",
+                    [(first_row, width, len(new), crc) for width, crc in (checksums or {}).items()],
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def problems(self) -> list[str]:
+        """What is wrong with the table itself: damage, gaps in the rows, ids that are live twice."""
+        found = [
+            f"items.db is damaged: {line}. Restore it from a copy, or index again into a new folder."
+            for (line,) in self._read("PRAGMA integrity_check")
+            if line != "ok"
+        ]
+        count, last = self._read("SELECT count(*), coalesce(max(row) + 1, 0) FROM items")[0]
+        if count != last:
+            found.append(f"items.db has {count} rows but its row numbers run to {last}: some rows are missing.")
+        twice = self._read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
+        found += [f"items.db has the id {name!r} more than once." for (name,) in twice]
+        return found
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+            if self._copy is not None:
+                self._copy.cleanup()
+                self._copy = None
+
+
+def _connect_readonly(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        db.execute("SELECT count(*) FROM items WHERE row = 0").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def record(item: Item) -> tuple[Any, ...]:
+    """The item as the table stores it: equal records are equal items."""
+    meta = json.dumps(dict(item.meta), ensure_ascii=False)
+    return (item.id, item.kind, item.uri, item.caption, meta, item.sha256, item.width, item.height)
+
+
+def _item(line: tuple[Any, ...]) -> Item:
+    name, kind, uri, caption, meta, sha256, width, height = line
+    return Item(
+        id=name,
+        kind=kind,
+        uri=uri,
+        caption=caption,
+        meta=json.loads(meta),
+        sha256=sha256,
+        width=width,
+        height=height,
+    )
+
+
+def _damaged(path: Path, error: Exception) -> IndexFolderError:
+    return IndexFolderError(
+        f"{path} can't be read: {error}. Restore it from a copy, or index again into a new folder."
+    )

@@ -1,0 +1,155 @@
+"""What an index folder says about itself in ``manifest.json``; it knows nothing of items or vectors."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hivlp.errors import IndexFolderError
+from hivlp.index.vectors import DTYPES
+
+NAME = "manifest.json"
+FORMAT = "hivlp-index"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The unchanging facts of an index.
+
+    Attributes:
+        model_name: for people; ``model_fingerprint`` decides whether a model is the same.
+        model_fingerprint: changes with the weights and the preprocessing.
+        preprocessing: how pictures were brought to pixels, as the model describes it.
+        widths: of the levels, narrowest first.
+        dtype: of the stored vectors.
+        created_at: ISO 8601, UTC.
+        hivlp_version: of the package that made the index.
+    """
+
+    model_name: str
+    model_fingerprint: str
+    preprocessing: Mapping[str, Any]
+    widths: tuple[int, ...]
+    dtype: str
+    created_at: str
+    hivlp_version: str
+
+    def __post_init__(self) -> None:
+        if not self.widths or list(self.widths) != sorted(set(self.widths)) or self.widths[0] < 1:
+            raise IndexFolderError(
+                f"an index can't have the levels {list(self.widths)}: widths are positive and all different, "
+                "narrowest first. Pass the widths of the model, for example (32, 64, 128, 512)."
+            )
+        if self.dtype not in DTYPES:
+            raise IndexFolderError(
+                f"vectors can't be stored as {self.dtype!r}; known are {', '.join(DTYPES)}. Take one of these."
+            )
+
+    def write(self, folder: Path) -> None:
+        """Replaces the manifest of a folder as a whole: a reader sees the old one or the new one."""
+        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False)
+        write_atomically(folder / NAME, (text + "\n").encode())
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of an index folder. Raises IndexFolderError where there is none that can be understood."""
+        path = folder / NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise IndexFolderError(_not_an_index(folder)) from None
+        except OSError as error:
+            raise IndexFolderError(
+                f"{path} can't be read: {error.strerror or error}. Reading an index needs permission for all its "
+                "files."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise _damaged(path, str(error)) from error
+        return _parse(text, path)
+
+
+def _parse(text: str, path: Path) -> Manifest:
+    try:
+        record: Any = json.loads(text)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:  # pyright: ignore[reportUnknownMemberType]
+        raise _damaged(path, f'it does not say "format": "{FORMAT}"')
+    known: dict[str, Any] = {str(key): value for key, value in record.items()}  # pyright: ignore
+    version = known.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise _damaged(path, f"its version is {version!r}")
+    if version > VERSION:
+        raise IndexFolderError(
+            f"{path.parent} has index format {version}, made by hivlp {known.get('hivlp_version', 'of a later day')}; "
+            f"this hivlp reads up to format {VERSION}. Upgrade hivlp, or index again into a new folder."
+        )
+    try:
+        return Manifest(
+            model_name=str(known["model_name"]),
+            model_fingerprint=str(known["model_fingerprint"]),
+            preprocessing=dict(known["preprocessing"]),
+            widths=tuple(int(width) for width in known["widths"]),
+            dtype=str(known["dtype"]),
+            created_at=str(known["created_at"]),
+            hivlp_version=str(known["hivlp_version"]),
+        )
+    except KeyError as error:
+        raise _damaged(path, f"it lacks {error}") from error
+    except (TypeError, ValueError, IndexFolderError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a whole file so that after a crash either the old or the new content is there."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on the disk. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def package_version() -> str:
+    """Version of hivlp, or ``unknown`` where it runs from a bare source tree."""
+    try:
+        return metadata.version("hivlp")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _not_an_index(folder: Path) -> str:
+    if not folder.exists():
+        return f"there is no index at {folder}. Check the path, or make one with: hivlp index SOURCE --out {folder}"
+    what = "has no manifest.json" if folder.is_dir() else "is a file"
+    return (
+        f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, usually named "
+        "like photos.hivlp."
+    )
+
+
+def _damaged(path: Path, why: str) -> IndexFolderError:
+    return IndexFolderError(
+        f"{path} is damaged: {why}. Restore the file from a copy, or index again into a new folder."
+    )

@@ -1,0 +1,114 @@
+"""Append-only files of vectors, one a level; they know row numbers and nothing of what the rows are.
+
+``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows count
+is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.errors import IndexFolderError
+from hivlp.types import FloatArray
+
+LevelArray: TypeAlias = NDArray[np.float16]
+DTYPES = ("float16",)
+# Encoders normalise in float32; what is further off than this was not normalised at all.
+LENGTH_TOLERANCE = 1e-3
+
+
+def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
+    """Refuses what can't be a level's vectors: wrong shape, NaN, infinity, zero, or another length than 1.
+
+    Args:
+        rows_ND: the vectors.
+        width: what D must be.
+        names: one name a row, for the message.
+
+    Raises:
+        IndexFolderError: names the first row that is wrong.
+    """
+    if rows_ND.ndim != 2 or rows_ND.shape != (len(names), width):
+        raise IndexFolderError(
+            f"level {width} was given an array of shape {rows_ND.shape} for {len(names)} items; it must be "
+            f"({len(names)}, {width}). Pass the embeddings of exactly these items."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths_N = np.sqrt(np.einsum("nd,nd->n", rows_ND, rows_ND, dtype=np.float64))
+        wrong_N = ~(np.abs(lengths_N - 1.0) <= LENGTH_TOLERANCE)
+    if wrong_N.any():
+        row = int(np.argmax(wrong_N))
+        raise IndexFolderError(
+            f"row {row} of the batch ({names[row]!r}) has a vector of length {lengths_N[row]:.6g} at level {width}; "
+            "every vector must be finite and of length 1. Normalise the embeddings, and look at what the encoder "
+            "made of this item."
+        )
+
+
+class LevelFile:
+    """One level on disk. Reading maps the file; only ``append`` and ``truncate`` write.
+
+    Raises:
+        IndexFolderError: where the file is missing or can't be written.
+    """
+
+    def __init__(self, folder: Path, width: int, dtype: str = "float16") -> None:
+        self.path = folder / f"{width}.{dtype}"
+        self.width = width
+        self.dtype = np.dtype(dtype)
+        self.row_bytes = width * self.dtype.itemsize
+
+    def create(self) -> None:
+        """Makes the empty file. Raises FileExistsError where there is one."""
+        with self.path.open("xb") as file:
+            os.fsync(file.fileno())
+
+    def rows_on_disk(self) -> int:
+        """Whole rows in the file, committed or not."""
+        try:
+            return self.path.stat().st_size // self.row_bytes
+        except OSError as error:
+            raise IndexFolderError(
+                f"{self.path} can't be read: {error.strerror or error}. The index needs the vectors of all its "
+                "levels: restore this file from a copy, or index again into a new folder."
+            ) from error
+
+    def check(self, committed: int) -> None:
+        """Refuses a file that lacks rows which were committed."""
+        found = self.rows_on_disk()
+        if found < committed:
+            raise IndexFolderError(
+                f"{self.path} is truncated: it holds {found} rows, and {committed} were committed. "
+                "Restore this file from a copy, or index again into a new folder."
+            )
+
+    def truncate(self, committed: int) -> None:
+        """Cuts off what an interrupted write left behind the committed rows."""
+        if self.path.stat().st_size == committed * self.row_bytes:
+            return
+        # Windows refuses while another process maps the file; ``append`` overwrites what then stays.
+        try:
+            os.truncate(self.path, committed * self.row_bytes)
+        except PermissionError:
+            if os.name != "nt":
+                raise
+
+    def append(self, rows_ND: LevelArray, committed: int) -> None:
+        """Writes rows right behind the committed ones and waits until they are on the disk."""
+        with self.path.open("r+b") as file:
+            file.seek(committed * self.row_bytes)
+            file.write(np.ascontiguousarray(rows_ND, dtype=self.dtype).data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self, committed: int) -> LevelArray:
+        """The committed rows, memory-mapped and read-only: committed × width."""
+        if committed == 0:  # an empty file can't be mapped
+            return np.empty((0, self.width), self.dtype)
+        mapped = np.memmap(self.path, self.dtype, mode="r", shape=(committed, self.width))
+        return np.asarray(mapped)  # a plain view: numpy's memmap class makes every slice slower
