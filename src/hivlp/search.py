@@ -1,8 +1,8 @@
 """The cascade: coarse candidates, fine re-scoring, optional re-ranking; it knows neither files nor models.
 
-Everything that searches calls ``run``: the command line, the server, evaluation, benchmarks. With all items as
-candidates the answer is exact by construction. Scores are cosines computed in float32; equal scores are ordered
-by the lower row.
+Everything that searches calls ``run``: the command line, the server, evaluation, benchmarks. With all items
+as candidates the answer is exact by construction. Scores are cosines computed in float32; equal scores are
+ordered by the lower row.
 
 Q queries, D width of a level, N rows of the index, K kept candidates.
 """
@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import KINDS, CoarseIndex, RowMask
+from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
@@ -44,3 +44,287 @@ class Plan:
     coarse_width: int | None = None
     candidates: int | Literal["all"] = 200
     rerank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.coarse not in KINDS:
+            near = difflib.get_close_matches(str(self.coarse), KINDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(sorted(KINDS))}."
+            raise QueryError(f"coarse={self.coarse!r} is no known coarse index; {hint}")
+        if self.candidates != "all":
+            _require_count("candidates", self.candidates, 1, 'a whole number, at least 1, or "all"')
+        if self.coarse_width is not None:
+            _require_count("coarse_width", self.coarse_width, 1, "the width of a level of the index, or None")
+        _require_count("rerank", self.rerank, 0, "a whole number, 0 or more")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Plan:
+        """The plan that ``as_dict`` wrote. Raises QueryError for unknown keys and impossible values."""
+        known = [field.name for field in fields(Plan)]
+        for key in record:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+                raise QueryError(f"a plan has no setting {key!r}; {hint}")
+        return Plan(**record)
+
+
+class View(Protocol):
+    """One consistent moment of an index, as ``run`` reads it."""
+
+    @property
+    def mask(self) -> RowMask:
+        """The rows that may be found."""
+        ...
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the levels, narrowest first."""
+        ...
+
+    def level(self, width: int) -> LevelArray:
+        """The stored vectors of a level, N × width; may be memory-mapped."""
+        ...
+
+    def coarse(self, kind: str, width: int) -> CoarseIndex:
+        """The coarse index of this kind over this level, holding at least the rows of the mask."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawResult:
+    """The answer to one query in row numbers, best first; at most k of them.
+
+    Attributes:
+        rows: row numbers.
+        scores: cosine with the stored fine vector.
+        coarse_scores: cosine with the stored vector of the coarse level.
+        coarse_ranks: rank by the coarse level alone among all live rows, 1 for the best.
+        rerank_scores: what the re-ranking function gave (then the order follows it); None without.
+        timings_ms: of this query; stages of a batch are shared out evenly. ``encode`` is 0.
+    """
+
+    rows: IntArray
+    scores: FloatArray
+    coarse_scores: FloatArray
+    coarse_ranks: IntArray
+    rerank_scores: FloatArray | None
+    timings_ms: Timings
+
+
+def run(
+    plan: Plan, queries: Embeddings, view: View, k: int, *, rerank: Rerank | None = None
+) -> list[RawResult]:
+    """Searches: one result a query.
+
+    A query's answer depends neither on the batch it came in nor on its place there. ``candidates`` below
+    ``k`` gives only so many results; ``k`` beyond the size gives all items.
+
+    Args:
+        plan: the recipe.
+        queries: unit-length vectors of Q queries; the coarse and the fine level are used.
+        view: what is searched.
+        k: results wanted, at least 1.
+        rerank: scores the best ``plan.rerank`` rows of a query anew; needed when that is not 0, and only
+        then.
+
+    Raises:
+        QueryError: a value that can't be, a level that one side lacks, or vectors not of length 1.
+    """
+    _require_count("k", k, 1, "a whole number, at least 1")
+    if (rerank is None) != (plan.rerank == 0):
+        raise QueryError(
+            f"the plan re-ranks {plan.rerank} rows, and {'no' if rerank is None else 'a'} re-ranking "
+            "function was given. Give both or neither."
+        )
+    coarse_width = plan.coarse_width or view.widths[0]
+    coarse_QD = _query_level(queries, coarse_width, view)
+    fine_QD = _query_level(queries, view.widths[-1], view)
+    wanted = max(k, plan.rerank)
+    if plan.candidates == "all" or plan.candidates >= view.mask.live:
+        results = _exhaustive(coarse_QD, fine_QD, view, wanted)
+    else:
+        index = view.coarse(plan.coarse, coarse_width)
+        results = _cascade(index, plan.candidates, coarse_QD, fine_QD, view, wanted)
+    if rerank is not None:
+        return [_reranked(rerank, query, result, plan.rerank, k) for query, result in enumerate(results)]
+    return results
+
+
+def fine_scores(level_ND: LevelArray, rows: IntArray, query_D: FloatArray) -> FloatArray:
+    """Cosines of one query with some rows, in float32.
+
+    The sum over D runs in one order whatever the number of rows, which a matrix product does not promise: so
+    the same pair has the same bits in every batch and every plan.
+    """
+    return np.einsum("nd,d->n", level_ND[rows].astype(np.float32), query_D)
+
+
+def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
+    """Positions in descending order of score; equal scores by the lower row."""
+    return np.lexsort((rows_N, -scores_N))
+
+
+def _cascade(
+    index: CoarseIndex, candidates: int, coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int
+) -> list[RawResult]:
+    begin = time.perf_counter()
+    coarse_scores_QK, rows_QK = index.search(coarse_QD, candidates, mask=view.mask)
+    coarse_ms = _share(begin, len(coarse_QD))
+    level_ND = view.level(view.widths[-1])
+    results: list[RawResult] = []
+    for query_D, coarse_scores_K, rows_K in zip(fine_QD, coarse_scores_QK, rows_QK, strict=True):
+        begin = time.perf_counter()
+        found = int(np.searchsorted(rows_K == -1, 1))  # padding stands at the end
+        rows_K = rows_K[:found]
+        scores_K = fine_scores(level_ND, rows_K, query_D)
+        best = best_first(scores_K, rows_K)[:k]
+        results.append(
+            RawResult(
+                rows=rows_K[best],
+                scores=scores_K[best],
+                coarse_scores=coarse_scores_K[best],
+                coarse_ranks=best + 1,
+                rerank_scores=None,
+                timings_ms=Timings(coarse=coarse_ms, fine=_share(begin, 1)),
+            )
+        )
+    return results
+
+
+# Rows are widened to float32 in blocks of this many, and queries taken so many at a time that their scores of
+# all rows fit into this many numbers (64 MB): that bounds the memory of an exhaustive search.
+_BLOCK_ROWS = 8_192
+_BLOCK_SCORES = 1 << 24
+
+
+def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
+    """Every live row is scored at the fine level; the coarse level is only looked up to report its opinion."""
+    step = max(1, _BLOCK_SCORES // max(view.mask.rows, 1))
+    results: list[RawResult] = []
+    for start in range(0, len(fine_QD), step):
+        results += _exhaustive_block(coarse_QD[start : start + step], fine_QD[start : start + step], view, k)
+    return results
+
+
+def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
+    level_ND, coarse_ND = view.level(fine_QD.shape[1]), view.level(coarse_QD.shape[1])
+    begin = time.perf_counter()
+    rough_QN = _rough_scores(level_ND, fine_QD)
+    rough_QN[:, view.mask.deleted] = -np.inf
+    rough_ms = _share(begin, len(fine_QD))
+    begin = time.perf_counter()
+    coarse_32 = coarse_ND.astype(np.float32)
+    widen_ms = _share(begin, len(fine_QD))
+    results: list[RawResult] = []
+    for query_D, coarse_D, rough_N in zip(fine_QD, coarse_QD, rough_QN, strict=True):
+        begin = time.perf_counter()
+        rows_K = _surely_contains_best(rough_N, min(k, view.mask.live), len(query_D))
+        scores_K = fine_scores(level_ND, rows_K, query_D)
+        best = best_first(scores_K, rows_K)[:k]
+        rows, fine_ms = rows_K[best], _share(begin, 1)
+        begin = time.perf_counter()
+        coarse_N = np.einsum("nd,d->n", coarse_32, coarse_D)
+        ranks = _ranks(coarse_N, rows, view.mask)
+        timings = Timings(coarse=widen_ms + _share(begin, 1), fine=rough_ms + fine_ms)
+        results.append(
+            RawResult(
+                rows=rows,
+                scores=scores_K[best],
+                coarse_scores=coarse_N[rows],
+                coarse_ranks=ranks,
+                rerank_scores=None,
+                timings_ms=timings,
+            )
+        )
+    return results
+
+
+def _rough_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
+    """Fast cosines by matrix products, right up to rounding: Q × N."""
+    rough_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
+    for start in range(0, len(level_ND), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        np.matmul(queries_QD, level_ND[rows].astype(np.float32).T, out=rough_QN[:, rows])
+    return rough_QN
+
+
+def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
+    """Rows among which the k best by exact order must be, ascending.
+
+    Two float32 sums of D products of unit vectors differ by at most D·eps, whatever their order of summation.
+    So a row that is among the k best by the one sum is at most 2·D·eps below the k-th best of the other.
+    """
+    if k == 0:
+        return np.empty(0, np.int64)
+    threshold = np.partition(rough_N, len(rough_N) - k)[len(rough_N) - k]
+    margin = 2.5 * width * float(np.finfo(np.float32).eps)
+    return np.flatnonzero((rough_N >= threshold - margin) & (rough_N > -np.inf))
+
+
+def _ranks(scores_N: FloatArray, rows: IntArray, mask: RowMask) -> IntArray:
+    """Rank of some rows among all live ones by these scores, equal scores by the lower row."""
+    scores_N = scores_N.copy()
+    scores_N[mask.deleted] = -np.inf
+    ranks_N = np.empty(len(scores_N), np.int64)
+    ranks_N[np.argsort(-scores_N, kind="stable")] = np.arange(1, len(scores_N) + 1)
+    return ranks_N[rows]
+
+
+def _reranked(rerank: Rerank, query: int, result: RawResult, count: int, k: int) -> RawResult:
+    begin = time.perf_counter()
+    head = result.rows[:count]
+    scores_K = np.asarray(rerank(query, head), dtype=np.float32)
+    if scores_K.shape != head.shape or not np.isfinite(scores_K).all():
+        raise QueryError(
+            f"the re-ranking function gave an array of shape {scores_K.shape} for {len(head)} rows; it must "
+            "give one finite score a row. Correct the function."
+        )
+    best = best_first(scores_K, head)[:k]
+    spent = result.timings_ms
+    return RawResult(
+        rows=head[best],
+        scores=result.scores[best],
+        coarse_scores=result.coarse_scores[best],
+        coarse_ranks=result.coarse_ranks[best],
+        rerank_scores=scores_K[best],
+        timings_ms=Timings(coarse=spent.coarse, fine=spent.fine, rerank=_share(begin, 1)),
+    )
+
+
+def _query_level(queries: Embeddings, width: int, view: View) -> FloatArray:
+    """One level of the queries, contiguous float32, after the checks at the door."""
+    if width not in view.widths or width not in queries.widths:
+        raise QueryError(
+            f"the search needs the level {width}; the index has {list(view.widths)} and the query "
+            f"{list(queries.widths)}. Embed the query with the model of the index, and take a coarse_width "
+            "of it."
+        )
+    level_QD = np.ascontiguousarray(queries[width], dtype=np.float32)
+    if level_QD.ndim != 2 or level_QD.shape != (len(queries), width):
+        raise QueryError(
+            f"the query vectors of level {width} have the shape {level_QD.shape}; it must be (Q, {width}). "
+            "Pass one row a query."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths_Q = np.sqrt(np.einsum("qd,qd->q", level_QD, level_QD, dtype=np.float64))
+    wrong_Q = ~(np.abs(lengths_Q - 1.0) <= LENGTH_TOLERANCE)
+    if wrong_Q.any():
+        query = int(np.argmax(wrong_Q))
+        raise QueryError(
+            f"query {query} has a vector of length {lengths_Q[query]:.6g} at level {width}; it must be "
+            "finite and of length 1. Normalise the embeddings."
+        )
+    return level_QD
+
+
+def _require_count(name: str, value: object, least: int, rule: str) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise QueryError(f"{name}={value!r} can't be; it must be {rule}. Try {name}={max(least, 10)}.")
+
+
+def _share(begin: float, queries: int) -> float:
+    """Milliseconds since ``begin``, shared out among some queries."""
+    return (time.perf_counter() - begin) * 1e3 / max(queries, 1)

@@ -1,7 +1,8 @@
-"""Structures that name the likely rows of a query from one narrow level; they know no files and no fine level.
+"""Structures that name the likely rows of a query from one narrow level; they know no files and no fine
+level.
 
-A coarse index is derived from its level and can be made again at any time. It follows growth by taking the new
-rows only. Searching and growing may happen in several threads at a time.
+A coarse index is derived from its level and can be made again at any time. It follows growth by taking the
+new rows only. Searching and growing may happen in several threads at a time.
 
 Q queries, D width of the level, N rows, K candidates.
 """
@@ -60,8 +61,8 @@ class CoarseIndex(Protocol):
     def search(self, queries_QD: FloatArray, count: int, *, mask: RowMask) -> tuple[FloatArray, IntArray]:
         """The best ``count`` allowed rows of each query as (scores_QK, rows_QK).
 
-        Scores are float32 cosines, descending; equal scores by the lower row. Where fewer rows are allowed than
-        asked for, the rest is row -1 with score -inf.
+        Scores are float32 cosines, descending; equal scores by the lower row. Where fewer rows are allowed
+        than asked for, the rest is row -1 with score -inf.
         """
         ...
 
@@ -104,7 +105,8 @@ class ExactIndex:
             return scores_QK, rows_QK
         queries_QD = np.ascontiguousarray(queries_QD, dtype=np.float32)
         with self._gate.shared():
-            # The number of threads is a property of the calling thread; waking them costs more than one query.
+            # The number of threads is a property of the calling thread; waking them costs more than one
+            # query.
             self._faiss.omp_set_num_threads(min(len(queries_QD), os.cpu_count() or 1))
             scores_QK[:, :found], rows_QK[:, :found] = self._index.search(
                 queries_QD, found, params=self._parameters(mask)

@@ -1,8 +1,8 @@
 """The index on disk: a manifest, the items, one file of vectors a level; it knows neither models nor queries.
 
 ``name.hivlp/`` holds ``manifest.json``, ``items.db`` and ``levels/<width>.<dtype>``. Vectors are on the disk
-before the transaction that names them commits, so a kill at any instant loses at most the batch in flight. One
-process writes at a time; any number read, each a consistent state until it asks for a newer one.
+before the transaction that names them commits, so a kill at any instant loses at most the batch in flight.
+One process writes at a time; any number read, each a consistent state until it asks for a newer one.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class IndexFolder:
             _make_folder(path, manifest)
         except (OSError, sqlite3.Error) as error:
             raise IndexFolderError(
-                f"no index can be made at {path}: {error}. Give a folder on a disk with space, where you may write."
+                f"no index can be made at {path}: {error}. Give a folder on a disk with space, where you may "
+                "write."
             ) from error
         return cls.open(path, writable=True)
 
@@ -153,23 +154,24 @@ class IndexFolder:
         made_by = self.manifest
         if fingerprint != made_by.model_fingerprint:
             raise IndexFolderError(
-                f"{self.path} was made with the model {made_by.model_name!r} ({made_by.model_fingerprint}), and this "
-                f"is {name!r} ({fingerprint}); vectors of two models can't be compared. Open it with "
-                f"{made_by.model_name!r}, or index the pictures again with {name!r} into a new folder."
+                f"{self.path} was made with the model {made_by.model_name!r} ({made_by.model_fingerprint}), "
+                f"and this is {name!r} ({fingerprint}); vectors of two models can't be compared. Open it "
+                f"with {made_by.model_name!r}, or index the pictures again with {name!r} into a new folder."
             )
 
     def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
         """Adds a batch in one transaction, durable on return.
 
-        An item with a known id replaces the old one, unless it has the same SHA-256: then its vectors are the ones
-        that are there, and only what changed of its description is written.
+        An item with a known id replaces the old one, unless it has the same SHA-256: then its vectors are the
+        ones that are there, and only what changed of its description is written.
 
         Args:
             items: ids all different.
             embeddings: row i belongs to item i; every level of the index, unit length.
 
         Raises:
-            IndexFolderError: open for reading only, bad vectors, an id twice, or a disk that can't take it; nothing
+            IndexFolderError: open for reading only, bad vectors, an id twice, or a disk that can't take it;
+            nothing
                 of the batch is in the index then.
         """
         self._require_writer()
@@ -286,8 +288,8 @@ class IndexFolder:
         missing = sorted(set(self.manifest.widths) - set(embeddings.widths))
         if missing:
             raise IndexFolderError(
-                f"the embeddings have the levels {list(embeddings.widths)}, and this index needs {missing} as well. "
-                f"Use the model that made the index, {self.manifest.model_name!r}."
+                f"the embeddings have the levels {list(embeddings.widths)}, and this index needs {missing} "
+                f"as well. Use the model that made the index, {self.manifest.model_name!r}."
             )
         vectors = {w: np.asarray(embeddings[w], dtype=np.float32) for w in self.manifest.widths}
         for width, rows_ND in vectors.items():
@@ -308,7 +310,11 @@ class IndexFolder:
         except OSError as error:
             raise self._not_written(error) from error
         self._commit(
-            first_row=first_row, new=new, retired=batch.retired, described=batch.described, checksums=checksums
+            first_row=first_row,
+            new=new,
+            retired=batch.retired,
+            described=batch.described,
+            checksums=checksums,
         )
 
     def _commit(self, **changes: Any) -> None:
@@ -324,8 +330,8 @@ class IndexFolder:
             for level in self._levels.values():
                 level.truncate(rows)
         return IndexFolderError(
-            f"nothing of this batch was written to {self.path}: {error}. All that was reported before is safe; make "
-            "space on the disk or repair it, and run the same command again."
+            f"nothing of this batch was written to {self.path}: {error}. All that was reported before is "
+            "safe; make space on the disk or repair it, and run the same command again."
         )
 
 
@@ -368,16 +374,16 @@ def _check_names(items: Sequence[Item]) -> None:
     for item in items:
         if not item.id or item.id in seen:
             raise IndexFolderError(
-                f"the id {item.id!r} ({item.uri}) is {'twice in one batch' if item.id else 'empty'}; every item needs "
-                "an id of its own. Give the items different ids."
+                f"the id {item.id!r} ({item.uri}) is {'twice in one batch' if item.id else 'empty'}; every "
+                "item needs an id of its own. Give the items different ids."
             )
         seen.add(item.id)
         try:
             "".join(map(str, record(item))).encode()
         except (UnicodeEncodeError, TypeError, ValueError) as error:
             raise IndexFolderError(
-                f"the item {item.id!r} can't be stored: {error}. Its texts must be valid Unicode and its metadata "
-                "JSON-compatible."
+                f"the item {item.id!r} can't be stored: {error}. Its texts must be valid Unicode and its "
+                "metadata JSON-compatible."
             ) from error
 
 

@@ -61,8 +61,8 @@ class ItemTable:
         self._path = path
         if not path.is_file():
             raise IndexFolderError(
-                f"{path} is missing: without it nobody knows what the vectors belong to. Restore it from a copy, or "
-                "index again into a new folder."
+                f"{path} is missing: without it nobody knows what the vectors belong to. Restore it from a "
+                "copy, or index again into a new folder."
             )
         try:
             self._db = self._open_writable(path) if writable else self._open_readable(path)
@@ -199,7 +199,9 @@ class ItemTable:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany("UPDATE items SET deleted = 1 WHERE row = ?", [(row,) for row in retired])
+                self._db.executemany(
+                    "UPDATE items SET deleted = 1 WHERE row = ?", [(row,) for row in retired]
+                )
                 self._db.executemany(f"UPDATE items SET {columns} WHERE row = ?", renewed)
                 self._db.executemany(
                     f"INSERT INTO items(row, {_FIELDS}, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)", fresh
@@ -223,7 +225,9 @@ class ItemTable:
         ]
         count, last = self._read("SELECT count(*), coalesce(max(row) + 1, 0) FROM items")[0]
         if count != last:
-            found.append(f"items.db has {count} rows but its row numbers run to {last}: some rows are missing.")
+            found.append(
+                f"items.db has {count} rows but its row numbers run to {last}: some rows are missing."
+            )
         twice = self._read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
         found += [f"items.db has the id {name!r} more than once." for (name,) in twice]
         return found

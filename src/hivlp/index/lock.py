@@ -1,8 +1,8 @@
 """One writer at a time: a lock file that names its holder; it knows nothing of what it protects.
 
-The operating system keeps the lock, so it is gone the moment its holder dies, whatever the file still says. Where
-the file system knows no locks, the file's text decides: it is taken over when the process that it names no longer
-runs on this machine.
+The operating system keeps the lock, so it is gone the moment its holder dies, whatever the file still says.
+Where the file system knows no locks, the file's text decides: it is taken over when the process that it names
+no longer runs on this machine.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ class WriteLock:
             self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise IndexFolderError(
-                f"can't write in {path.parent}: {error.strerror or error}. Writing needs permission for the whole "
-                "index folder: change it, or open the index for reading only."
+                f"can't write in {path.parent}: {error.strerror or error}. Writing needs permission for the "
+                "whole index folder: change it, or open the index for reading only."
             ) from error
         if not self._acquire(self._file):
             os.close(self._file)
             self._file = None
             raise IndexFolderError(
-                f"the index {path.parent} is being written by {read_holder(path) or 'another process'}; only one may "
-                f"write at a time. Wait until it has finished; readers need not wait. If it no longer runs, delete {path}."
+                f"the index {path.parent} is being written by {read_holder(path) or 'another process'}; only "
+                "one may write at a time. Wait until it has finished; readers need not wait. If it no "
+                f"longer runs, delete {path}."
             )
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._write_text(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), now))))

@@ -48,12 +48,15 @@ class Manifest:
             )
         if self.dtype not in DTYPES:
             raise IndexFolderError(
-                f"vectors can't be stored as {self.dtype!r}; known are {', '.join(DTYPES)}. Take one of these."
+                f"vectors can't be stored as {self.dtype!r}; known are {', '.join(DTYPES)}. Take one of "
+                "these."
             )
 
     def write(self, folder: Path) -> None:
         """Replaces the manifest of a folder as a whole: a reader sees the old one or the new one."""
-        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False)
+        text = json.dumps(
+            {"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False
+        )
         write_atomically(folder / NAME, (text + "\n").encode())
 
     @staticmethod
@@ -66,8 +69,8 @@ class Manifest:
             raise IndexFolderError(_not_an_index(folder)) from None
         except OSError as error:
             raise IndexFolderError(
-                f"{path} can't be read: {error.strerror or error}. Reading an index needs permission for all its "
-                "files."
+                f"{path} can't be read: {error.strerror or error}. Reading an index needs permission for all "
+                "its files."
             ) from error
         except UnicodeDecodeError as error:
             raise _damaged(path, str(error)) from error
@@ -79,7 +82,8 @@ def _parse(text: str, path: Path) -> Manifest:
         record: Any = json.loads(text)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(record, dict) or record.get("format") != FORMAT:  # pyright:
+    ignore[reportUnknownMemberType]
         raise _damaged(path, f'it does not say "format": "{FORMAT}"')
     known: dict[str, Any] = {str(key): value for key, value in record.items()}  # pyright: ignore
     version = known.get("version")
@@ -87,8 +91,9 @@ def _parse(text: str, path: Path) -> Manifest:
         raise _damaged(path, f"its version is {version!r}")
     if version > VERSION:
         raise IndexFolderError(
-            f"{path.parent} has index format {version}, made by hivlp {known.get('hivlp_version', 'of a later day')}; "
-            f"this hivlp reads up to format {VERSION}. Upgrade hivlp, or index again into a new folder."
+            f"{path.parent} has index format {version}, made by hivlp "
+            f"{known.get('hivlp_version', 'of a later day')}; this hivlp reads up to format {VERSION}. "
+            "Upgrade hivlp, or index again into a new folder."
         )
     try:
         return Manifest(
@@ -144,8 +149,8 @@ def _not_an_index(folder: Path) -> str:
         return f"there is no index at {folder}. Check the path, or make one with: hivlp index SOURCE --out {folder}"
     what = "has no manifest.json" if folder.is_dir() else "is a file"
     return (
-        f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, usually named "
-        "like photos.hivlp."
+        f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, usually "
+        "named like photos.hivlp."
     )
 
 

@@ -1,7 +1,7 @@
 """Append-only files of vectors, one a level; they know row numbers and nothing of what the rows are.
 
-``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows count
-is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
+``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows
+count is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
     if wrong_N.any():
         row = int(np.argmax(wrong_N))
         raise IndexFolderError(
-            f"row {row} of the batch ({names[row]!r}) has a vector of length {lengths_N[row]:.6g} at level {width}; "
-            "every vector must be finite and of length 1. Normalise the embeddings, and look at what the encoder "
-            "made of this item."
+            f"row {row} of the batch ({names[row]!r}) has a vector of length {lengths_N[row]:.6g} at level "
+            f"{width}; every vector must be finite and of length 1. Normalise the embeddings, and look at "
+            "what the encoder made of this item."
         )
 
 
@@ -74,8 +74,8 @@ class LevelFile:
             return self.path.stat().st_size // self.row_bytes
         except OSError as error:
             raise IndexFolderError(
-                f"{self.path} can't be read: {error.strerror or error}. The index needs the vectors of all its "
-                "levels: restore this file from a copy, or index again into a new folder."
+                f"{self.path} can't be read: {error.strerror or error}. The index needs the vectors of all "
+                "its levels: restore this file from a copy, or index again into a new folder."
             ) from error
 
     def check(self, committed: int) -> None:

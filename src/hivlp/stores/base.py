@@ -1,7 +1,7 @@
 """What every store promises: items and their vectors go in, the answers to queries come out.
 
-A store knows nothing of models or pictures: it takes embeddings and gives hits. Ids are strings and are the only
-names that leave a store; row numbers stay inside. A store may be used by several threads at a time.
+A store knows nothing of models or pictures: it takes embeddings and gives hits. Ids are strings and are the
+only names that leave a store; row numbers stay inside. A store may be used by several threads at a time.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Store(Protocol):
     ) -> list[Hits]:
         """The best k items of each query, best first. ``plan=None`` takes the default of the index's size.
 
-        ``timings_ms.encode`` is 0: whoever made the embeddings knows what they cost. Milliseconds of a batch are
-        shared out evenly among its queries. Fewer than k hits come back where the index or the plan's candidates
-        hold fewer.
+        ``timings_ms.encode`` is 0: whoever made the embeddings knows what they cost. Milliseconds of a batch
+        are shared out evenly among its queries. Fewer than k hits come back where the index or the plan's
+        candidates hold fewer.
         """
         ...
 

@@ -1,0 +1,228 @@
+"""An index folder on this machine as a store; it knows no models and no pictures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from hivlp import search
+from hivlp.errors import QueryError
+from hivlp.index.coarse import KINDS, CoarseIndex, RowMask
+from hivlp.index.folder import AppendReport, IndexFolder, State
+from hivlp.index.vectors import LevelArray
+from hivlp.search import Plan, RawResult, Rerank
+from hivlp.types import Embeddings, Hit, Hits, Item
+
+_ALL_UP_TO = 2_000
+
+
+def default_plan(count: int) -> Plan:
+    """A sensible plan for an index of so many items that was not tuned.
+
+    Scoring everything costs a few milliseconds up to about 2,000 items and is exact; beyond, 200 candidates
+    of an exact coarse scan keep nearly all of it.
+    """
+    if count <= _ALL_UP_TO:
+        return Plan(name="default-all", candidates="all")
+    return Plan(name="default-200", candidates=200)
+
+
+class LocalStore:
+    """``Store`` over an ``IndexFolder``; coarse indexes are built in memory when a plan first asks for them."""
+
+    def __init__(self, folder: IndexFolder) -> None:
+        self.folder = folder
+        self._coarse: dict[tuple[str, int], CoarseIndex] = {}
+        self._building = threading.Lock()
+
+    @classmethod
+    def create(
+        cls,
+        address: str | Path,
+        *,
+        model_name: str,
+        model_fingerprint: str,
+        widths: Sequence[int],
+        preprocessing: Mapping[str, Any],
+        dtype: str = "float16",
+    ) -> LocalStore:
+        """A new and empty index folder, open for writing."""
+        return cls(
+            IndexFolder.create(
+                address,
+                model_name=model_name,
+                model_fingerprint=model_fingerprint,
+                widths=widths,
+                preprocessing=preprocessing,
+                dtype=dtype,
+            )
+        )
+
+    @classmethod
+    def open(cls, address: str | Path, *, writable: bool = False) -> LocalStore:
+        """An index folder that exists."""
+        return cls(IndexFolder.open(address, writable=writable))
+
+    @property
+    def model_name(self) -> str:
+        return self.folder.manifest.model_name
+
+    @property
+    def model_fingerprint(self) -> str:
+        return self.folder.manifest.model_fingerprint
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.folder.manifest.widths
+
+    def check_model(self, fingerprint: str, name: str) -> None:
+        """Refuses another model than the one that made the index, naming both."""
+        self.folder.check_model(fingerprint, name)
+
+    def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
+        """Adds items; durable on return. See ``IndexFolder.append``."""
+        return self.folder.append(items, embeddings)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Removes items by id; returns how many there were."""
+        return self.folder.delete(ids)
+
+    def count(self) -> int:
+        """Number of items that a search can find."""
+        return len(self.folder)
+
+    def search(
+        self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
+    ) -> list[Hits]:
+        """The best k items of each query. See ``Store.search``."""
+        view = self.view()
+        if plan is None:
+            plan = default_plan(view.mask.live)
+        results = search.run(plan, queries, view, k, rerank=rerank)
+        items = self._items_of(results)
+        return [_hits(result, items, plan) for result in results]
+
+    def view(self) -> LocalView:
+        """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
+        return LocalView(self.folder.state(), self)
+
+    def fetch(self, ids: Sequence[str]) -> list[Item | None]:
+        """The items of these ids in their order, None where there is none."""
+        rows = self.folder.items.rows_of(ids)
+        items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
+        return [items.get(name) for name in ids]
+
+    def embeddings(self, ids: Sequence[str]) -> Embeddings:
+        """The stored vectors of these ids, float32 and of unit length. Raises QueryError for an unknown id."""
+        row_of, state = self.folder.items.rows_of(ids), self.folder.state()
+        for name in ids:
+            if row_of.get(name, state.mask.rows) >= state.mask.rows:
+                raise QueryError(
+                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
+                    "result."
+                )
+        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
+        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
+        # Rounding to half precision moved the lengths a little.
+        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+
+    def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Those of the ids that are in the index, with the SHA-256 of their content."""
+        return self.folder.items.known_ids(ids)
+
+    def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
+        """Those of the uris that are in the index, with the SHA-256 of their content."""
+        return self.folder.items.known_uris(uris)
+
+    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
+        """Those of the SHA-256 sums that are in the index, with the id of one item that has it."""
+        return self.folder.items.known_hashes(hashes)
+
+    def refresh(self) -> bool:
+        """Takes up what other processes have written since. True where there was something."""
+        return self.folder.refresh()
+
+    def info(self) -> dict[str, Any]:
+        """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
+        held = {f"{kind}-{width}": index.nbytes() for (kind, width), index in self._coarse.items()}
+        return {**self.folder.info(), "coarse_bytes": held}
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+        """Checks every promise of the format; an empty list when all is well."""
+        return self.folder.verify(progress)
+
+    def close(self) -> None:
+        """Gives back files and the lock; a second call does nothing."""
+        self.folder.close()
+
+    def __enter__(self) -> LocalStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def coarse(self, kind: str, width: int, level_ND: LevelArray) -> CoarseIndex:
+        """The coarse index of this kind and width, made or grown so that it holds the rows of the level."""
+        with self._building:
+            index = self._coarse.get((kind, width))
+            if index is None:
+                index = self._coarse[kind, width] = KINDS[kind](width)
+            index.extend(level_ND)
+            return index
+
+    def _items_of(self, results: list[RawResult]) -> dict[int, Item]:
+        rows = sorted({int(row) for result in results for row in result.rows})
+        return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
+
+
+@dataclass(frozen=True)
+class LocalView:
+    """One moment of a local store, as ``search.View`` wants it."""
+
+    state: State
+    store: LocalStore
+
+    @property
+    def mask(self) -> RowMask:
+        return self.state.mask
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(self.state.levels)
+
+    def level(self, width: int) -> LevelArray:
+        return self.state.levels[width]
+
+    def coarse(self, kind: str, width: int) -> CoarseIndex:
+        return self.store.coarse(kind, width, self.state.levels[width])
+
+
+def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
+    rows: list[int] = result.rows.tolist()
+    hits = [
+        Hit(
+            rank=rank,
+            id=items[row].id,
+            uri=items[row].uri,
+            score=_cosine(result.scores[rank - 1]),
+            coarse_score=_cosine(result.coarse_scores[rank - 1]),
+            coarse_rank=int(result.coarse_ranks[rank - 1]),
+            caption=items[row].caption,
+            meta=items[row].meta,
+        )
+        for rank, row in enumerate(rows, start=1)
+    ]
+    return Hits(hits=tuple(hits), timings_ms=result.timings_ms, plan=plan.as_dict())
+
+
+def _cosine(score: np.floating[Any]) -> float:
+    """Half-precision storage leaves a vector's length up to 2^-11 above 1; a cosine is never above it."""
+    return min(1.0, max(-1.0, float(score)))
