@@ -23,7 +23,7 @@ from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
-"""Scores the rows of one query jointly: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
+"""Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +201,7 @@ _BLOCK_SCORES = 1 << 24
 
 
 def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
-    """Every live row is scored at the fine level; the coarse level is only looked up to report its opinion."""
+    """Every live row is scored at the fine level; the coarse level is read only to report its opinion."""
     step = max(1, _BLOCK_SCORES // max(view.mask.rows, 1))
     results: list[RawResult] = []
     for start in range(0, len(fine_QD), step):
@@ -247,7 +247,8 @@ def _rough_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
     rough_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
     for start in range(0, len(level_ND), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        np.matmul(queries_QD, level_ND[rows].astype(np.float32).T, out=rough_QN[:, rows])
+        rows_BD = level_ND[rows].astype(np.float32)
+        np.matmul(queries_QD, np.transpose(rows_BD), out=rough_QN[:, rows])
     return rough_QN
 
 
@@ -266,10 +267,10 @@ def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
 
 def _ranks(scores_N: FloatArray, rows: IntArray, mask: RowMask) -> IntArray:
     """Rank of some rows among all live ones by these scores, equal scores by the lower row."""
-    scores_N = scores_N.copy()
-    scores_N[mask.deleted] = -np.inf
-    ranks_N = np.empty(len(scores_N), np.int64)
-    ranks_N[np.argsort(-scores_N, kind="stable")] = np.arange(1, len(scores_N) + 1)
+    losses_N: FloatArray = -scores_N
+    losses_N[mask.deleted] = np.inf
+    ranks_N = np.empty(len(losses_N), np.int64)
+    ranks_N[np.argsort(losses_N, kind="stable")] = np.arange(1, len(losses_N) + 1)
     return ranks_N[rows]
 
 

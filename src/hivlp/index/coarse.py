@@ -9,9 +9,10 @@ Q queries, D width of the level, N rows, K candidates.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -77,12 +78,10 @@ class ExactIndex:
     kind = "exact"
 
     def __init__(self, width: int) -> None:
-        import faiss  # here, so that importing the package stays cheap
-
         self.width = width
-        self._faiss: Any = faiss
-        self._index: Any = faiss.IndexScalarQuantizer(
-            width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        self._faiss: Any = importlib.import_module("faiss")  # here, so that importing this module stays cheap
+        self._index: Any = self._faiss.IndexScalarQuantizer(
+            width, self._faiss.ScalarQuantizer.QT_fp16, self._faiss.METRIC_INNER_PRODUCT
         )
         self._gate = _Gate()
 
@@ -95,7 +94,8 @@ class ExactIndex:
         with self._gate.alone():
             fresh_ND = np.ascontiguousarray(level_ND[len(self) :])
             if len(fresh_ND):  # the stored bytes are already the codes of this kind
-                self._index.add_sa_codes(fresh_ND.view(np.uint8))
+                codes = np.frombuffer(fresh_ND.data, np.uint8)
+                self._index.add_sa_codes(np.reshape(codes, (len(fresh_ND), 2 * self.width)))
 
     def search(self, queries_QD: FloatArray, count: int, *, mask: RowMask) -> tuple[FloatArray, IntArray]:
         found = min(count, mask.live)
@@ -143,7 +143,7 @@ class _Gate:
         self._growing = 0
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> Generator[None, None, None]:
         with self._change:
             while self._growing:
                 self._change.wait()
@@ -157,7 +157,7 @@ class _Gate:
                     self._change.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Generator[None, None, None]:
         with self._change:
             self._growing += 1  # new searches wait, so growth is never starved
             while self._searching:

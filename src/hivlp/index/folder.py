@@ -142,7 +142,7 @@ class IndexFolder:
         return self._items
 
     def state(self) -> State:
-        """The rows and vectors as of the last ``open``, ``append``, ``delete`` or ``refresh``; stays valid."""
+        """The index as of the last ``open``, ``append``, ``delete`` or ``refresh``; stays valid."""
         return self._state
 
     def __len__(self) -> int:
@@ -205,7 +205,7 @@ class IndexFolder:
             return changed
 
     def info(self) -> dict[str, Any]:
-        """The facts of the index, JSON-compatible: items, deleted, rows, kinds, widths, dtype, model, bytes …"""
+        """The facts of the index, JSON-compatible: items, kinds, widths, model, bytes of each file …"""
         made_by, mask = self.manifest, self._state.mask
         sizes = _sizes(self.path)
         return {

@@ -53,7 +53,7 @@ _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
 
 
 class ItemTable:
-    """The open table. One writer (another process may read meanwhile); its methods may be called by any thread."""
+    """The open table. Its methods may be called by any thread; other processes may read meanwhile."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         self._lock = threading.RLock()
@@ -168,10 +168,7 @@ class ItemTable:
     def kinds(self) -> dict[str, int]:
         """Live items by kind."""
         return dict(
-            (kind, count)
-            for kind, count in self._read(
-                "SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind"
-            )
+            self._read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
         )
 
     def write(

@@ -37,7 +37,7 @@ class Holder:
 
 
 class WriteLock:
-    """Held from construction to ``release``. Raises IndexFolderError, naming the holder, where another holds it."""
+    """Held from construction to ``release``. Raises IndexFolderError, naming another holder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -76,7 +76,7 @@ class WriteLock:
         os.write(self._file, text.encode())
 
     def release(self) -> None:
-        """Lets the next writer in. The file stays, empty: removing it would race with who has just opened it."""
+        """Lets the next writer in. The file stays, empty: removing it would race with who just opened it."""
         if self._file is None:
             return
         self._write_text("")
@@ -94,7 +94,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def _is_dead(holder: Holder) -> bool:
-    """True only for a process of this machine that is surely gone; of another machine nobody here can know."""
+    """True only for a process of this machine that is surely gone; of other machines nobody knows."""
     if holder.host != socket.gethostname() or sys.platform == "win32":
         return False
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hivlp.errors import IndexFolderError
 from hivlp.index.vectors import DTYPES
@@ -61,7 +61,7 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """The manifest of an index folder. Raises IndexFolderError where there is none that can be understood."""
+        """The manifest of an index folder. Raises IndexFolderError where none can be understood."""
         path = folder / NAME
         try:
             text = path.read_text(encoding="utf-8")
@@ -82,10 +82,9 @@ def _parse(text: str, path: Path) -> Manifest:
         record: Any = json.loads(text)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:  # pyright:
-    ignore[reportUnknownMemberType]
+    known = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
+    if known.get("format") != FORMAT:
         raise _damaged(path, f'it does not say "format": "{FORMAT}"')
-    known: dict[str, Any] = {str(key): value for key, value in record.items()}  # pyright: ignore
     version = known.get("version")
     if not isinstance(version, int) or version < 1:
         raise _damaged(path, f"its version is {version!r}")
@@ -146,7 +145,10 @@ def package_version() -> str:
 
 def _not_an_index(folder: Path) -> str:
     if not folder.exists():
-        return f"there is no index at {folder}. Check the path, or make one with: hivlp index SOURCE --out {folder}"
+        return (
+            f"there is no index at {folder}. Check the path, or make one with: "
+            f"hivlp index SOURCE --out {folder}"
+        )
     what = "has no manifest.json" if folder.is_dir() else "is a file"
     return (
         f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, usually "

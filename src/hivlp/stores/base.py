@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-
 from hivlp.index.folder import AppendReport
 from hivlp.search import Plan, Rerank
 from hivlp.types import Embeddings, Hits, Item

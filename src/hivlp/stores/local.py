@@ -34,7 +34,7 @@ def default_plan(count: int) -> Plan:
 
 
 class LocalStore:
-    """``Store`` over an ``IndexFolder``; coarse indexes are built in memory when a plan first asks for them."""
+    """``Store`` over an ``IndexFolder``; coarse indexes are built when a plan first asks for them."""
 
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
@@ -119,7 +119,7 @@ class LocalStore:
         return [items.get(name) for name in ids]
 
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
-        """The stored vectors of these ids, float32 and of unit length. Raises QueryError for an unknown id."""
+        """The stored vectors of these ids, float32, of unit length. Raises QueryError for an unknown id."""
         row_of, state = self.folder.items.rows_of(ids), self.folder.state()
         for name in ids:
             if row_of.get(name, state.mask.rows) >= state.mask.rows:
