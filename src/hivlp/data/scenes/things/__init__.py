@@ -1,0 +1,72 @@
+"""Every kind of thing as a drawing of its own, with an outline; it knows neither places nor words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PIL import Image, ImageChops, ImageDraw
+
+from hivlp.data.scenes.things import animals, buildings, nature, objects, people, vehicles, wildlife
+from hivlp.data.scenes.things.pen import RGB, Paint, Pen, mix
+
+__all__ = ["DRAWINGS", "sprite"]
+
+_MODULES = (vehicles, buildings, nature, people, animals, wildlife, objects)
+
+
+def _drawings() -> dict[str, Callable[[Pen, Paint], None]]:
+    """Every function of the modules of things that takes a pen and paint, by its name."""
+    return {
+        name: function
+        for module in _MODULES
+        for name, function in vars(module).items()
+        if callable(function) and getattr(function, "__module__", "") == module.__name__ and name[0] != "_"
+    }
+
+
+DRAWINGS = _drawings()
+
+
+def sprite(kind: str, colour: RGB, width: int, height: int, line: int) -> tuple[Image.Image, Image.Image]:
+    """One thing of ``width`` × ``height`` pixels, and the mask of the thing with its outline.
+
+    Args:
+        kind: key of ``DRAWINGS``.
+        colour: its colour.
+        width: pixels of the whole, outline included.
+        height: likewise.
+        line: width of the outline in pixels.
+
+    Returns:
+        An RGB picture in which the outline is already there, and its mask (mode L).
+    """
+    inside = Image.new("RGBA", (width, height))
+    pen = Pen(ImageDraw.Draw(inside), line, line, width - 2 * line - 1, height - 2 * line - 1)
+    DRAWINGS[kind](pen, Paint.of(colour))
+    mask = inside.getchannel("A")
+    outline = _grown(mask, line)
+    picture = Image.new("RGB", (width, height), _ink(colour))
+    picture.paste(inside, (0, 0), mask)
+    return picture, outline
+
+
+def _ink(colour: RGB) -> RGB:
+    """The outline's colour: the thing's own, much darker; light around what is itself dark."""
+    if max(colour) < 70:
+        return 176, 180, 194
+    return mix(colour, (34, 26, 56), 0.68)
+
+
+def _grown(mask: Image.Image, by: int) -> Image.Image:
+    """The mask, wider by some pixels on every side; shifting is many times faster than a filter."""
+    for step in range(1, by + 1):
+        # Every other step is diagonal only in one axis, which rounds the corners.
+        wide = ImageChops.lighter(ImageChops.offset(mask, 1, 0), ImageChops.offset(mask, -1, 0))
+        high = ImageChops.lighter(ImageChops.offset(mask, 0, 1), ImageChops.offset(mask, 0, -1))
+        both = ImageChops.lighter(wide, high)
+        if step % 3 == 2:
+            both = ImageChops.lighter(
+                both, ImageChops.lighter(ImageChops.offset(wide, 0, 1), ImageChops.offset(wide, 0, -1))
+            )
+        mask = ImageChops.lighter(mask, both)
+    return mask
