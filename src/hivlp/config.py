@@ -1,0 +1,281 @@
+"""Typed configuration of models and training runs; it reads values and checks them, and builds nothing.
+
+A configuration is frozen. An unknown key or a value out of range is a ConfigError that names the key, the rule
+and the nearest thing that would have been right. Presets live in `hivlp.presets`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hivlp.errors import ConfigError, ModelError
+from hivlp.registry import suggestion
+
+SCHEMA_VERSION = 1
+# the files of a model folder
+CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+
+
+class Settings(BaseModel):
+    """Parent of every configuration: frozen, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Preprocessing(Settings):
+    """How a picture becomes pixels. Mean and deviation are applied inside the model, not by the decoder."""
+
+    size: int = Field(default=112, ge=8, le=1024, description="side of the square input, pixels")
+    fit: Literal["squeeze", "crop"] = Field(
+        default="squeeze", description="squeeze the whole frame, or scale the short side and crop the centre"
+    )
+    interpolation: Literal["bicubic", "bilinear", "box"] = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class Tower(Settings):
+    """One tower, built by transformers from its configuration class."""
+
+    kind: str = Field(description="a model type of transformers, such as resnet, vit, convnextv2, bert")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of that type's configuration"
+    )
+    dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
+    )
+
+
+class Levels(Settings):
+    """The widths of the embeddings, narrowest first, and how they are made."""
+
+    kind: Literal["nested", "separate"] = "nested"
+    widths: tuple[int, ...] = (32, 64, 128, 512)
+
+    @field_validator("widths")
+    @classmethod
+    def _ascending(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if not widths or any(width < 1 for width in widths) or list(widths) != sorted(set(widths)):
+            raise ValueError(
+                f"levels must be positive, different and ascending, such as 32,64,128,512; got {widths}"
+            )
+        return widths
+
+
+class ModelConfig(Settings):
+    """Everything that is needed to build a dual encoder, apart from its weights."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str = "unnamed"
+    image: Tower
+    text: Tower
+    levels: Levels = Levels()
+    preprocessing: Preprocessing = Preprocessing()
+    vocabulary: int = Field(default=6000, ge=64, description="entries of the tokenizer, at most")
+    max_tokens: int = Field(default=40, ge=4, le=4096, description="longer texts are cut here")
+    logit_scale: float = Field(default=14.3, gt=0, description="initial inverse temperature of every level")
+
+    @field_validator("schema_version")
+    @classmethod
+    def _known(cls, version: int) -> int:
+        if version > SCHEMA_VERSION:
+            raise ValueError(
+                f"this model folder has schema version {version}, this HiVLP reads up to {SCHEMA_VERSION}; upgrade HiVLP"
+            )
+        return version
+
+
+def read_model_config(folder: Path) -> ModelConfig:
+    """The configuration of a model folder. Raises ModelError or ConfigError."""
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder} is not a model folder: it has no {CONFIG_FILE}; give a folder that `hivlp train` made"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} can't be read ({error}); copy the model folder again") from None
+    return parse(ModelConfig, values, where=str(path))
+
+
+class SourceConfig(Settings):
+    """One source of training pictures and its share of every batch."""
+
+    spec: str = Field(description="what `hivlp train --data` accepts; {data} stands for the value of --data")
+    split: str | None = Field(default=None, description="the split to train on; None takes everything")
+    share: float = Field(
+        default=1.0, gt=0, description="weight of this source in a batch, against the others"
+    )
+    crop: bool = Field(default=True, description="false where a crop or a mirror could make captions wrong")
+    views: int = Field(
+        default=0, ge=0, le=64, description="views a picture shown to the teacher; 0 does without it"
+    )
+
+
+class TeacherConfig(Settings):
+    """A frozen picture model whose features guide the student."""
+
+    kind: str = "tflite"
+    path: str = Field(description="the file of the model; {data} stands for the value of --data")
+    tensor: int = Field(ge=0, description="number of the tensor that holds the pooled features")
+    size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
+
+
+class Objective(Settings):
+    """Weights of the hierarchical retrieval loss and of what is added to it."""
+
+    level_weights: tuple[float, ...] | None = Field(
+        default=None, description="one a level; None gives all of them 1"
+    )
+    consistency: float = Field(
+        default=0.0, ge=0, description="weight of KL(fine || level) on the similarities"
+    )
+    guide: float = Field(
+        default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
+    )
+    imitate: float = Field(
+        default=0.0, ge=0, description="weight of 1 - cosine between student and teacher head"
+    )
+    feature: float = Field(
+        default=0.0, ge=0, description="weight of the distance to the teacher's own features"
+    )
+
+
+class Optimisation(Settings):
+    """AdamW with a linear warm-up and a cosine decay to zero."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class Augmentation(Settings):
+    """Random views of training pictures. Mirrored only when no caption says left or right."""
+
+    min_area: float = Field(
+        default=0.5, gt=0, le=1, description="smallest share of the frame that a crop keeps"
+    )
+    mirror: bool = True
+    train_size: int | None = Field(
+        default=None,
+        ge=8,
+        description="side of training crops, pixels; crops enlarge things, so less than the input's is right",
+    )
+    word_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="chance that a word of a caption is masked"
+    )
+
+
+class TrainConfig(Settings):
+    """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
+
+    preset: str = "none"
+    model: ModelConfig
+    sources: tuple[SourceConfig, ...]
+    validation: tuple[SourceConfig, ...] = ()
+    teacher: TeacherConfig | None = None
+    objective: Objective = Objective()
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    pack_size: int | None = Field(
+        default=None, ge=8, description="side at which pictures are kept; None: the input's"
+    )
+    steps: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=256, ge=2)
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=0, ge=0, description="compute threads; 0 leaves the choice to torch")
+    checkpoint_every: int = Field(default=500, ge=1, description="steps")
+    evaluate_every: int = Field(default=0, ge=0, description="steps; 0 evaluates at the end only")
+    log_every: int = Field(default=20, ge=1, description="steps")
+    half_weights: bool = Field(default=False, description="store the finished weights in float16")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TrainConfig:
+        weights = self.objective.level_weights
+        if weights is not None and len(weights) != len(self.model.levels.widths):
+            raise ValueError(
+                f"objective.level_weights has {len(weights)} numbers and the model {len(self.model.levels.widths)} "
+                "levels; give one weight a level"
+            )
+        wants_teacher = any(source.views for source in self.sources)
+        if wants_teacher and self.teacher is None:
+            raise ValueError(
+                "a source asks for teacher views and there is no teacher; set teacher.path and teacher.tensor"
+            )
+        if len(self.sources) < 1:
+            raise ValueError("a run needs at least one source; give --data")
+        return self
+
+
+ConfigT = TypeVar("ConfigT", bound=Settings)
+
+
+def parse(kind: type[ConfigT], values: Mapping[str, Any], *, where: str) -> ConfigT:
+    """A configuration from plain values.
+
+    Raises:
+        ConfigError: names every key that is unknown or wrong, and where it was read.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(_explain(kind, problem) for problem in error.errors(include_url=False))
+        raise ConfigError(f"{where}: {problems}") from None
+
+
+def _explain(kind: type[Settings], problem: Mapping[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path) or kind.__name__
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {name!r}: {suggestion(path[-1], _keys_beside(kind, path))}"
+    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')} (got {problem.get('input')!r:.80})"
+
+
+def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:
+    """The keys that were allowed where an unknown one stood."""
+    for part in path[:-1]:
+        field = kind.model_fields.get(part)
+        inner = field.annotation if field is not None else None
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            kind = inner
+    return list(kind.model_fields)
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain values with ``a.b=v`` applied; v is read as JSON where it is JSON, else as text.
+
+    Raises:
+        ConfigError: an override has no ``=`` or goes through something that is not a group.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                f"--set {override!r} is not of the form name=value, such as optimisation.learning_rate=0.001"
+            )
+        *groups, last = key.split(".")
+        place: Any = result
+        for group in groups:
+            place = place.setdefault(group, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {override!r}: {key!r} goes through a value that has no parts")
+        place[last] = _value(text)
+    return result
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

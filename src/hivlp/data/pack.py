@@ -1,0 +1,151 @@
+"""A source packed for training: pictures decoded once into one array on disk, captions beside it.
+
+Decoding costs more than a small model's training step, and a run sees every picture many times. A pack holds
+uint8 pixels (N, 3, S, S) as a memory-mapped file, so batches are slices and a run can be resumed at any step.
+It knows no model: tokens and augmentation come later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.config import Preprocessing
+from hivlp.data.images import load_pixels
+from hivlp.errors import DataError, ImageError
+from hivlp.types import Failure, Sample
+
+if TYPE_CHECKING:
+    from hivlp.data.sources import Source
+
+FORMAT = 1
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One packed source.
+
+    Attributes:
+        pixels_NCHW: uint8, memory-mapped.
+        captions: the captions of each picture; a picture may have none.
+        ids: the samples' ids, in the same order.
+        failures: what the source held and the pack could not take.
+    """
+
+    folder: Path
+    pixels_NCHW: NDArray[np.uint8]
+    captions: list[tuple[str, ...]]
+    ids: list[str]
+    failures: list[Failure]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def pack(source: Source, root: Path, *, size: int, key: str, progress: Progress = lambda line: None) -> Pack:
+    """The pack of a source under `root`, made now or found finished.
+
+    Args:
+        source: what to read; its order is the order of the pack.
+        root: folder of packs; each lies in a folder named by `key` and `size`.
+        size: side of the stored squares, pixels; the whole frame is squeezed into them.
+        key: what distinguishes this source from others, such as its spec and split.
+        progress: called with a line now and then.
+
+    Raises:
+        DataError: not one picture could be read.
+    """
+    folder = root / f"pack-{digest([key, size, FORMAT])}"
+    if not (folder / "manifest.json").is_file():
+        _write(source, folder, size=size, key=key, progress=progress)
+    return _open(folder)
+
+
+def digest(parts: Any) -> str:
+    """A short name for a JSON-compatible value."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _open(folder: Path) -> Pack:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    count, size = manifest["count"], manifest["size"]
+    pixels_NCHW = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=(count, 3, size, size))
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    return Pack(
+        folder=folder,
+        pixels_NCHW=pixels_NCHW,
+        captions=[tuple(row["captions"]) for row in rows],
+        ids=[row["id"] for row in rows],
+        failures=[Failure(**failure) for failure in manifest["failures"]],
+    )
+
+
+def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progress) -> None:
+    """Everything first, the manifest last: a pack with a manifest is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preprocessing = Preprocessing(size=size, fit="squeeze", interpolation="bicubic")
+    count, failures = 0, list[Failure]()
+    with (
+        (folder / "pixels.u8").open("wb") as pixels,
+        (folder / "samples.jsonl").open("w", encoding="utf-8") as rows,
+    ):
+        for sample, outcome in decode_ahead(source, preprocessing):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                continue
+            pixels.write(outcome.tobytes())
+            rows.write(json.dumps({"id": sample.id, "captions": sample.captions}) + "\n")
+            count += 1
+            if count % 2000 == 0:
+                progress(f"packed {count:,} pictures of {source.name}")
+    failures += source.failures
+    if count == 0:
+        raise DataError(
+            f"{source.name}: not one picture could be read; the first problem: {_first(failures)}"
+        )
+    manifest = {
+        "key": key,
+        "size": size,
+        "count": count,
+        "failures": [failure.as_dict() for failure in failures],
+    }
+    temporary = folder / "manifest.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    os.replace(temporary, folder / "manifest.json")
+    progress(f"packed {count:,} pictures of {source.name}, {len(failures)} could not be used")
+
+
+def _first(failures: list[Failure]) -> str:
+    return f"{failures[0].uri}: {failures[0].error}" if failures else "it is empty"
+
+
+def decode_ahead(
+    source: Source, preprocessing: Preprocessing, *, workers: int = 2, ahead: int = 64
+) -> Iterator[tuple[Sample, NDArray[np.uint8] | Failure]]:
+    """Samples with their pixels (3, S, S), in order, decoded by threads a little ahead of the reader."""
+
+    def decode(sample: Sample) -> NDArray[np.uint8] | Failure:
+        try:
+            return load_pixels(sample.read(), preprocessing)
+        except (ImageError, OSError, ValueError) as error:
+            return Failure(uri=sample.uri, error=str(error))
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[tuple[Sample, Any]] = []
+        for sample in source:
+            waiting.append((sample, pool.submit(decode, sample)))
+            if len(waiting) >= ahead:
+                first, future = waiting.pop(0)
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()

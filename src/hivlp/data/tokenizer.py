@@ -1,0 +1,88 @@
+"""Texts to token numbers: a WordPiece vocabulary trained on captions, read and written as `tokenizer.json`.
+
+It knows neither the model nor the pictures. Lower case, accents stripped, Chinese characters apart; what the
+vocabulary lacks becomes [UNK], so any text, emoji included, has tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from hivlp.errors import ModelError
+from hivlp.types import IntArray
+
+PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+
+
+class Tokenizer:
+    """A trained tokenizer; padding and cutting are done here and nowhere else."""
+
+    def __init__(self, backend: Backend, *, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+        self._backend = backend
+        self._backend.enable_truncation(max_tokens)
+        self.pad_id = self._id_of(PAD, "<pad>", "<|endoftext|>")
+        self.mask_id = self._id_of(MASK, UNKNOWN)
+        self._backend.enable_padding(
+            pad_id=self.pad_id, pad_token=self._backend.id_to_token(self.pad_id) or PAD
+        )
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._backend.get_vocab_size()
+
+    def encode(self, texts: Sequence[str]) -> tuple[IntArray, IntArray]:
+        """Token numbers and mask, both (B, T) int64; T is the longest text of the batch."""
+        encodings = self._backend.encode_batch(list(texts))
+        tokens_BT = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
+        mask_BT = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        return tokens_BT, mask_BT
+
+    def cuts(self, text: str) -> bool:
+        """Whether this text has more tokens than the model reads."""
+        return bool(self._backend.encode(text).overflowing)
+
+    def save(self, path: Path) -> None:
+        self._backend.save(str(path))
+
+    @staticmethod
+    def open(path: Path, *, max_tokens: int) -> Tokenizer:
+        """The tokenizer of a model folder. Raises ModelError where the file is missing or damaged."""
+        try:
+            return Tokenizer(Backend.from_file(str(path)), max_tokens=max_tokens)
+        except Exception as error:  # tokenizers raises a bare Exception for every kind of damage
+            raise ModelError(
+                f"{path} can't be read as a tokenizer ({error}); copy the model folder again, with all of its files"
+            ) from None
+
+    @staticmethod
+    def train(texts: Iterable[str], *, vocabulary: int, max_tokens: int) -> Tokenizer:
+        """A vocabulary of at most `vocabulary` pieces, the same for the same texts in the same order."""
+        backend = Backend(models.WordPiece(unk_token=UNKNOWN))
+        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        backend.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocabulary,
+            min_frequency=2,
+            special_tokens=[PAD, UNKNOWN, START, END, MASK],
+            show_progress=False,
+        )
+        backend.train_from_iterator(texts, trainer)
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{START} $A {END}",
+            special_tokens=[(token, backend.token_to_id(token)) for token in (START, END)],
+        )
+        return Tokenizer(backend, max_tokens=max_tokens)
+
+    def _id_of(self, *candidates: str) -> int:
+        for token in candidates:
+            number = self._backend.token_to_id(token)
+            if number is not None:
+                return int(number)
+        return 0

@@ -1,0 +1,208 @@
+"""A trained model as ONNX graphs, checked against torch before anybody relies on them.
+
+Weights that a model folder keeps in float16 are kept so in the graphs too, behind a cast that the runtime folds
+when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from hivlp.config import TOKENIZER_FILE, WEIGHTS_FILE
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.torch import TorchEncoder
+from hivlp.errors import ModelError
+from hivlp.model.dual import DualEncoder
+from hivlp.model.folder import open_model
+from hivlp.types import Embeddings
+
+TOLERANCE = 1e-4
+OPSET = 18
+PROBES = (
+    "a dog runs through snow",
+    "two red boats left of a lighthouse at sunset",
+    "x",
+    "a long sentence about a man in a blue shirt who rides a bicycle past a yellow house near the harbour at night",
+)
+
+
+class _ImageGraph(nn.Module):
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.encode_pixels(pixels).values())
+
+
+class _TextGraph(nn.Module):
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.encode_tokens(tokens, mask).values())
+
+
+def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict[str, Any]:
+    """Writes `onnx/image.onnx` and `onnx/text.onnx` of a model folder and checks them.
+
+    Args:
+        folder: a model folder with weights.
+        out: where the graphs go; None puts them into the model folder, where `load` finds them.
+        int8: also write `image.int8.onnx` and `text.int8.onnx` and measure what they lose.
+
+    Returns:
+        ``files``, ``bytes``, ``max_abs_diff`` (largest difference from torch over all levels), and with `int8` also
+        ``int8`` with the mean cosine to the float32 embeddings.
+
+    Raises:
+        ModelError: the graphs differ from torch by more than 1e-4; nothing is left behind then.
+    """
+    model = open_model(folder)
+    target = out or folder / "onnx"
+    target.mkdir(parents=True, exist_ok=True)
+    half = _stored_in_half(folder / WEIGHTS_FILE)
+    files = [
+        _export_image(model, target / "image.onnx", half),
+        _export_text(model, folder, target / "text.onnx", half),
+    ]
+    difference = compare(OnnxEncoder(folder, graphs=target), TorchEncoder(folder))
+    if difference > TOLERANCE:
+        for path in files:
+            path.unlink()
+        raise ModelError(
+            f"the graphs of {folder} differ from torch by {difference:.1e}, more than {TOLERANCE:.0e}; "
+            "they were removed. This model can be used with torch only"
+        )
+    result: dict[str, Any] = {"max_abs_diff": difference}
+    if int8:
+        from hivlp.encode.quantise import quantise
+
+        files += quantise(target, size=model.config.preprocessing.size)
+        exact, coded = OnnxEncoder(folder, graphs=target), OnnxEncoder(folder, graphs=target, suffix=".int8")
+        result["int8"] = agreement(exact, coded)
+    return {
+        "files": [str(path) for path in files],
+        "bytes": sum(path.stat().st_size for path in files),
+        **result,
+    }
+
+
+def probes(size: int) -> np.ndarray[Any, Any]:
+    """A few pictures (4, 3, size, size): noise, a ramp, black and white."""
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (3, size, size), dtype=np.uint8)
+    ramp = np.broadcast_to(np.linspace(0, 255, size).astype(np.uint8), (3, size, size))
+    return np.stack([noise, ramp, np.zeros_like(noise), np.full_like(noise, 255)])
+
+
+def compare(first: Any, second: Any) -> float:
+    """The largest absolute difference between two encoders, over texts, pictures, batch sizes and levels."""
+    pixels_BCHW = probes(first.preprocessing.size)
+    pairs = [(first.encode_texts(PROBES), second.encode_texts(PROBES))]
+    pairs += [(first.encode_texts([text]), second.encode_texts([text])) for text in PROBES[:2]]
+    pairs += [(first.encode_pixels(pixels_BCHW), second.encode_pixels(pixels_BCHW))]
+    pairs += [(first.encode_pixels(pixels_BCHW[:1]), second.encode_pixels(pixels_BCHW[:1]))]
+    return max(_difference(one, other) for one, other in pairs)
+
+
+def _difference(one: Embeddings, other: Embeddings) -> float:
+    return max(float(np.abs(one[width] - other[width]).max()) for width in one.widths)
+
+
+def agreement(exact: Any, coded: Any) -> dict[str, float]:
+    """Mean cosine at the fine level between two encoders, for pictures and for texts."""
+    from hivlp.encode.quantise import calibration_pixels
+
+    pixels_BCHW = calibration_pixels(exact.preprocessing.size, count=64, seed=1)
+    image = (exact.encode_pixels(pixels_BCHW).fine * coded.encode_pixels(pixels_BCHW).fine).sum(axis=1).mean()
+    text = (exact.encode_texts(PROBES).fine * coded.encode_texts(PROBES).fine).sum(axis=1).mean()
+    return {"image_cosine": round(float(image), 5), "text_cosine": round(float(text), 5)}
+
+
+def _export_image(model: DualEncoder, path: Path, half: bool) -> Path:
+    size = model.config.preprocessing.size
+    pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
+    return _write(_ImageGraph(model), (pixels,), path, model, inputs={"pixels": {0: "batch"}}, half=half)
+
+
+def _export_text(model: DualEncoder, folder: Path, path: Path, half: bool) -> Path:
+    tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=model.config.max_tokens)
+    tokens, mask = (torch.from_numpy(array) for array in tokenizer.encode(["a dog", "a cat on a mat"]))
+    axes = {0: "batch", 1: "length"}
+    return _write(
+        _TextGraph(model), (tokens, mask), path, model, inputs={"tokens": axes, "mask": axes}, half=half
+    )
+
+
+def _write(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    model: DualEncoder,
+    *,
+    inputs: dict[str, Any],
+    half: bool,
+) -> Path:
+    outputs = [f"embedding_{width}" for width in model.config.levels.widths]
+    axes = {**inputs, **{name: {0: "batch"} for name in outputs}}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            graph.eval(), example, str(path), input_names=list(inputs), output_names=outputs, dynamic_axes=axes,
+            opset_version=OPSET, dynamo=False,
+            # keeps batch norm apart from convolutions: folded weights could not be stored in float16 exactly
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )  # fmt: skip
+    if half:
+        onnx.save(with_half_weights(onnx.load(str(path))), str(path))
+    return path
+
+
+def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with its float32 weights kept as float16, each behind a cast back to float32."""
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims, dtype=int) < 64:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        if not np.array_equal(values.astype(np.float16).astype(np.float32), values):
+            continue  # something computed at export, such as a folded constant: halving it would change results
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name=f"{name}.half"))
+        casts.append(
+            helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
+        )
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _stored_in_half(path: Path) -> bool:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own ageing and of shapes that we fix on purpose; the check afterwards decides."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    logging.getLogger("torch.onnx").setLevel(level)

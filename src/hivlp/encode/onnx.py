@@ -1,0 +1,90 @@
+"""A model folder run by ONNX Runtime: the default encoder, which needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from hivlp.config import TOKENIZER_FILE, read_model_config
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode.base import Picture, fingerprint, stack_pictures
+from hivlp.errors import ModelError
+from hivlp.types import Embeddings
+
+
+class OnnxEncoder:
+    """See `encode.base.Encoder`.
+
+    The graphs are `onnx/image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `onnx/text.onnx` (inputs ``tokens``
+    and ``mask``: int64 (B, T)); each has one output a level, ``embedding_<width>``.
+    """
+
+    batch_size = 64
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str | None = None,
+        threads: int = 0,
+        graphs: Path | None = None,
+        suffix: str = "",
+    ) -> None:
+        config = read_model_config(folder)
+        self.name = name or str(folder)
+        self.fingerprint = fingerprint(folder)
+        self.widths = config.levels.widths
+        self.preprocessing = config.preprocessing
+        self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
+        graphs = graphs or folder / "onnx"
+        self._image = open_graph(graphs / f"image{suffix}.onnx", threads=threads)
+        self._text = open_graph(graphs / f"text{suffix}.onnx", threads=threads)
+        self._outputs = [f"embedding_{width}" for width in self.widths]
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        parts = []
+        for start in range(0, len(texts), self.batch_size):
+            tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
+            parts.append(self._run(self._text, {"tokens": tokens_BT, "mask": mask_BT}))
+        return self._join(parts)
+
+    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
+        starts = range(0, len(pixels_BCHW), self.batch_size)
+        return self._join(
+            [self._run(self._image, {"pixels": pixels_BCHW[s : s + self.batch_size]}) for s in starts]
+        )
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        return self.encode_pixels(stack_pictures(images, self.preprocessing))
+
+    def cuts(self, text: str) -> bool:
+        return self._tokenizer.cuts(text)
+
+    def _run(self, session: onnxruntime.InferenceSession, inputs: dict[str, NDArray]) -> Embeddings:  # type: ignore[type-arg]
+        outputs = session.run(
+            self._outputs, {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        )
+        return Embeddings(
+            {w: np.asarray(rows, np.float32) for w, rows in zip(self.widths, outputs, strict=True)}
+        )
+
+    def _join(self, parts: list[Embeddings]) -> Embeddings:
+        empty = Embeddings({width: np.zeros((0, width), np.float32) for width in self.widths})
+        return Embeddings.concatenate(parts) if parts else empty
+
+
+def open_graph(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
+    """A session over one graph; `threads` 0 leaves their number to the runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a dozen kinds, none public
+        raise ModelError(
+            f"{path} can't be opened ({str(error)[:200]}); make it again with `hivlp export`"
+        ) from None

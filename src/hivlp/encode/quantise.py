@@ -1,0 +1,76 @@
+"""Graphs in 8-bit integers: pictures by static quantisation with calibration, texts with dynamic ranges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from hivlp.config import Preprocessing
+from hivlp.data import scenes
+from hivlp.data.images import to_pixels
+
+
+def calibration_pixels(size: int, *, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Drawn scenes as pixels (count, 3, size, size), to measure the ranges of activations."""
+    preprocessing = Preprocessing(size=size)
+    drawn = (
+        scenes.render(scenes.describe(seed * count + number), size=max(size, 64)) for number in range(count)
+    )
+    return np.stack([to_pixels(picture, preprocessing) for picture in drawn])
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, pixels_BCHW: NDArray[np.uint8], *, batch: int = 16) -> None:
+        self._batches: Iterator[dict[str, Any]] = iter(
+            {"pixels": pixels_BCHW[start : start + batch]} for start in range(0, len(pixels_BCHW), batch)
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+
+def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None = None) -> list[Path]:
+    """Writes `image.int8.onnx` and `text.int8.onnx` beside the float graphs of `folder`.
+
+    Args:
+        size: side of the input pictures, pixels.
+        pixels_BCHW: pictures that show the ranges of activations; None draws scenes. Real photos are better.
+    """
+    pictures = calibration_pixels(size, count=128) if pixels_BCHW is None else pixels_BCHW
+    image, text = folder / "image.int8.onnx", folder / "text.int8.onnx"
+    prepared = folder / "image.prepared.onnx"
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser logs to the root logger, a line a node
+    try:
+        quant_pre_process(str(folder / "image.onnx"), str(prepared))
+        quantize_static(
+            str(prepared),
+            str(image),
+            _Reader(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            op_types_to_quantize=["Conv", "MatMul", "Gemm", "Add", "Relu"],
+        )
+        quant_pre_process(str(folder / "text.onnx"), str(prepared))
+        quantize_dynamic(str(prepared), str(text), weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.getLogger().setLevel(level)
+        prepared.unlink(missing_ok=True)
+    return [image, text]

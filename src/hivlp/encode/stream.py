@@ -1,0 +1,116 @@
+"""Samples in, embeddings out, with decoding in threads beside the model so that neither waits for the other.
+
+One bad picture is a failure in its batch, never the end of the run. Order is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.data.images import MAX_PIXELS, load
+from hivlp.encode.base import Encoder
+from hivlp.errors import ImageError
+from hivlp.types import Embeddings, Failure, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedBatch:
+    """The samples of a batch that could be encoded, row by row with their embeddings, and those that could not.
+
+    Attributes:
+        sizes: width and height of each picture as it is shown, in pixels.
+        sha256: hash of each picture's encoded bytes.
+    """
+
+    samples: list[Sample]
+    embeddings: Embeddings
+    sizes: list[tuple[int, int]]
+    sha256: list[str]
+    failures: list[Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    sample: Sample
+    pixels_CHW: NDArray[np.uint8]
+    size: tuple[int, int]
+    sha256: str
+
+
+def encode_stream(
+    encoder: Encoder,
+    samples: Iterable[Sample],
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[EncodedBatch]:
+    """Batches of encoded samples in the order of `samples`.
+
+    Args:
+        workers: decoding threads.
+        max_pixels: larger pictures are failures; see `data.images`.
+    """
+
+    def decode(sample: Sample) -> _Decoded | Failure:
+        try:
+            data = sample.read()
+            picture = load(data, encoder.preprocessing, max_pixels=max_pixels)
+        except (ImageError, OSError, ValueError) as error:
+            return Failure(uri=sample.uri, error=_reason(error))
+        size = (picture.width, picture.height)
+        return _Decoded(sample, picture.pixels_CHW, size, hashlib.sha256(data).hexdigest())
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for outcomes in _batched(_ahead(pool, decode, samples, 2 * batch_size), batch_size):
+            yield _encode(encoder, outcomes)
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error without the path that the failure already names."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, decode: object, samples: Iterable[Sample], depth: int
+) -> Iterator[_Decoded | Failure]:
+    waiting: deque[Future[_Decoded | Failure]] = deque()
+    for sample in samples:
+        waiting.append(pool.submit(decode, sample))  # type: ignore[arg-type]
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _batched(outcomes: Iterator[_Decoded | Failure], size: int) -> Iterator[list[_Decoded | Failure]]:
+    batch: list[_Decoded | Failure] = []
+    for outcome in outcomes:
+        batch.append(outcome)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _encode(encoder: Encoder, outcomes: list[_Decoded | Failure]) -> EncodedBatch:
+    decoded = [outcome for outcome in outcomes if isinstance(outcome, _Decoded)]
+    side = encoder.preprocessing.size
+    pixels_BCHW = (
+        np.stack([one.pixels_CHW for one in decoded]) if decoded else np.zeros((0, 3, side, side), np.uint8)
+    )
+    return EncodedBatch(
+        samples=[one.sample for one in decoded],
+        embeddings=encoder.encode_pixels(pixels_BCHW),
+        sizes=[one.size for one in decoded],
+        sha256=[one.sha256 for one in decoded],
+        failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+    )

@@ -1,0 +1,53 @@
+"""The dual encoder: two towers that never see each other, and their levels. It computes no loss."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hivlp.config import ModelConfig
+from hivlp.model.towers import ImageTower, TextTower
+from hivlp.registry import resolve
+
+# e^4.6 = 100: above that, cosines differ by less than what half precision can hold (CLIP's own bound)
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class DualEncoder(nn.Module):
+    """Pictures and texts to unit vectors at every level, with one learnable temperature a level."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_tower = ImageTower(config.image, size=config.preprocessing.size)
+        self.text_tower = TextTower(config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens)
+        make_levels = resolve("levels", config.levels.kind)
+        self.image_levels = make_levels(self.image_tower.width, config.levels.widths)
+        self.text_levels = make_levels(self.text_tower.width, config.levels.widths)
+        start = math.log(config.logit_scale)
+        self.log_scale_L = nn.Parameter(torch.full((len(config.levels.widths),), start))
+        shape = (1, 3, 1, 1)
+        std, mean = torch.tensor(config.preprocessing.std), torch.tensor(config.preprocessing.mean)
+        # (x / 255 - mean) / std as one multiplication and one addition
+        self.register_buffer("pixel_scale", (1 / (255 * std)).view(shape), persistent=False)
+        self.register_buffer("pixel_shift", (-mean / std).view(shape), persistent=False)
+
+    @property
+    def logit_scales(self) -> dict[int, Tensor]:
+        """The inverse temperature of each level, in (0, 100]."""
+        scales_L = self.log_scale_L.clamp(max=MAX_LOG_SCALE).exp()
+        return dict(zip(self.config.levels.widths, scales_L, strict=True))
+
+    def image_features(self, pixels_BCHW: Tensor) -> Tensor:
+        """Features (B, F) of pixels in [0, 255], uint8 or float."""
+        return self.image_tower(torch.addcmul(self.pixel_shift, pixels_BCHW.float(), self.pixel_scale))
+
+    def encode_pixels(self, pixels_BCHW: Tensor) -> dict[int, Tensor]:
+        """Unit vectors by width, of pixels in [0, 255]."""
+        return self.image_levels(self.image_features(pixels_BCHW))
+
+    def encode_tokens(self, tokens_BT: Tensor, mask_BT: Tensor) -> dict[int, Tensor]:
+        """Unit vectors by width, of token numbers and their mask (1 = real, 0 = padding)."""
+        return self.text_levels(self.text_tower(tokens_BT, mask_BT))

@@ -1,0 +1,76 @@
+"""The model folder: config.json and model.safetensors here, tokenizer.json by the tokenizer; never pickle.
+
+The configuration is written last: a folder that has one is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from hivlp.config import CONFIG_FILE, WEIGHTS_FILE, read_model_config
+from hivlp.errors import ModelError
+from hivlp.model.dual import DualEncoder
+
+
+def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
+    """Writes the weights and the configuration of a model folder.
+
+    Args:
+        half: store the weights in float16. They are rounded in `model` too, so that what was saved is what goes on
+            being used; computing stays in float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if half:
+        round_to_half(model)
+    dtype = torch.float16 if half else torch.float32
+    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in _floats(model).items()}
+    temporary = folder / (WEIGHTS_FILE + ".tmp")
+    save_file(state, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)  # safetensors makes files that only their owner may read
+    os.replace(temporary, folder / WEIGHTS_FILE)
+    text = json.dumps(model.config.model_dump(), indent=2) + "\n"
+    temporary = folder / (CONFIG_FILE + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, folder / CONFIG_FILE)
+
+
+def open_model(folder: Path) -> DualEncoder:
+    """The model of a folder in float32, ready for inference.
+
+    Raises:
+        ModelError: a file is missing, damaged, or does not fit the configuration.
+    """
+    config = read_model_config(folder)
+    model = DualEncoder(config)
+    try:
+        state = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
+        ) from None
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(missing)} tensors missing (such as {missing[:2]}), "
+            f"{len(unexpected)} unknown (such as {unexpected[:2]}); the two files belong to different models"
+        )
+    return model.eval()
+
+
+def round_to_half(model: DualEncoder) -> None:
+    """Rounds every weight to the nearest float16, in place."""
+    with torch.no_grad():
+        for tensor in _floats(model).values():
+            tensor.copy_(tensor.half())
+
+
+def _floats(model: DualEncoder) -> dict[str, torch.Tensor]:
+    """Weights and running statistics; counters of batch norm are not needed for inference."""
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}

@@ -1,0 +1,83 @@
+"""The two towers: any model type of transformers built from its configuration, with one pooled vector out.
+
+Nothing is downloaded here and no block is written by hand; what a tower's output looks like decides how it is
+pooled: a grid or a sequence is averaged, and padding never counts.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+
+from hivlp.config import Tower
+from hivlp.errors import ConfigError, ModelError
+
+
+def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+    try:
+        config: PretrainedConfig = AutoConfig.for_model(tower.kind, **{**tower.options, **extra})
+    except (ValueError, KeyError):
+        raise ConfigError(
+            f"{tower.kind!r} is not a model type of transformers; try resnet, convnextv2, vit or bert"
+        ) from None
+    unknown = sorted(set(tower.options) - set(type(config)().to_dict()))
+    if unknown:
+        raise ConfigError(
+            f"{tower.kind} has no options {unknown}; see its configuration class in transformers"
+        )
+    model_class = AutoModel._model_mapping[type(config)]
+    pooling = (
+        {"add_pooling_layer": False}
+        if "add_pooling_layer" in inspect.signature(model_class).parameters
+        else {}
+    )
+    return (
+        model_class._from_config(config, attn_implementation="eager", **pooling)
+        if pooling
+        else AutoModel.from_config(config)
+    )
+
+
+class ImageTower(nn.Module):
+    """Pictures (B, 3, S, S), normalised, to features (B, F)."""
+
+    def __init__(self, tower: Tower, *, size: int) -> None:
+        super().__init__()
+        sized = {"image_size": size} if "image_size" in AutoConfig.for_model(tower.kind).to_dict() else {}
+        self.backbone = _build(tower, sized)
+        self.dropout = nn.Dropout(tower.dropout)
+        self.width = _width(self.backbone)
+
+    def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        hidden = self.backbone(pixel_values=pixels_BCHW).last_hidden_state
+        pooled_BF = hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
+        return self.dropout(pooled_BF)
+
+
+class TextTower(nn.Module):
+    """Tokens (B, T) with their mask to features (B, F)."""
+
+    def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
+        super().__init__()
+        self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
+        self.dropout = nn.Dropout(tower.dropout)
+        self.width = _width(self.backbone)
+
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        hidden_BTF = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
+        weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
+        pooled_BF = (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
+        return self.dropout(pooled_BF)
+
+
+def _width(backbone: nn.Module) -> int:
+    config = backbone.config
+    sizes = getattr(config, "hidden_sizes", None)
+    width = sizes[-1] if sizes else getattr(config, "hidden_size", None)
+    if not isinstance(width, int):
+        raise ModelError(
+            f"the width of {type(backbone).__name__} can't be read from its configuration; use another type"
+        )
+    return width

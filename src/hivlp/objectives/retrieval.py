@@ -1,0 +1,105 @@
+"""HRL, the hierarchical retrieval loss: a contrastive loss at every level, as pure functions of embeddings.
+
+The paper (arXiv 2205.12105) publishes the idea, representations of different dimensions trained for coarse and for
+fine retrieval, and not the formula; this is our reconstruction: the weighted sum over levels of the symmetric
+contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches every level the
+similarity distribution of the widest. It knows no tower and no batch; it sees embeddings and who belongs to whom.
+
+Shapes: B pictures, T texts, D width of a level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def contrastive(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
+    """Symmetric contrastive loss with any number of positives, a scalar in [0, inf).
+
+    For every picture the target is the uniform distribution over its positive texts, and the other way round, so
+    captions of one picture are never each other's negatives. A row without a positive does not count.
+
+    Args:
+        logits_BT: similarities times the logit scale.
+        positive_BT: bool, true where text and picture belong together.
+    """
+    return 0.5 * (_one_way(logits_BT, positive_BT) + _one_way(logits_BT.T, positive_BT.T))
+
+
+def _one_way(logits_QN: Tensor, positive_QN: Tensor) -> Tensor:
+    target_QN = positive_QN.to(logits_QN.dtype)
+    count_Q = target_QN.sum(dim=1)
+    loss_Q = -(F.log_softmax(logits_QN, dim=1) * target_QN).sum(dim=1) / count_Q.clamp(min=1)
+    return loss_Q.sum() / (count_Q > 0).sum().clamp(min=1)
+
+
+def consistency(logits_BT: Tensor, teacher_logits_BT: Tensor) -> Tensor:
+    """Mean KL(teacher || level) of the similarity distributions, both ways; a scalar in [0, inf).
+
+    No gradient flows into the teacher: the fine level leads and the coarse one follows.
+    """
+    teacher_BT = teacher_logits_BT.detach()
+
+    def one_way(student_QN: Tensor, leader_QN: Tensor) -> Tensor:
+        return F.kl_div(
+            F.log_softmax(student_QN, dim=1),
+            F.log_softmax(leader_QN, dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+    return 0.5 * (one_way(logits_BT, teacher_BT) + one_way(logits_BT.T, teacher_BT.T))
+
+
+def hierarchical(
+    image: Mapping[int, Tensor],
+    text: Mapping[int, Tensor],
+    positive_BT: Tensor,
+    logit_scales: Mapping[int, Tensor],
+    *,
+    level_weights: Sequence[float] | None = None,
+    consistency_weight: float = 0.0,
+) -> dict[str, Tensor]:
+    """The hierarchical retrieval loss as named terms, already weighted; their sum is what is minimised.
+
+    Args:
+        image: unit vectors (B, D) by width D.
+        text: unit vectors (T, D) by width D, the same widths.
+        positive_BT: bool, true where text and picture belong together.
+        logit_scales: inverse temperature by width.
+        level_weights: one a level, narrowest first; None weighs all of them 1.
+        consistency_weight: weight of KL(fine || level) for every level but the widest.
+
+    Returns:
+        ``hrl_<width>`` for every level and, if asked for, ``consistency_<width>``. Divided by the number of levels,
+        so that adding a level does not change the size of the gradient.
+    """
+    widths = sorted(image)
+    weights = dict(zip(widths, level_weights or [1.0] * len(widths), strict=True))
+    logits = {width: logit_scales[width] * (image[width] @ text[width].T) for width in widths}
+    share = 1.0 / len(widths)
+    terms = {f"hrl_{w}": share * weights[w] * contrastive(logits[w], positive_BT) for w in widths}
+    if consistency_weight:
+        for width in widths[:-1]:
+            terms[f"consistency_{width}"] = (
+                share * consistency_weight * consistency(logits[width], logits[widths[-1]])
+            )
+    return terms
+
+
+def positives(picture_B: Tensor, picture_of_text_T: Tensor, wording_T: Tensor | None = None) -> Tensor:
+    """Who belongs to whom, bool (B, T): the same picture, or a text worded like one of that picture's.
+
+    Args:
+        picture_B: a number for each picture of the batch.
+        picture_of_text_T: the number of the picture that each text describes.
+        wording_T: a number for each different wording; two products of one title are not each other's negatives.
+    """
+    own_BT = picture_B[:, None] == picture_of_text_T[None, :]
+    if wording_T is None:
+        return own_BT
+    same_TT = wording_T[:, None] == wording_T[None, :]
+    return (own_BT.float() @ same_TT.float()) > 0

@@ -1,0 +1,82 @@
+"""The model card: what a model was trained on, how, and what it reaches, written from the run itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hivlp.config import TrainConfig
+
+CARD = "README.md"
+
+
+def write_card(
+    folder: Path,
+    config: TrainConfig,
+    *,
+    results: Sequence[Mapping[str, Any]],
+    steps: int,
+    seconds: float,
+    device: str,
+) -> None:
+    """Writes `README.md` of a model folder from the configuration and the evaluation of its run."""
+    model = config.model
+    widths = ", ".join(str(width) for width in model.levels.widths)
+    lines = [
+        f"# {model.name}",
+        "",
+        f"A dual encoder with {model.levels.kind} levels of width {widths}, made by HiVLP.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| picture tower | {model.image.kind}, {model.preprocessing.size}×{model.preprocessing.size} pixels |",
+        f"| text tower | {model.text.kind}, at most {model.max_tokens} tokens, vocabulary {model.vocabulary:,} |",
+        f"| files | {_megabytes(folder):.1f} MB |",
+        f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {seconds / 60:.0f} minutes |",
+        f"| machine | {platform.machine()}, Python {platform.python_version()} |",
+        f"| recipe | `hivlp train --preset {config.preset} --data DATA --out RUN` |",
+        "",
+        "## Data",
+        "",
+        "| source | split | share of a batch |",
+        "|---|---|---|",
+        *(
+            f"| {_short(source.spec)} | {source.split or 'all'} | {source.share:g} |"
+            for source in config.sources
+        ),
+        "",
+    ]
+    for result in results:
+        lines += _table(result)
+    (folder / CARD).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _table(result: Mapping[str, Any]) -> list[str]:
+    """Recalls of every level on one validation source."""
+    rows = [
+        f"| {width} | {_recalls(level['text_to_image'])} | {_recalls(level['image_to_text'])} | {level['AR']:.1f} |"
+        for width, level in result["levels"].items()
+    ]
+    return [
+        f"## {result['data']}: {result['protocol']}",
+        "",
+        "| width | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _recalls(values: Mapping[str, float]) -> str:
+    return " / ".join(f"{values[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
+
+
+def _short(spec: str) -> str:
+    """The last two parts of a path: enough to recognise a source, without the machine it lay on."""
+    return "/".join(Path(spec).parts[-2:])
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

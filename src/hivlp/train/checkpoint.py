@@ -1,0 +1,85 @@
+"""Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
+
+A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step, and
+the state of torch's random numbers. Batches depend on the step alone, so the data needs no state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hivlp.errors import ModelError
+
+PREFIX = "step-"
+
+
+def save(
+    folder: Path, *, step: int, task: nn.Module, optimizer: torch.optim.Optimizer, keep: int = 2
+) -> Path:
+    """Writes the checkpoint of a step under `folder` and removes all but the newest `keep`."""
+    final = folder / f"{PREFIX}{step:08d}"
+    temporary = folder / f"tmp-{step:08d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    tensors = {f"task.{name}": tensor.contiguous() for name, tensor in task.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
+    tensors["random"] = torch.get_rng_state()
+    save_file(tensors, temporary / "state.safetensors")
+    (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    _sync(temporary)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    for old in _all(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Puts the newest checkpoint under `folder` in place and gives its step; 0 where there is none.
+
+    Raises:
+        ModelError: the checkpoint is damaged or belongs to another configuration.
+    """
+    found = _all(folder)
+    if not found:
+        return 0
+    path = found[-1] / "state.safetensors"
+    try:
+        tensors = load_file(path)
+        step = int(json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"])
+        task.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("task.")})
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"the checkpoint {found[-1]} can't be used ({str(error)[:300]}); "
+            "remove that folder to go on from the one before, or start anew without --resume"
+        ) from None
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random"])
+    return step
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / "step.json").is_file())
+
+
+def _sync(folder: Path) -> None:
+    """On disk before the rename that makes it valid."""
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

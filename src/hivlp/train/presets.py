@@ -1,0 +1,145 @@
+"""Complete training runs by name. A preset is a function; one may start from another and change a field.
+
+`{data}` in a path stands for the value of `--data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hivlp.config import TrainConfig, apply_overrides, parse
+from hivlp.errors import ConfigError
+from hivlp.registry import suggestion
+
+
+def resnet(*, stem: int, sizes: Sequence[int], depths: Sequence[int]) -> dict[str, Any]:
+    """A small residual network: most accurate for the seconds it costs to train it on a CPU (docs/experiments.md)."""
+    options = {
+        "embedding_size": stem,
+        "hidden_sizes": list(sizes),
+        "depths": list(depths),
+        "layer_type": "basic",
+    }
+    return {"kind": "resnet", "options": options}
+
+
+def transformer(*, width: int, layers: int, dropout: float) -> dict[str, Any]:
+    """A small text transformer with heads of 32 and four times the width inside."""
+    options = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 32,
+        "intermediate_size": 4 * width,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": 0.0,
+        "type_vocab_size": 1,
+    }
+    return {"kind": "bert", "options": options, "dropout": dropout}
+
+
+def tiny() -> dict[str, Any]:
+    """Learns drawn scenes in under a minute on two cores: the smoke run, the test model."""
+    return {
+        "preset": "tiny",
+        "model": {
+            "name": "tiny",
+            "image": resnet(stem=24, sizes=[24, 48, 96, 192], depths=[1, 1, 1, 1]),
+            "text": transformer(width=96, layers=1, dropout=0.0),
+            "levels": {"kind": "nested", "widths": [16, 32, 64, 128]},
+            "preprocessing": {"size": 64},
+            "vocabulary": 2000,
+            "max_tokens": 40,
+        },
+        "sources": [{"spec": "scenes:4000?size=64", "crop": False}],
+        "validation": [{"spec": "scenes:500?size=64", "split": "val"}],
+        "optimisation": {"learning_rate": 3e-3, "warmup_steps": 30},
+        "steps": 300,
+        "batch_size": 128,
+        "precision": "bfloat16",
+    }
+
+
+def small() -> dict[str, Any]:
+    """One's own pairs, from scratch, on a CPU: the picture tower of `mini` and its text tower."""
+    preset = mini()
+    return {
+        **preset,
+        "preset": "small",
+        "model": {**preset["model"], "name": "small"},
+        "sources": [{"spec": "{data}", "split": None}],
+        "validation": [],
+        "teacher": None,
+        "objective": {"consistency": 0.1},
+        "steps": 2000,
+        "evaluate_every": 0,
+        "half_weights": False,
+    }
+
+
+def mini() -> dict[str, Any]:
+    """The shipped model: photos with captions, products, drawn scenes, and uncaptioned photos through a teacher."""
+    return {
+        "preset": "mini",
+        "model": {
+            "name": "mini",
+            "image": resnet(stem=32, sizes=[32, 64, 160, 384], depths=[1, 2, 2, 1]),
+            "text": transformer(width=192, layers=3, dropout=0.1),
+            "levels": {"kind": "nested", "widths": [32, 64, 128, 512]},
+            "preprocessing": {"size": 112},
+            "vocabulary": 6000,
+            "max_tokens": 48,
+        },
+        "sources": [
+            {"spec": "{data}/flickr8k/captions.tsv", "split": "train", "share": 5, "views": 6},
+            {"spec": "{data}/flickr8k/captions.tsv", "split": "unused", "share": 0.1, "views": 6},
+            {"spec": "{data}/captioned/openstax_photos/captions.tsv", "share": 0.9, "views": 4},
+            {"spec": "{data}/captioned/fsa_owi/captions.tsv", "share": 0.6, "views": 4},
+            {"spec": "{data}/fashion", "share": 2, "views": 2},
+            {"spec": "{data}/photos1000", "share": 0.3, "views": 4},
+            {"spec": "{data}/photos", "share": 2.5, "views": 3},
+            {"spec": "scenes:20000?size=128", "share": 3, "crop": False},
+        ],
+        "validation": [
+            {"spec": "{data}/flickr8k/captions.tsv", "split": "val"},
+            {"spec": "scenes:1000?size=224", "split": "val"},
+        ],
+        "teacher": {"path": "{data}/backbones/mobilenet_v2_1.0_224_quant.tflite", "tensor": 176},
+        "objective": {"consistency": 0.1, "guide": 1.0, "imitate": 4.0, "feature": 4.0},
+        "optimisation": {"learning_rate": 1.5e-3, "warmup_steps": 300, "weight_decay": 0.05},
+        "augmentation": {"min_area": 0.4, "train_size": 96, "word_dropout": 0.1},
+        "pack_size": 128,
+        "steps": 4000,
+        "batch_size": 384,
+        "precision": "bfloat16",
+        "evaluate_every": 1000,
+        "half_weights": True,
+    }
+
+
+PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {"tiny": tiny, "small": small, "mini": mini}
+
+
+def load_preset(name: str, *, overrides: Sequence[str] = (), data: str | None = None) -> TrainConfig:
+    """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
+
+    Raises:
+        ConfigError: unknown preset or key, impossible value, or a preset that needs `--data` without it.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: {suggestion(name, list(PRESETS))}")
+    values = apply_overrides(PRESETS[name](), overrides)
+    config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
+    return config
+
+
+def _fill(values: Any, data: str | None, preset: str) -> Any:
+    if isinstance(values, dict):
+        return {key: _fill(value, data, preset) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_fill(value, data, preset) for value in values]
+    if isinstance(values, str) and "{data}" in values:
+        if data is None:
+            raise ConfigError(f"preset {preset!r} needs pictures: give --data SOURCE")
+        return values.replace("{data}", data.rstrip("/") or data)
+    return values

@@ -1,0 +1,123 @@
+"""A reinforced set: what a teacher says of several views of every packed picture, stored once, reused every epoch.
+
+After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the teacher's features,
+so that the student is shown just the crop that the teacher saw, and the teacher never runs again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.config import Preprocessing
+from hivlp.data.images import decode, to_pixels
+from hivlp.data.pack import Pack, digest
+from hivlp.errors import ImageError
+from hivlp.train.teacher import Teacher
+
+if TYPE_CHECKING:
+    from hivlp.data.sources import Source
+
+SAVE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Reinforced:
+    """The views of a pack and what the teacher made of them.
+
+    Attributes:
+        boxes_NV4: float32, left, top, right, bottom of each view, as shares of the frame in [0, 1].
+            View 0 is always the whole frame.
+        features_NVD: float16, memory-mapped.
+    """
+
+    boxes_NV4: NDArray[np.float32]
+    features_NVD: NDArray[np.float16]
+
+
+def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:
+    """Random crops (count, views, 4) of `min_area` to 1 of the frame, sides 3:4 to 4:3; the first is the frame."""
+    random = np.random.default_rng(seed)
+    area = random.uniform(min_area, 1.0, (count, views))
+    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), (count, views)))
+    width = np.minimum(np.sqrt(area * ratio), 1.0)
+    height = np.minimum(np.sqrt(area / ratio), 1.0)
+    left = random.uniform(0, 1, (count, views)) * (1 - width)
+    top = random.uniform(0, 1, (count, views)) * (1 - height)
+    boxes = np.stack([left, top, left + width, top + height], axis=-1).astype(np.float32)
+    boxes[:, 0] = (0, 0, 1, 1)
+    return boxes
+
+
+def reinforce(
+    source: Source,
+    pack: Pack,
+    teacher: Teacher,
+    *,
+    key: str,
+    views: int,
+    min_area: float,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Reinforced:
+    """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
+
+    The teacher sees crops of the original pictures, not of the pack's small ones. `key` names the teacher.
+    """
+    stem = pack.folder / f"teacher-{digest([key, teacher.width, views, min_area, seed])}"
+    boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
+    state = stem.with_suffix(".json")
+    done = json.loads(state.read_text())["done"] if state.is_file() else 0
+    shape = (len(pack), views, teacher.width)
+    features_NVD = np.memmap(
+        stem.with_suffix(".f16"), dtype=np.float16, mode="r+" if done else "w+", shape=shape
+    )
+    if done < len(pack):
+        for row, image in _pictures(source, pack, skip=done):
+            for view in range(views):
+                features_NVD[row, view] = teacher.features(_crop(image, boxes_NV4[row, view], teacher.size))
+            if (row + 1) % SAVE_EVERY == 0 or row + 1 == len(pack):
+                features_NVD.flush()
+                _save_state(state, row + 1)
+                progress(f"teacher saw {row + 1:,} of {len(pack):,} pictures of {source.name}")
+    return Reinforced(
+        boxes_NV4=boxes_NV4,
+        features_NVD=np.memmap(features_NVD.filename, dtype=np.float16, mode="r", shape=shape),
+    )
+
+
+def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, object]]:
+    """The pictures that the pack holds, with their rows, from row `skip` on."""
+    rows = {identity: row for row, identity in enumerate(pack.ids)}
+    for sample in source:
+        row = rows.get(sample.id, -1)
+        if row < skip:
+            continue
+        try:
+            yield row, decode(sample.read())
+        except (ImageError, OSError):  # pragma: no cover - it was readable when the pack was made
+            continue
+
+
+def _crop(image: object, box_4: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    width, height = image.size  # type: ignore[attr-defined]
+    left, top, right, bottom = (
+        float(edge) * side for edge, side in zip(box_4, (width, height) * 2, strict=True)
+    )
+    crop = image.crop(
+        (round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1))
+    )  # type: ignore[attr-defined]
+    return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))
+
+
+def _save_state(path: Path, done: int) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"done": done}))
+    os.replace(temporary, path)

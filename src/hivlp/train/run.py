@@ -1,0 +1,196 @@
+"""A training run from configuration to model folder: it puts the parts together and decides nothing itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
+from hivlp.data.batches import Mixture, Part
+from hivlp.data.pack import Pack, pack
+from hivlp.data.sources import open_source
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode.torch import TorchEncoder
+from hivlp.errors import ConfigError, DataError
+from hivlp.evaluate.protocols import evaluate_karpathy
+from hivlp.model.dual import DualEncoder
+from hivlp.model.folder import save
+from hivlp.registry import resolve
+from hivlp.train.card import write_card
+from hivlp.train.loop import fit
+from hivlp.train.reinforce import Reinforced, reinforce
+from hivlp.train.step import Guide, Task
+
+Progress = Callable[[str], None]
+CONFIG, TOKENIZER, MODEL = "train.json", "tokenizer.json", "model"
+
+
+def run(
+    config: TrainConfig,
+    *,
+    out: Path,
+    resume: bool = False,
+    progress: Progress = lambda line: None,
+    stop_after: int | None = None,
+) -> dict[str, Any]:
+    """Trains a model and evaluates it.
+
+    Args:
+        out: receives `train.json`, `packs/`, `checkpoints/`, `metrics.jsonl` and the finished `model/`.
+        resume: go on from the newest checkpoint of `out`, which must hold the same configuration.
+        stop_after: end at this step, as if cut off.
+
+    Returns:
+        ``model`` (folder), ``steps``, ``seconds``, ``eval`` (one result a validation source).
+
+    Raises:
+        ConfigError: `out` holds a run, and neither or another one is to be resumed.
+        DataError: a source gives nothing to train on.
+    """
+    started = time.perf_counter()
+    _claim(out, config, resume=resume)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    progress(f"training on {device.type} in {config.precision}")
+    packs = [_pack(source, config, out / "packs", progress) for source in config.sources]
+    tokenizer = _tokenizer(out / TOKENIZER, packs, config)
+    torch.manual_seed(config.seed)
+    model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
+    model = DualEncoder(model_config).to(device, memory_format=torch.channels_last)
+    views = [
+        _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
+    ]
+    guide = _guide(model, views)
+    size = config.augmentation.train_size or model_config.preprocessing.size
+    task = Task(model, config.objective, guide, size=size, precision=config.precision).to(device)
+    parts = [
+        Part(pack=taken, share=source.share, views=view, crop=source.crop)
+        for source, taken, view in zip(config.sources, packs, views, strict=True)
+    ]
+    mixture = Mixture(
+        parts, tokenizer, batch_size=config.batch_size, augmentation=config.augmentation, seed=config.seed
+    )
+    steps = fit(
+        task,
+        mixture,
+        config,
+        out,
+        device=device,
+        resume=resume,
+        progress=progress,
+        evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
+        stop_after=stop_after,
+    )
+    model.eval()
+    (out / MODEL).mkdir(parents=True, exist_ok=True)
+    tokenizer.save(out / MODEL / TOKENIZER)
+    save(model, out / MODEL, half=config.half_weights)
+    results = _evaluate(model, tokenizer, config.validation, progress)
+    seconds = round(time.perf_counter() - started, 1)
+    write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
+    return {"model": str(out / MODEL), "steps": steps, "seconds": seconds, "eval": results}
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of a run; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise ConfigError("device=cuda, and torch sees no GPU; use device=auto or device=cpu")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+
+
+def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
+    """Refuses to mix two runs in one folder."""
+    path = out / CONFIG
+    values = json.dumps(config.model_dump(), indent=2) + "\n"
+    if path.is_file():
+        if not resume:
+            raise ConfigError(
+                f"{out} holds a run already; add --resume to go on with it, or choose another --out"
+            )
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(values):
+            raise ConfigError(
+                f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(values, encoding="utf-8")
+
+
+def _pack(source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
+    size = config.pack_size or config.model.preprocessing.size
+    opened = open_source(
+        source.spec, split=source.split or ("train" if source.spec.startswith("scenes:") else None)
+    )
+    return pack(opened, root, size=size, key=f"{source.spec}|{source.split}", progress=progress)
+
+
+def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
+    if not source.views or config.teacher is None:
+        return None
+    settings: TeacherConfig = config.teacher
+    teacher = resolve("teachers", settings.kind)(
+        Path(settings.path), tensor=settings.tensor, size=settings.size
+    )
+    return reinforce(
+        open_source(source.spec, split=source.split),
+        taken,
+        teacher,
+        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
+        views=source.views,
+        min_area=config.augmentation.min_area,
+        seed=config.seed,
+        progress=progress,
+    )
+
+
+def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
+    """A head for the teacher's features, which it sees standardised by their statistics over whole pictures."""
+    known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
+    if not known:
+        return None
+    features_NF = np.concatenate(known)
+    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
+    return Guide(
+        model, torch.from_numpy(mean_F), torch.from_numpy(np.maximum(std_F, 0.05 * std_F.mean() + 1e-6))
+    )
+
+
+def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
+    if not path.is_file():
+        texts = [caption for taken in packs for captions in taken.captions for caption in captions]
+        if not texts:
+            raise DataError("none of the sources has captions; training needs pictures with captions")
+        trained = Tokenizer.train(
+            texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
+        )
+        trained.save(path)
+    return Tokenizer.open(path, max_tokens=config.model.max_tokens)
+
+
+def _evaluate(
+    model: DualEncoder, tokenizer: Tokenizer, sources: Sequence[SourceConfig], progress: Progress
+) -> list[dict[str, Any]]:
+    encoder, results = TorchEncoder.of(model.eval(), tokenizer), []
+    for source in sources:
+        result = evaluate_karpathy(encoder, open_source(source.spec, split=source.split)).as_dict()
+        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {result['text_to_image']['R@10']}")
+        results.append({"data": Path(source.spec).name, **result})
+    return results
+
+
+def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The few numbers of each result that a log line should hold."""
+    return {
+        r["data"]: {"text_to_image": r["text_to_image"], "image_to_text": r["image_to_text"]} for r in results
+    }
