@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import typer
 
@@ -27,7 +27,12 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")
 ]
 DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
-Advance: TypeAlias = Callable[[int, "int | None", str], None]
+
+
+class Advance(Protocol):
+    """What `progress` gives: call it with how many are done, of how many (None if unknown), and a remark."""
+
+    def __call__(self, done: int, total: int | None, note: str = "") -> None: ...
 
 
 def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console], None]) -> None:
@@ -62,7 +67,7 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, *, unit: str = "items") -> Iterator[Advance]:
-    """A progress bar on stderr, on terminals only. Gives a function to call with (done, total or None, note)."""
+    """A progress bar on stderr, on terminals only; gives the function that moves it."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(

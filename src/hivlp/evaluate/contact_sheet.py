@@ -5,6 +5,7 @@ It knows hits and where their pictures lie; it knows neither indexes nor models.
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,41 @@ def contact_sheet(
     draw.text((layout.margin, layout.margin), title, fill=INK, font=_font(32, bold=True), anchor="lt")
     draw.text((layout.margin, layout.margin + 44), subtitle, fill=SOFT_INK, font=_font(16), anchor="lt")
     for number, row in enumerate(rows):
-        _draw_row(sheet, row, top + number * step, layout, opener or (lambda hit: Path(hit.uri)))
+        _draw_row(sheet, row, top + number * step, layout, opener or _at_uri)
     return sheet
+
+
+def save(sheet: Image.Image, path: str | Path) -> None:
+    """Writes the picture; the ending of the name chooses the format.
+
+    Raises:
+        DataError: the ending is no picture format, or the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise DataError(
+            f"a contact sheet can't be written to {path}: the name must end in .png, .jpg or .webp"
+        )
+    try:
+        sheet.save(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path} can't be written ({reason}); check that its folder exists") from error
+
+
+def _at_uri(hit: Hit) -> Path | bytes:
+    """The file at a hit's uri, or the member of a tar that ``archive.tar#member`` names."""
+    archive, mark, member = hit.uri.partition(".tar#")
+    if not mark:
+        return Path(hit.uri)
+    with tarfile.open(archive + ".tar", "r:") as tar:
+        try:
+            stream = tar.extractfile(member)
+        except KeyError:
+            stream = None
+        if stream is None:
+            raise DataError(f"{hit.uri} is not there; index its archive again")
+        return stream.read()
 
 
 def _draw_row(sheet: Image.Image, row: Row, top: int, layout: Layout, opener: Opener) -> None:
@@ -145,7 +179,7 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
     side = layout.thumb
     try:
         picture = ImageOps.fit(decode(get(), hint=side), (side, side), Image.Resampling.LANCZOS)
-    except (DataError, OSError):
+    except (DataError, OSError, tarfile.TarError):
         picture = Image.new("RGB", (side, side), EMPTY)
         centre = (side // 2, side // 2)
         ImageDraw.Draw(picture).text(centre, "picture not found", SOFT_INK, _font(14), anchor="mm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,7 +14,7 @@ _RECALLS = ("R@1", "R@5", "R@10")
 
 
 def table(result: Mapping[str, Any]) -> RenderableType:
-    """The dictionary of `protocols.Evaluation.as_dict` as a rich table: a row a level and one for the cascade."""
+    """What `protocols.Evaluation.as_dict` gives, as a rich table: a row a level and one for the cascade."""
     grid = Table(title=str(result["protocol"]), title_justify="left", title_style="bold", header_style="dim")
     grid.add_column("")
     for _, heading in _DIRECTIONS:
@@ -44,8 +44,10 @@ def _notes(result: Mapping[str, Any]) -> list[Text]:
     notes: list[Text] = []
     cascade = result.get("cascade")
     if cascade:
-        notes.append(Text(f"The cascade keeps {cascade['kept']:.2%} of the AR of the finest level."))
-    failed = result.get("failed") or []
+        kept = cascade["kept"]
+        share = "-" if kept is None else f"{kept:.2%}"
+        notes.append(Text(f"The cascade keeps {share} of the AR of the finest level."))
+    failed: Sequence[Mapping[str, str]] = result.get("failed", [])
     if failed:
         first = failed[0]
         notes.append(

@@ -1,0 +1,75 @@
+"""``hivlp search``: one query against one index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hivlp.cli import output
+from hivlp.errors import QueryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hivlp.types import Hits
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Search with a picture instead of words.")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="How many hits.")] = 10,
+    candidates: Annotated[
+        int | None, typer.Option(help="Candidates that the coarse level hands to the fine one.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Score every item at the finest level.")] = False,
+    model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw the hits as one picture, such as hits.png.")
+    ] = None,
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Find pictures by words, or by a picture."""
+    if (text is None) == (image is None):
+        given = "neither" if text is None else "both"
+        raise QueryError(f"give either words or --image FILE to search with; {given} was given")
+
+    from hivlp.retriever import Index
+
+    with Index.open(index, model) as opened:
+        if image is not None:
+            hits = opened.search_image(image, k, candidates=candidates, exact=exact)
+        else:
+            hits = opened.search(str(text), k, candidates=candidates, exact=exact)
+    for note in hits.notes:
+        output.say(note)
+    document = hits.as_dict()
+    if sheet is not None:
+        from hivlp.evaluate.contact_sheet import Row, contact_sheet, save
+
+        row = Row(query=str(image.name if image is not None else text), hits=hits, picture=image)
+        save(contact_sheet([row], subtitle=str(index)), sheet)
+        document["contact_sheet"] = str(sheet)
+    output.answer(document, json=json, human=lambda console: show(console, hits))
+
+
+def show(console: Console, hits: Hits) -> None:
+    """The hits as a table, with a line on what they cost."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("rank", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("picture", overflow="fold")
+    table.add_column("caption", style="dim")
+    for hit in hits:
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), Text(hit.caption or ""))
+    console.print(table)
+    stages = ", ".join(
+        f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
+    )
+    console.print(Text(f"{len(hits)} hits in {hits.timings_ms.total:.1f} ms ({stages})", style="dim"))

@@ -1,0 +1,47 @@
+"""``hivlp train``: a training run, from a preset and overrides to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hivlp.cli import output
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="The folder of the run; its model lies in RUN/model.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="A source of pictures with captions; see `hivlp index --help`."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The recipe to start from. [default: small with --data, tiny without]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one setting of the recipe: a.b=value. Repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")
+    ] = False,
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Train a model; every setting of the recipe can be changed with --set."""
+    from hivlp.train.presets import load_preset
+    from hivlp.train.run import run
+
+    config = load_preset(preset or ("small" if data else "tiny"), overrides=set_ or [], data=data)
+    document = run(config, out=out, resume=resume, progress=output.say)
+    output.answer(
+        document,
+        json=json,
+        human=lambda console: console.print(
+            f"{document['model']}: {document['steps']:,} steps in {document['seconds']:.0f} s",
+            highlight=False,
+            soft_wrap=True,
+        ),
+    )

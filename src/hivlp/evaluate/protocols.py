@@ -1,0 +1,289 @@
+"""The Karpathy protocol: captions find pictures and pictures captions, at each level and through the cascade.
+
+It knows encoders, samples and `search.run`; it knows no file formats and prints nothing. The cascade is
+measured on a real index folder and by the very function that runs a user's search.
+
+I pictures, T texts, D width of a level.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hivlp import search
+from hivlp.data.sources import Source
+from hivlp.encode import Encoder, encode_stream
+from hivlp.errors import DataError
+from hivlp.evaluate import metrics
+from hivlp.evaluate.metrics import Recalls, Relevant
+from hivlp.search import Plan
+from hivlp.stores.local import LocalStore
+from hivlp.types import Embeddings, Failure, IntArray, Item, Sample
+
+Progress: TypeAlias = "Callable[[int, int | None, str], None]"
+
+_TEXT_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Encoded pictures and captions of one split, and which belong together.
+
+    Attributes:
+        images: embeddings of I pictures.
+        texts: embeddings of T captions.
+        picture_of: for each of the T captions, the row of its picture.
+        failed: what was left out, and why.
+        split: the split that all pictures are of, where there is one.
+    """
+
+    images: Embeddings
+    texts: Embeddings
+    picture_of: IntArray
+    failed: list[Failure]
+    split: str | None = None
+
+    def of_texts(self) -> Relevant:
+        """For every caption its one picture."""
+        return [[int(picture)] for picture in self.picture_of]
+
+    def of_images(self) -> Relevant:
+        """For every picture all of its captions."""
+        texts: list[list[int]] = [[] for _ in range(len(self.images))]
+        for text, picture in enumerate(self.picture_of):
+            texts[picture].append(text)
+        return texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BothWays:
+    """Recalls of both directions. AR is the mean of the six, in percent."""
+
+    text_to_image: Recalls
+    image_to_text: Recalls
+
+    @property
+    def average(self) -> float:
+        return metrics.average_recall(self.text_to_image, self.image_to_text)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "text_to_image": self.text_to_image.as_dict(),
+            "image_to_text": self.image_to_text.as_dict(),
+            "AR": round(self.average, 2),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What `evaluate_karpathy` found.
+
+    Attributes:
+        protocol: counts and split in one line.
+        images: pictures that were searched.
+        texts: captions that were searched.
+        levels: width -> both directions by a full scan at that level, in float32.
+        cascade: both directions through the cascade, over a stored index.
+        plan: the recipe of the cascade.
+        failed: what was left out, and why.
+        seconds: wall-clock time of ``encode`` and ``search``.
+    """
+
+    protocol: str
+    images: int
+    texts: int
+    levels: dict[int, BothWays]
+    cascade: BothWays
+    plan: Plan
+    failed: list[Failure] = field(default_factory=list[Failure])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def fine(self) -> BothWays:
+        """The finest level: what the model can do."""
+        return self.levels[max(self.levels)]
+
+    @property
+    def kept(self) -> float | None:
+        """AR of the cascade over AR of the finest level; None where the latter is 0."""
+        return self.cascade.average / self.fine.average if self.fine.average else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of ``hivlp eval``: recalls in percent; those at the top are the finest level's."""
+        kept = None if self.kept is None else round(self.kept, 4)
+        return {
+            "protocol": self.protocol,
+            "images": self.images,
+            "texts": self.texts,
+            **self.fine.as_dict(),
+            "levels": {str(width): level.as_dict() for width, level in sorted(self.levels.items())},
+            "cascade": {
+                **self.cascade.as_dict(),
+                "kept": kept,
+                "candidates": self.plan.candidates,
+                "plan": self.plan.as_dict(),
+            },
+            "failed": [failure.as_dict() for failure in self.failed],
+            "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+        }
+
+
+def evaluate_karpathy(
+    encoder: Encoder,
+    samples: Iterable[Sample],
+    *,
+    split: str | None = None,
+    candidates: int = 200,
+    batch_size: int = 32,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measures an encoder on pictures with captions.
+
+    Every caption is a query over all pictures, every picture one over all captions; a hit is any caption of
+    the picture among the first k. Each picture and caption is encoded once.
+
+    Args:
+        encoder: the model.
+        samples: a source, or any samples. Those without a caption or a good picture are left out and listed.
+        split: what the protocol line calls the split; None takes the name that all samples agree on.
+        candidates: how many the cascade's coarse level hands to its fine one.
+        batch_size: pictures a batch.
+        workers: threads that decode beside the model.
+        progress: called with (pictures done, pictures in all or None, a remark).
+
+    Raises:
+        DataError: there is no picture with a caption.
+    """
+    start = time.perf_counter()
+    pairs = encode_pairs(encoder, samples, batch_size=batch_size, workers=workers, progress=progress)
+    encoded = time.perf_counter()
+    levels = {width: at_level(pairs, width) for width in pairs.images.widths}
+    plan = Plan(candidates=candidates)
+    cascade = through_cascade(pairs, plan)
+    return Evaluation(
+        protocol=_protocol(pairs, split or pairs.split),
+        images=len(pairs.images),
+        texts=len(pairs.texts),
+        levels=levels,
+        cascade=cascade,
+        plan=plan,
+        failed=pairs.failed,
+        seconds={"encode": encoded - start, "search": time.perf_counter() - encoded},
+    )
+
+
+def encode_pairs(
+    encoder: Encoder,
+    samples: Iterable[Sample],
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Pairs:
+    """Encodes the pictures and all of their captions, each once. See `evaluate_karpathy`."""
+    failed: list[Failure] = []
+    total: int | None = samples.count() if isinstance(samples, Source) else None
+    parts: list[Embeddings] = []
+    captions: list[str] = []
+    picture_of: list[int] = []
+    splits: set[str | None] = set()
+    done = 0
+    usable = _usable(samples, failed)
+    for batch in encode_stream(encoder, usable, batch_size=batch_size, workers=workers):
+        failed += batch.failures
+        parts += [batch.embeddings] if batch.samples else []
+        for sample in batch.samples:
+            splits.add(sample.split)
+            captions += sample.captions
+            picture_of += [done] * len(sample.captions)
+            done += 1
+        if progress is not None:
+            progress(done, total, f"{len(captions):,} captions")
+    failed += getattr(samples, "failures", [])
+    if not parts:
+        raise DataError(_nothing(failed))
+    starts = range(0, len(captions), _TEXT_BATCH)
+    texts = [encoder.encode_texts(captions[start : start + _TEXT_BATCH]) for start in starts]
+    return Pairs(
+        images=Embeddings.concatenate(parts),
+        texts=Embeddings.concatenate(texts),
+        picture_of=np.array(picture_of, np.int64),
+        failed=failed,
+        split=splits.pop() if len(splits) == 1 else None,
+    )
+
+
+def at_level(pairs: Pairs, width: int) -> BothWays:
+    """Both directions by a full scan at one level."""
+    image_ID, text_TD = pairs.images[width], pairs.texts[width]
+    return BothWays(
+        text_to_image=metrics.recalls(metrics.ranks_of_embeddings(text_TD, image_ID, pairs.of_texts())),
+        image_to_text=metrics.recalls(metrics.ranks_of_embeddings(image_ID, text_TD, pairs.of_images())),
+    )
+
+
+def through_cascade(pairs: Pairs, plan: Plan) -> BothWays:
+    """Both directions by `search.run` over stored indexes, one of the pictures and one of the texts."""
+    return BothWays(
+        text_to_image=metrics.recalls(_ranks_of_search(pairs.texts, pairs.images, pairs.of_texts(), plan)),
+        image_to_text=metrics.recalls(_ranks_of_search(pairs.images, pairs.texts, pairs.of_images(), plan)),
+    )
+
+
+def _ranks_of_search(queries: Embeddings, items: Embeddings, relevant: Relevant, plan: Plan) -> IntArray:
+    count = len(items)
+    k = count if plan.candidates == "all" else min(plan.candidates, count)
+    with tempfile.TemporaryDirectory(prefix="hivlp-eval-") as folder:
+        store = LocalStore.create(
+            Path(folder) / "items.hivlp",
+            model_name="evaluated",
+            model_fingerprint="evaluated",
+            widths=items.widths,
+            preprocessing={},
+        )
+        with store:
+            # Rows are numbered in the order of appending, so a row of a result is a row of `items`.
+            store.append([Item(id=str(row), uri=str(row)) for row in range(count)], items)
+            results = search.run(plan, queries, store.view(), k)
+    ranks = [
+        metrics.rank_in_list(result.rows.tolist(), result.scores.tolist(), wanted, count)
+        for result, wanted in zip(results, relevant, strict=True)
+    ]
+    return np.array(ranks, np.int64)
+
+
+def _usable(samples: Iterable[Sample], failed: list[Failure]) -> Iterable[Sample]:
+    for sample in samples:
+        missing = "picture" if sample.image is None else "caption" if not sample.captions else None
+        if missing is None:
+            yield sample
+        else:
+            failed.append(
+                Failure(uri=sample.uri, error=f"has no {missing}, so it can't be asked for; left out")
+            )
+
+
+def _protocol(pairs: Pairs, split: str | None) -> str:
+    """Such as "1,000 images, 5,000 texts (5 a picture), split val"."""
+    images, texts = len(pairs.images), len(pairs.texts)
+    counts = np.bincount(pairs.picture_of, minlength=images)
+    least, most = int(counts.min()), int(counts.max())
+    each = f"{least}" if least == most else f"{least} to {most}"
+    line = f"{images:,} images, {texts:,} texts ({each} a picture)"
+    return f"{line}, split {split}" if split else line
+
+
+def _nothing(failed: list[Failure]) -> str:
+    first = f"; the first thing left out: {failed[0].uri}: {failed[0].error}" if failed else ""
+    return (
+        f"the source has no picture with a caption, so there is nothing to evaluate{first}. "
+        "Give a source with captions"
+    )

@@ -1,0 +1,431 @@
+"""`Index`, the façade a user holds: an encoder beside a store. It knows no file format and no ranking.
+
+index = Index.create("photos.hivlp", "mini")
+index.add("my/photos")
+hits = index.search("two dogs on a beach", k=10)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from hivlp.data.sources import Source, open_source
+from hivlp.encode import encode_stream, load
+from hivlp.errors import ModelError, QueryError
+from hivlp.search import Plan
+from hivlp.stores.local import LocalStore
+from hivlp.types import Embeddings, Failure, Hits, Item, Sample
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from hivlp.encode import EncodedBatch, Encoder
+    from hivlp.stores.base import Store
+
+Candidates: TypeAlias = "int | Literal['all']"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far `Index.add` is.
+
+    Attributes:
+        done: samples dealt with: indexed, skipped or failed.
+        total: samples of the source; None where it can't be known before its end.
+    """
+
+    done: int
+    total: int | None
+    indexed: int
+    skipped: int
+    failed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class AddReport:
+    """What `Index.add` did.
+
+    Attributes:
+        indexed: items that were encoded and written.
+        skipped: items that the index had already, with the same content.
+        failed: everything that could not be used, and why.
+        seconds: wall-clock time.
+    """
+
+    indexed: int = 0
+    skipped: int = 0
+    failed: list[Failure] = field(default_factory=list[Failure])
+    seconds: float = 0.0
+
+    @property
+    def items_per_s(self) -> float:
+        """Items written a second; 0 where none was."""
+        return self.indexed / self.seconds if self.seconds > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "indexed": self.indexed,
+            "skipped": self.skipped,
+            "failed": [failure.as_dict() for failure in self.failed],
+            "seconds": round(self.seconds, 3),
+            "items_per_s": round(self.items_per_s, 2),
+        }
+
+
+class Index:
+    """A searchable collection of pictures: an encoder beside a store. Use `create` or `open` to get one."""
+
+    def __init__(self, store: Store, encoder: Encoder) -> None:
+        store.check_model(encoder.fingerprint, encoder.name)
+        self.store = store
+        self.encoder = encoder
+
+    @classmethod
+    def create(
+        cls, path: str | Path, model: str | Path | Encoder = "mini", *, dtype: str = "float16"
+    ) -> Index:
+        """A new and empty index, open for writing.
+
+        Args:
+            path: the folder to make, such as ``photos.hivlp``.
+            model: a model's name or folder, or an encoder that was loaded before.
+            dtype: how the vectors are stored: ``float16`` or ``float32``.
+
+        Raises:
+            IndexFolderError: there is something at `path`.
+            ModelError: there is no such model.
+        """
+        encoder = _encoder(model)
+        store = LocalStore.create(
+            path,
+            model_name=_name(encoder),
+            model_fingerprint=encoder.fingerprint,
+            widths=encoder.widths,
+            preprocessing=encoder.preprocessing.model_dump(mode="json"),
+            dtype=dtype,
+        )
+        return cls(store, encoder)
+
+    @classmethod
+    def ensure(cls, path: str | Path, model: str | Path | Encoder | None = None) -> Index:
+        """The index at `path`, open for writing; a new one where there is nothing yet."""
+        path = Path(path)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            return cls.open(path, model, writable=True)
+        return cls.create(path, model if model is not None else "mini")
+
+    @classmethod
+    def open(
+        cls, path: str | Path, model: str | Path | Encoder | None = None, *, writable: bool = False
+    ) -> Index:
+        """An index that exists.
+
+        Args:
+            path: its folder.
+            model: None loads the model that the index names. Another one than made the index is refused.
+            writable: take the lock, so that `add` and `delete` work. There is one writer at a time.
+
+        Raises:
+            IndexFolderError: there is no index, or it was made with another model.
+            ModelError: the model can't be found.
+        """
+        store = LocalStore.open(path, writable=writable)
+        try:
+            return cls(store, _encoder(model if model is not None else _named_by(store)))
+        except BaseException:
+            store.close()
+            raise
+
+    def add(
+        self,
+        source: str | Path | Iterable[Sample],
+        *,
+        split: str | None = None,
+        image_root: Path | None = None,
+        batch_size: int = 32,
+        workers: int = 2,
+        resume: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> AddReport:
+        """Indexes every picture of a source that the index does not hold yet.
+
+        What has the id and the content hash of an indexed item is skipped without being decoded (a changed
+        caption or place is taken over); what has its id and another content replaces it. Whatever can't be
+        used is listed and never fatal. Each batch is durable before the next: a kill loses at most the batch
+        in flight, and a second call goes on.
+
+        Args:
+            source: a folder, a file of captions, another spec of `data.sources.open_source`, or samples.
+            split: only this split of the source.
+            image_root: where the pictures lie that a caption file names by relative paths.
+            batch_size: pictures a batch.
+            workers: threads that decode beside the model.
+            resume: skip every item whose id is known, without reading its file to compare the content.
+            progress: called after every batch.
+        """
+        if isinstance(source, (str, Path)):
+            samples: Iterable[Sample] = open_source(source, image_root=image_root, split=split)
+        else:
+            samples = source
+        return _Adding(self.store, self.encoder, samples, progress).run(batch_size, workers, resume=resume)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Removes items by id. Returns how many there were; unknown ids are no error."""
+        return self.store.delete(ids)
+
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        *,
+        candidates: Candidates | None = None,
+        exact: bool = False,
+        plan: Plan | None = None,
+    ) -> Hits:
+        """The k pictures that fit the words best, best first.
+
+        Args:
+            text: what to look for. What is longer than the model reads is cut, and a note says so.
+            k: how many hits; fewer come back where the index, or `candidates`, is smaller.
+            candidates: how many rows the coarse level hands to the fine one; None leaves it to the index.
+            exact: score every item at the finest level.
+            plan: the whole recipe, instead of `candidates` and `exact`.
+
+        Raises:
+            QueryError: the text is empty, or a number is out of range.
+        """
+        return self.search_batch([text], k, candidates=candidates, exact=exact, plan=plan)[0]
+
+    def search_batch(
+        self,
+        texts: Sequence[str],
+        k: int = 10,
+        *,
+        candidates: Candidates | None = None,
+        exact: bool = False,
+        plan: Plan | None = None,
+    ) -> list[Hits]:
+        """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
+        plan = _plan(candidates, exact, plan)
+        cleaned = [clean_query(text) for text in texts]
+        if not cleaned:
+            return []
+        start = time.perf_counter()
+        embeddings = self.encoder.encode_texts(cleaned)
+        found = self._found(embeddings, start, k, plan)
+        return [
+            replace(hits, notes=(*hits.notes, *self._notes(text)))
+            for hits, text in zip(found, cleaned, strict=True)
+        ]
+
+    def search_image(
+        self,
+        image: str | Path | bytes | Image,
+        k: int = 10,
+        *,
+        candidates: Candidates | None = None,
+        exact: bool = False,
+        plan: Plan | None = None,
+    ) -> Hits:
+        """The k pictures that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
+
+        Raises:
+            ImageError: the picture can't be decoded.
+            QueryError: there is no such file, or a number is out of range.
+        """
+        plan = _plan(candidates, exact, plan)
+        if isinstance(image, (str, Path)):
+            image = Path(image)
+            if not image.is_file():
+                raise QueryError(f"{image} is no file; give the path of a picture to search with")
+        start = time.perf_counter()
+        return self._found(self.encoder.encode_images([image]), start, k, plan)[0]
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds, JSON-compatible."""
+        return self.store.info()
+
+    def close(self) -> None:
+        """Gives back files and the lock."""
+        self.store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _found(self, embeddings: Embeddings, start: float, k: int, plan: Plan | None) -> list[Hits]:
+        encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
+        found = self.store.search(embeddings, k=k, plan=plan)
+        return [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
+
+    def _notes(self, text: str) -> list[str]:
+        cut = self.encoder.cuts(text)
+        return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
+
+
+class _Adding:
+    """One call of `Index.add`."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        source: Iterable[Sample],
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.source = source
+        self.progress = progress
+        self.report = AddReport()
+        self.start = time.perf_counter()
+        self.total: int | None = source.count() if isinstance(source, Source) else None
+
+    def run(self, batch_size: int, workers: int, *, resume: bool) -> AddReport:
+        fresh = self._fresh(batch_size, resume=resume)
+        for batch in encode_stream(self.encoder, fresh, batch_size=batch_size, workers=workers):
+            self.report.failed += batch.failures
+            if batch.samples:
+                self.store.append(_items(batch), batch.embeddings)
+                self.report.indexed += len(batch.samples)
+            self._tell()
+        self.report.failed += getattr(self.source, "failures", [])
+        self._tell()
+        return self.report
+
+    def _fresh(self, at_once: int, *, resume: bool) -> Iterator[Sample]:
+        """The samples to encode; the others are counted, and described anew where only that has changed."""
+        samples = self._usable()
+        while chunk := list(itertools.islice(samples, at_once)):
+            known = self.store.fetch([sample.id for sample in chunk])
+            described: list[Item] = []
+            for sample, item in zip(chunk, known, strict=True):
+                if item is None or not (resume or _same_content(item, sample)):
+                    yield sample
+                    continue
+                self.report.skipped += 1
+                now = _item(sample, sha256=item.sha256, size=(item.width, item.height))
+                if not resume and _description(now) != _description(item):
+                    described.append(now)
+            if described:
+                # Same content, so the store keeps its vectors and writes the description only.
+                self.store.append(described, self.store.embeddings([item.id for item in described]))
+            self._tell()
+
+    def _usable(self) -> Iterator[Sample]:
+        seen: set[str] = set()
+        for sample in self.source:
+            if sample.image is None:
+                self._failed(sample, "has no picture, so there is nothing to index")
+            elif sample.id in seen:
+                self._failed(sample, f"has the id {sample.id!r} of an earlier one; the first one is kept")
+            else:
+                seen.add(sample.id)
+                yield sample
+
+    def _failed(self, sample: Sample, error: str) -> None:
+        self.report.failed.append(Failure(uri=sample.uri, error=error))
+
+    def _tell(self) -> None:
+        report = self.report
+        report.seconds = time.perf_counter() - self.start
+        if self.progress is not None:
+            indexed, skipped, failed = report.indexed, report.skipped, len(report.failed)
+            done = indexed + skipped + failed
+            self.progress(
+                Progress(done=done, total=self.total, indexed=indexed, skipped=skipped, failed=failed)
+            )
+
+
+def clean_query(text: str) -> str:
+    """The text without control characters and surrounding space.
+
+    Raises:
+        QueryError: nothing that can be seen is left.
+    """
+    # Control characters, and surrogates (undecodable bytes of a command line), would upset a tokenizer.
+    # Format characters stay: they join the parts of emoji and of Persian words. Alone they show nothing.
+    visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
+    words = " ".join(visible.split())
+    if all(unicodedata.category(letter) == "Cf" for letter in words.replace(" ", "")):
+        raise QueryError(
+            f"the query {text[:20]!r} has no visible character; give some words, such as 'a dog in the snow'"
+        )
+    return words
+
+
+def _plan(candidates: Candidates | None, exact: bool, plan: Plan | None) -> Plan | None:
+    if sum((candidates is not None, exact, plan is not None)) > 1:
+        raise QueryError("candidates, exact and plan exclude each other; give one of them")
+    if exact:
+        return Plan(name="exact", candidates="all")
+    return plan if candidates is None else Plan(candidates=candidates)
+
+
+def _same_content(item: Item, sample: Sample) -> bool:
+    try:
+        return item.sha256 is not None and hashlib.sha256(sample.read()).hexdigest() == item.sha256
+    except OSError:
+        return False  # the encoder's reader will meet the same error and list it
+
+
+def _description(item: Item) -> tuple[str, str | None, str]:
+    return item.uri, item.caption, json.dumps(dict(item.meta), sort_keys=True, default=str)
+
+
+def _items(batch: EncodedBatch) -> list[Item]:
+    rows = zip(batch.samples, batch.sha256, batch.sizes, strict=True)
+    return [_item(sample, sha256=sha256, size=size) for sample, sha256, size in rows]
+
+
+def _item(sample: Sample, *, sha256: str | None, size: tuple[int | None, int | None]) -> Item:
+    """An item shows one caption; all of them, and the split, are kept in its metadata."""
+    meta = dict(sample.meta)
+    if len(sample.captions) > 1:
+        meta.setdefault("captions", list(sample.captions))
+    if sample.split is not None:
+        meta.setdefault("split", sample.split)
+    return Item(
+        id=sample.id,
+        uri=sample.uri,
+        caption=sample.captions[0] if sample.captions else None,
+        meta=meta,
+        sha256=sha256,
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _encoder(model: str | Path | Encoder) -> Encoder:
+    return load(model) if isinstance(model, (str, Path)) else model
+
+
+def _name(encoder: Encoder) -> str:
+    """The name for the manifest: one by which `open` can load the model from any working directory."""
+    return str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
+
+
+def _named_by(store: Store) -> Encoder:
+    try:
+        return load(store.model_name)
+    except ModelError as error:
+        raise ModelError(
+            f"the index was made with the model {store.model_name!r}, which can't be loaded: {error}. "
+            "Name the place of that model with --model, or model=..."
+        ) from error

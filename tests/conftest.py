@@ -1,0 +1,59 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fakes import ColourEncoder
+from hivlp.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One finished run of the command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON document that the last line of stdout must be."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> ColourEncoder:
+    """Makes a fake model loadable as ``mini``, and another one as ``other``; everything else is unknown."""
+    encoder = ColourEncoder("mini")
+    models = {"mini": encoder, "other": ColourEncoder("other", fingerprint="other-2")}
+
+    def load(model: object = "mini", **options: object) -> ColourEncoder:
+        if str(model) not in models:
+            raise ModelError(f"unknown model {str(model)!r}: choose from {', '.join(models)}")
+        return models[str(model)]
+
+    monkeypatch.setattr("hivlp.encode.load", load)
+    monkeypatch.setattr("hivlp.retriever.load", load)
+    return encoder
+
+
+@pytest.fixture
+def hivlp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Runs the command line in this process: ``hivlp("search", folder, "words", "--json")``."""
+    from hivlp.cli.main import main
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Ran(code=code, out=captured.out, err=captured.err)
+
+    return run

@@ -1,0 +1,256 @@
+"""`Index`: create, add, resume, search, delete, with a fake encoder that knows colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes import COLOURS, ColourEncoder, gallery, painted, png
+from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, QueryError
+from hivlp.retriever import Index, Progress, clean_query
+from hivlp.search import Plan
+from hivlp.types import Sample
+
+
+@pytest.fixture
+def filled(tmp_path: Path, colours: ColourEncoder) -> Iterator[Index]:
+    with Index.create(tmp_path / "x.hivlp", "mini") as index:
+        index.add(gallery(tmp_path / "pictures"))
+        yield index
+
+
+def test_words_find_the_picture(filled: Index, tmp_path: Path) -> None:
+    hits = filled.search("something purple", k=3)
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+    assert hits[0].id == "purple.png"
+    assert hits[0].uri == str(tmp_path / "pictures" / "purple.png")
+    assert hits[0].caption == "something purple"
+    assert hits[0].score > hits[1].score
+    assert hits.timings_ms.encode > 0
+    assert hits.timings_ms.total == pytest.approx(sum(list(hits.timings_ms.as_dict().values())[:4]))
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil"])
+def test_a_picture_finds_its_like(filled: Index, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "query.png"
+    path.write_bytes(png("orange"))
+    query = {"path": path, "text": str(path), "bytes": png("orange"), "pil": painted("orange")}[kind]
+    assert filled.search_image(query, k=1)[0].id == "orange.png"
+
+
+def test_a_batch_gives_what_single_queries_give(filled: Index) -> None:
+    texts = ["red", "a blue thing", "grey or black"]
+    together = filled.search_batch(texts, k=4)
+    alone = [filled.search(text, k=4) for text in texts]
+    assert [[(h.id, h.score) for h in hits] for hits in together] == [
+        [(h.id, h.score) for h in hits] for hits in alone
+    ]
+    assert filled.search_batch([]) == []
+
+
+def test_exact_candidates_and_plan(filled: Index) -> None:
+    exact = filled.search("red", k=12, exact=True)
+    assert exact.plan["candidates"] == "all"
+    assert len(exact) == 12
+    one = filled.search("red", k=10, candidates=1)
+    assert len(one) == 1
+    assert one.plan["candidates"] == 1
+    assert [h.id for h in filled.search("red", k=12, plan=Plan(candidates="all"))] == [h.id for h in exact]
+    with pytest.raises(QueryError, match="exclude each other"):
+        filled.search("red", candidates=3, exact=True)
+
+
+def test_more_than_there_is_gives_all_there_is(filled: Index) -> None:
+    assert len(filled.search("red", k=1000)) == len(COLOURS)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_no_hits_wanted_is_refused(filled: Index, k: int) -> None:
+    with pytest.raises(QueryError, match="at least 1"):
+        filled.search("red", k=k)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\t\n", "\0\x01\x7f", "\u200b\u200d", "\udc80"])
+def test_a_query_without_a_visible_character_is_refused(filled: Index, text: str) -> None:
+    with pytest.raises(QueryError, match="no visible character; give some words"):
+        filled.search(text)
+
+
+def test_a_query_is_cleaned_and_kept_otherwise() -> None:
+    assert clean_query("  two\tdogs\0on\na beach ") == "two dogs on a beach"
+    assert clean_query("雪地里的一只狗") == "雪地里的一只狗"
+    assert clean_query("👩\u200d👧 at the sea") == "👩\u200d👧 at the sea"
+    assert clean_query("bad\udc80byte") == "bad byte"
+
+
+@pytest.mark.parametrize("text", ["雪地里的一只狗", "🐕❄️", "red " * 2500])
+def test_strange_queries_are_answered(filled: Index, text: str) -> None:
+    assert len(filled.search(text, k=5)) == 5
+
+
+def test_a_cut_query_says_so(filled: Index) -> None:
+    assert filled.search("red").notes == ()
+    assert "its end was cut" in filled.search("red " * 100).notes[0]
+
+
+def test_an_empty_index_answers_with_nothing(tmp_path: Path, colours: ColourEncoder) -> None:
+    with Index.create(tmp_path / "x.hivlp", colours) as index:
+        assert len(index) == 0
+        assert len(index.search("red")) == 0
+        assert len(index.search("red", exact=True)) == 0
+
+
+def test_the_report_and_the_progress_add_up(tmp_path: Path, colours: ColourEncoder) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    (pictures / "broken.png").write_bytes(b"not a picture")
+    (pictures / "empty.jpg").touch()
+    seen: list[Progress] = []
+    with Index.create(tmp_path / "x.hivlp") as index:
+        report = index.add(pictures, batch_size=5, progress=seen.append)
+        assert len(index) == report.indexed == len(COLOURS)
+    assert {Path(failure.uri).name for failure in report.failed} == {"broken.png", "empty.jpg"}
+    assert report.seconds > 0
+    assert report.items_per_s == pytest.approx(report.indexed / report.seconds)
+    assert (seen[-1].done, seen[-1].total, seen[-1].failed) == (14, 14, 2)
+    assert [step.done for step in seen] == sorted(step.done for step in seen)
+
+
+def test_a_second_run_neither_decodes_nor_encodes(
+    filled: Index, tmp_path: Path, colours: ColourEncoder
+) -> None:
+    encoded = colours.pictures_seen
+    report = filled.add(tmp_path / "pictures")
+    assert (report.indexed, report.skipped) == (0, len(COLOURS))
+    assert colours.pictures_seen == encoded
+    assert len(filled) == len(COLOURS)
+
+
+def test_a_changed_picture_replaces_the_old_one(filled: Index, tmp_path: Path) -> None:
+    painted("cyan").save(tmp_path / "pictures" / "red.png")
+    report = filled.add(tmp_path / "pictures")
+    assert (report.indexed, report.skipped) == (1, len(COLOURS) - 1)
+    assert len(filled) == len(COLOURS)
+    assert {hit.id for hit in filled.search("cyan", k=2)} == {"cyan.png", "red.png"}
+
+
+def test_resume_trusts_known_ids(filled: Index, tmp_path: Path) -> None:
+    painted("cyan").save(tmp_path / "pictures" / "red.png")
+    painted("red", "blue").save(tmp_path / "pictures" / "new.png")
+    report = filled.add(tmp_path / "pictures", resume=True)
+    assert (report.indexed, report.skipped) == (1, len(COLOURS))
+    assert filled.search("red", k=1)[0].id == "red.png"
+
+
+def test_a_changed_caption_is_taken_over_without_encoding(
+    filled: Index, tmp_path: Path, colours: ColourEncoder
+) -> None:
+    (tmp_path / "pictures" / "red.txt").write_text("a tomato\n", encoding="utf-8")
+    encoded = colours.pictures_seen
+    report = filled.add(tmp_path / "pictures")
+    assert (report.indexed, report.skipped, colours.pictures_seen) == (0, len(COLOURS), encoded)
+    assert filled.search("red", k=1)[0].caption == "a tomato"
+
+
+def test_a_moved_folder_is_found_at_its_new_place(filled: Index, tmp_path: Path) -> None:
+    moved = (tmp_path / "pictures").rename(tmp_path / "moved")
+    assert filled.add(moved).indexed == 0
+    assert filled.search("red", k=1)[0].uri == str(moved / "red.png")
+
+
+def test_an_interrupt_loses_at_most_the_batch_in_flight(tmp_path: Path, colours: ColourEncoder) -> None:
+    samples = [Sample(id=str(n), uri=colour, image=png(colour)) for n, colour in enumerate([*COLOURS] * 5)]
+
+    def interrupt(progress: Progress) -> None:
+        if progress.indexed == 12:
+            raise KeyboardInterrupt
+
+    with Index.create(tmp_path / "x.hivlp") as index, pytest.raises(KeyboardInterrupt):
+        index.add(samples, batch_size=4, progress=interrupt)
+    with Index.open(tmp_path / "x.hivlp", writable=True) as index:
+        assert len(index) == 12
+        report = index.add(samples, batch_size=4)
+        assert (report.indexed, report.skipped, len(index)) == (48, 12, 60)
+
+
+def test_samples_that_can_not_be_indexed_are_listed(tmp_path: Path, colours: ColourEncoder) -> None:
+    samples = [
+        Sample(id="a", uri="a", image=png("red")),
+        Sample(id="a", uri="again", image=png("blue")),
+        Sample(id="t", uri="text", image=None, captions=("words only",)),
+        Sample(id="gone", uri="gone", image=tmp_path / "gone.png"),
+    ]
+    with Index.create(tmp_path / "x.hivlp") as index:
+        report = index.add(samples)
+        assert len(index) == 1
+    assert {failure.uri for failure in report.failed} == {"again", "text", "gone"}
+
+
+def test_all_captions_the_split_and_the_metadata_are_kept(tmp_path: Path, colours: ColourEncoder) -> None:
+    sample = Sample(
+        id="a", uri="a", image=png("red"), captions=("one", "two"), split="val", meta={"colour": "red"}
+    )
+    with Index.create(tmp_path / "x.hivlp") as index:
+        index.add([sample])
+        hit = index.search("red")[0]
+    assert hit.caption == "one"
+    assert hit.meta == {"colour": "red", "captions": ["one", "two"], "split": "val"}
+
+
+def test_delete(filled: Index) -> None:
+    assert filled.delete(["red.png", "blue.png", "no such id"]) == 2
+    assert len(filled) == len(COLOURS) - 2
+    assert "red.png" not in {hit.id for hit in filled.search("red", k=100)}
+
+
+def test_open_loads_the_model_that_the_index_names(filled: Index, tmp_path: Path) -> None:
+    expected = [hit.as_dict() for hit in filled.search("pink")]
+    filled.close()
+    with Index.open(tmp_path / "x.hivlp") as index:
+        assert [hit.as_dict() for hit in index.search("pink")] == expected
+        assert index.info()["items"] == len(COLOURS)
+
+
+def test_another_model_is_refused_naming_both(filled: Index, tmp_path: Path) -> None:
+    filled.close()
+    with pytest.raises(IndexFolderError, match=r"'mini'.*'other'"):
+        Index.open(tmp_path / "x.hivlp", "other")
+    with Index.open(tmp_path / "x.hivlp", writable=True):
+        pass  # the refusal left no lock behind
+
+
+def test_a_model_that_is_gone_is_named_with_the_remedy(tmp_path: Path, colours: ColourEncoder) -> None:
+    Index.create(tmp_path / "x.hivlp", ColourEncoder("lost")).close()
+    with pytest.raises(ModelError, match=r"'lost', which can't be loaded.*--model"):
+        Index.open(tmp_path / "x.hivlp")
+
+
+def test_ensure_opens_or_creates(tmp_path: Path, colours: ColourEncoder) -> None:
+    (tmp_path / "x.hivlp").mkdir()
+    for expected in (0, 1):
+        with Index.ensure(tmp_path / "x.hivlp") as index:
+            assert len(index) == expected
+            index.add([Sample(id="a", uri="a", image=png("red"))])
+
+
+def test_a_folder_of_other_things_is_no_index(tmp_path: Path, colours: ColourEncoder) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    before = sorted(pictures.iterdir())
+    for call in (Index.open, Index.ensure, Index.create):
+        with pytest.raises(IndexFolderError):
+            call(pictures)
+    assert sorted(pictures.iterdir()) == before
+
+
+def test_bad_query_pictures_have_messages(filled: Index, tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match=r"gone\.png is no file"):
+        filled.search_image(tmp_path / "gone.png")
+    (tmp_path / "words.jpg").write_text("words")
+    with pytest.raises(ImageError, match="JPEG"):
+        filled.search_image(tmp_path / "words.jpg")
+
+
+def test_a_missing_source_is_refused(filled: Index, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone"):
+        filled.add(tmp_path / "gone")
