@@ -22,6 +22,11 @@ from hivlp.index.coarse import KINDS, CoarseIndex, RowMask
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
+# Rows are widened to float32 in blocks of this many, and queries taken so many at a time that their scores of
+# all rows fit into this many numbers (64 MB): that bounds the memory of an exhaustive search.
+_BLOCK_ROWS = 8_192
+_BLOCK_SCORES = 1 << 24
+
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
 """Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
 
@@ -159,7 +164,11 @@ def fine_scores(level_ND: LevelArray, rows: IntArray, query_D: FloatArray) -> Fl
     The sum over D runs in one order whatever the number of rows, which a matrix product does not promise: so
     the same pair has the same bits in every batch and every plan.
     """
-    return np.einsum("nd,d->n", level_ND[rows].astype(np.float32), query_D)
+    scores_K = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        np.einsum("nd,d->n", level_ND[rows[part]].astype(np.float32), query_D, out=scores_K[part])
+    return scores_K
 
 
 def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
@@ -194,12 +203,6 @@ def _cascade(
     return results
 
 
-# Rows are widened to float32 in blocks of this many, and queries taken so many at a time that their scores of
-# all rows fit into this many numbers (64 MB): that bounds the memory of an exhaustive search.
-_BLOCK_ROWS = 8_192
-_BLOCK_SCORES = 1 << 24
-
-
 def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
     """Every live row is scored at the fine level; the coarse level is read only to report its opinion."""
     step = max(1, _BLOCK_SCORES // max(view.mask.rows, 1))
@@ -216,19 +219,19 @@ def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k:
     rough_QN[:, view.mask.deleted] = -np.inf
     rough_ms = _share(begin, len(fine_QD))
     begin = time.perf_counter()
-    coarse_32 = coarse_ND.astype(np.float32)
-    widen_ms = _share(begin, len(fine_QD))
+    coarse_QN = _all_scores(coarse_ND, coarse_QD)
+    coarse_QN[:, view.mask.deleted] = -np.inf
+    coarse_ms = _share(begin, len(fine_QD))
     results: list[RawResult] = []
-    for query_D, coarse_D, rough_N in zip(fine_QD, coarse_QD, rough_QN, strict=True):
+    for query_D, rough_N, coarse_N in zip(fine_QD, rough_QN, coarse_QN, strict=True):
         begin = time.perf_counter()
         rows_K = _surely_contains_best(rough_N, min(k, view.mask.live), len(query_D))
         scores_K = fine_scores(level_ND, rows_K, query_D)
         best = best_first(scores_K, rows_K)[:k]
         rows, fine_ms = rows_K[best], _share(begin, 1)
         begin = time.perf_counter()
-        coarse_N = np.einsum("nd,d->n", coarse_32, coarse_D)
-        ranks = _ranks(coarse_N, rows, view.mask)
-        timings = Timings(coarse=widen_ms + _share(begin, 1), fine=rough_ms + fine_ms)
+        ranks = _ranks(coarse_N, rows)
+        timings = Timings(coarse=coarse_ms + _share(begin, 1), fine=rough_ms + fine_ms)
         results.append(
             RawResult(
                 rows=rows,
@@ -252,6 +255,17 @@ def _rough_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
     return rough_QN
 
 
+def _all_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
+    """``fine_scores`` of every row, for several queries: Q × N."""
+    scores_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
+    for start in range(0, len(level_ND), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        rows_BD = level_ND[rows].astype(np.float32)
+        for query_D, scores_N in zip(queries_QD, scores_QN, strict=True):
+            np.einsum("nd,d->n", rows_BD, query_D, out=scores_N[rows])
+    return scores_QN
+
+
 def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
     """Rows among which the k best by exact order must be, ascending.
 
@@ -265,12 +279,10 @@ def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
     return np.flatnonzero((rough_N >= threshold - margin) & (rough_N > -np.inf))
 
 
-def _ranks(scores_N: FloatArray, rows: IntArray, mask: RowMask) -> IntArray:
-    """Rank of some rows among all live ones by these scores, equal scores by the lower row."""
-    losses_N: FloatArray = -scores_N
-    losses_N[mask.deleted] = np.inf
-    ranks_N = np.empty(len(losses_N), np.int64)
-    ranks_N[np.argsort(losses_N, kind="stable")] = np.arange(1, len(losses_N) + 1)
+def _ranks(scores_N: FloatArray, rows: IntArray) -> IntArray:
+    """Rank of some rows among all by these scores, 1 for the best; equal scores by the lower row."""
+    ranks_N = np.empty(len(scores_N), np.int64)
+    ranks_N[np.argsort(-scores_N, kind="stable")] = np.arange(1, len(scores_N) + 1)
     return ranks_N[rows]
 
 
