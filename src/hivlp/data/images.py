@@ -111,28 +111,39 @@ def read_bytes(path: str | Path) -> bytes:
         ImageError: the file is missing, empty, too large, unreadable, or not a plain file.
     """
     path = Path(path)
+    problem = problem_with(path)
+    if problem is not None:
+        raise ImageError(problem)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(_unreadable(error)) from error
+
+
+def problem_with(path: Path) -> str | None:
+    """Why a path can't be a picture file (missing, a folder, too large), without opening it; else None."""
     try:
         status = path.stat()
-        # A pipe or a device would block the reader for ever.
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a plain file"
-            raise ImageError(f"it is {kind}; a picture must be a file of one of {_FORMATS}")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(
-                f"the file has {status.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}; make it smaller"
-            )
-        return path.read_bytes()
     except FileNotFoundError:
-        raise ImageError(_missing(path)) from None
+        if path.is_symlink():
+            return (
+                f"it is a broken symbolic link to {str(path.readlink())!r}; restore the target or remove it"
+            )
+        return "the file does not exist; correct its path or restore it"
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"the file can't be read ({reason}); check its permissions and its disk") from error
+        return _unreadable(error)
+    # A pipe or a device would block the reader for ever.
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a plain file"
+        return f"it is {kind}; a picture must be a file"
+    if status.st_size > MAX_FILE_BYTES:
+        return f"the file has {status.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}; make it smaller"
+    return None
 
 
-def _missing(path: Path) -> str:
-    if path.is_symlink():
-        return f"a broken symbolic link to {str(path.readlink())!r}; restore the target or remove the link"
-    return "the file does not exist; correct its path or restore it"
+def _unreadable(error: OSError | ValueError) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"the file can't be read ({reason}); check its path and permissions"
 
 
 def file_hash(data: bytes) -> str:

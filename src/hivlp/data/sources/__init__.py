@@ -1,0 +1,181 @@
+"""Opens whatever holds pictures and captions as a :class:`Source`; it decodes no picture."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from hivlp.data.sources.annotations import open_annotations
+from hivlp.data.sources.base import Report, Source, clean_split
+from hivlp.data.sources.folder import FolderSource
+from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
+from hivlp.data.sources.rows import read_csv, read_jsonl, read_tsv
+from hivlp.data.sources.table import open_table
+from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
+from hivlp.errors import DataError
+from hivlp.types import Sample
+
+__all__ = ["Source", "open_source"]
+
+_TABLES = {".tsv": read_tsv, ".csv": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
+_KNOWN = (
+    "a folder of pictures, a .tsv/.csv/.jsonl/.parquet table, a .json annotation file, "
+    "webdataset tars, or scenes:COUNT"
+)
+
+
+def open_source(
+    spec: str | Path, *, image_root: str | Path | None = None, split: str | None = None
+) -> Source:
+    """Open a source of pictures and captions.
+
+    Args:
+        spec: a folder of pictures (tables inside are not looked at) or of tars; a table in ``.tsv``,
+            ``.csv``, ``.jsonl`` or ``.parquet``; a Karpathy, COCO or LAVIS ``.json``; a tar or a brace
+            pattern such as ``shard-{000..009}.tar``; or ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
+        image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
+        split: only this split; ``restval`` counts as ``train``. Sources without splits are used whole, with a
+            note.
+
+    Raises:
+        DataError: the source is missing, empty, of no known kind, or lacks columns or the split.
+        MissingExtraError: a parquet file is asked for without pyarrow.
+    """
+    text = str(spec)
+    if text.startswith("scenes:"):
+        return ScenesSource(text, split=split)
+    root = _existing_root(image_root)
+    path = Path(text).expanduser().absolute()
+    source = _open_path(path, root, split)
+    if root is not None and not _takes_root(path):
+        source.notes.append(f"the image root {root} has no effect: {source.name} holds its pictures itself")
+    return source
+
+
+def _open_path(path: Path, root: Path | None, split: str | None) -> Source:
+    name = path.name.lower()
+    base = root or path.parent
+    if not path.exists():
+        if "{" in str(path):
+            return _open_pattern(path, split)
+        raise DataError(_missing(path))
+    if path.is_dir():
+        return _open_folder(path, split)
+    if path.suffix.lower() in _TABLES:
+        return open_table(path, _TABLES[path.suffix.lower()], base=base, split=split)
+    if name.endswith(".parquet"):
+        if holds_bytes(path):
+            return ParquetSource(path, split=split)
+        return open_table(path, read_parquet, base=base, split=split)
+    if name.endswith(".json"):
+        return open_annotations(path, base=base, split=split)
+    if name.endswith(TAR_EXTENSIONS):
+        return TarSource(path.name, [path], split=split)
+    raise DataError(f"{path} is of no known kind of source; a source is {_KNOWN}")
+
+
+def _takes_root(path: Path) -> bool:
+    return path.suffix.lower() in (*_TABLES, ".parquet", ".json")
+
+
+def _open_folder(folder: Path, split: str | None) -> Source:
+    try:
+        tars = sorted(path for path in folder.iterdir() if path.name.lower().endswith(TAR_EXTENSIONS))
+    except OSError as error:
+        raise DataError(
+            f"{folder} can't be read ({error.strerror or error}); check its permissions"
+        ) from error
+    if not tars:
+        return FolderSource(folder, split=split)
+    try:
+        pictures = FolderSource(folder).count()
+    except DataError:
+        return TarSource(folder.name, tars, split=split)
+    raise DataError(
+        f"{folder} holds both tars ({len(tars):,}) and pictures ({pictures:,}); name the tars as a pattern, "
+        f"such as {folder}/{{a,b}}.tar, or move the pictures into a folder of their own"
+    )
+
+
+def _open_pattern(pattern: Path, split: str | None) -> Source:
+    shards = [Path(name) for name in expand_braces(str(pattern))]
+    others = [shard for shard in shards if not shard.name.lower().endswith(TAR_EXTENSIONS)]
+    if others:
+        raise DataError(
+            f"{pattern} stands for {others[0]}; a brace pattern must name tars ({' '.join(TAR_EXTENSIONS)})"
+        )
+    if not any(shard.exists() for shard in shards):
+        raise DataError(
+            f"none of the {len(shards):,} tars of {pattern} exists, such as {_missing(shards[0])}"
+        )
+    return TarSource(pattern.name, shards, split=split)
+
+
+def _existing_root(image_root: str | Path | None) -> Path | None:
+    if image_root is None:
+        return None
+    root = Path(image_root).expanduser().absolute()
+    if not root.is_dir():
+        reason = "is not a folder; name the folder that paths start from" if root.exists() else ""
+        raise DataError(f"the image root {root} {reason}" if reason else f"the image root {_missing(root)}")
+    return root
+
+
+def _missing(path: Path) -> str:
+    """That a path does not exist, with the nearest folder that does and names like it there."""
+    child, parent = path, path.parent
+    while not parent.exists() and parent != parent.parent:
+        child, parent = parent, parent.parent
+    try:
+        names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+    except OSError:
+        names = []
+    similar = difflib.get_close_matches(child.name, names[:10_000], n=3)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else "check the spelling"
+    return f"{path} does not exist; the nearest that does is {parent}: {hint}"
+
+
+class ScenesSource(Source):
+    """Pictures drawn on demand, with exact captions: ``scenes:COUNT[?seed=S&size=P]``."""
+
+    _ids_are_unique = True
+
+    def __init__(self, spec: str, *, split: str | None) -> None:
+        super().__init__(spec)
+        match = re.fullmatch(r"scenes:(\d{1,12})(?:\?(.*))?", spec)
+        options = dict(parse_qsl(match[2] or "", keep_blank_values=True)) if match else {}
+        numbers = {key: int(value) for key, value in options.items() if re.fullmatch(r"\d{1,9}", value)}
+        if (
+            match is None
+            or int(match[1]) < 1
+            or set(options) - {"seed", "size"}
+            or len(numbers) < len(options)
+        ):
+            raise DataError(
+                f"{spec!r} is no source of drawn scenes; write scenes:COUNT or scenes:COUNT?seed=S&size=P, "
+                "with COUNT and P at least 1 and whole numbers only"
+            )
+        self._count = int(match[1])
+        self._seed = numbers.get("seed", 0)
+        self._size = numbers.get("size", 224)
+        self._split = clean_split(split) or "train"
+        if not 16 <= self._size <= 4096:
+            raise DataError(f"size={self._size} is no size for drawn scenes; take 16 to 4096 pixels")
+        if self._split not in ("train", "val", "test"):
+            raise DataError(f"drawn scenes have no split {split!r}; take one of: train, val, test")
+
+    def count(self) -> int:
+        return self._count
+
+    def splits(self) -> dict[str, int]:
+        """The split that is drawn; every split has as many scenes as are asked for."""
+        return {self._split: self._count}
+
+    def _samples(self, report: Report) -> Iterator[Sample]:
+        # The drawing code is large and only needed here.
+        from hivlp.data import scenes
+
+        return scenes.samples(self._count, seed=self._seed, size=self._size, split=self._split)

@@ -1,0 +1,184 @@
+"""What every source of pictures and captions promises, and the cleaning that all of them share."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, time
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hivlp.errors import DataError
+from hivlp.types import Failure, Sample
+
+# Called with the place (a path, `table.tsv row 7`, `a.tar#member`) and what is wrong there.
+Report: TypeAlias = Callable[[str, str], None]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Source(ABC):
+    """Pictures with captions, one :class:`Sample` at a time, as often as asked for.
+
+    Attributes:
+        name: short name for tables and progress lines.
+        failures: what the iteration begun last could not use so far, in order; complete once it ended.
+        notes: things worth telling a person before reading, such as an option without effect.
+    """
+
+    # Where a source can't hold one id twice, the memory of ids is saved.
+    _ids_are_unique = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failures: list[Failure] = []
+        self.notes: list[str] = []
+
+    def __iter__(self) -> Iterator[Sample]:
+        """The samples in a fixed order. Failures start anew; of samples with one id the first is given."""
+        failures: list[Failure] = []
+        self.failures = failures
+
+        def report(uri: str, error: str) -> None:
+            failures.append(Failure(uri=printable(uri), error=error))
+
+        samples = self._samples(report)
+        return samples if self._ids_are_unique else _without_duplicates(samples, report)
+
+    @abstractmethod
+    def _samples(self, report: Report) -> Iterator[Sample]:
+        """All samples of the chosen split; problems go to ``report`` and are not fatal."""
+
+    def count(self) -> int | None:
+        """Samples of an iteration, those that may fail included; None where only reading all would tell."""
+        return None
+
+    def splits(self) -> dict[str, int]:
+        """Samples of each split of the whole source; empty where it has no splits."""
+        return {}
+
+    def _choose_split(self, split: str | None) -> str | None:
+        """The split to filter by. Raises DataError where the source has splits and this is none of them."""
+        if split is None:
+            return None
+        wanted = clean_split(split)
+        found = self.splits()
+        if not found:
+            self.notes.append(no_splits_note(self.name, split))
+            return None
+        if wanted not in found:
+            raise DataError(unknown_split(self.name, split, found))
+        return wanted
+
+
+def no_splits_note(name: str, split: str) -> str:
+    """The note of a source without splits that was asked for one."""
+    return f"{name} has no splits; all of it is used as split {split!r}"
+
+
+def unknown_split(name: str, split: str, found: Mapping[str, int]) -> str:
+    """The message for a split that is not there, with those that are."""
+    listed = ", ".join(f"{key} ({number:,})" for key, number in found.items())
+    return f"{name} has no split {split!r}; take one of: {listed}"
+
+
+def _without_duplicates(samples: Iterator[Sample], report: Report) -> Iterator[Sample]:
+    first_uris: dict[str, str] = {}
+    for sample in samples:
+        first = first_uris.setdefault(sample.id, sample.uri)
+        if first is sample.uri:
+            yield sample
+        else:
+            report(sample.uri, f"duplicate id {sample.id!r}, first at {first}; give it another id")
+
+
+def clean_text(text: str) -> str:
+    """One line: every run of white space (tabs, newlines) becomes one space, NUL and lone surrogates go."""
+    text = " ".join(text.replace("\0", " ").split())
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def clean_captions(value: Any) -> tuple[str, ...]:
+    """The captions of a cell: a text, a list of texts, or a JSON list of texts. Empty ones are left out."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ()
+    if isinstance(value, (list, tuple)):
+        return tuple(caption for part in value for caption in clean_captions(part))
+    text = value if isinstance(value, str) else str(value)
+    if text.startswith("[") and text.rstrip().endswith("]"):
+        captions = _json_texts(text)
+        if captions is not None:
+            return clean_captions(captions)
+    text = clean_text(text)
+    return (text,) if text else ()
+
+
+def _json_texts(text: str) -> list[str] | None:
+    try:
+        parts = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_texts = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+    # "[1]" and the like are captions that happen to be JSON.
+    return [f" {part}" for part in parts] if is_texts else None
+
+
+def clean_split(value: Any) -> str | None:
+    """The name of a split; ``restval``, the rest of COCO's validation pictures, counts as ``train``."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    name = clean_text(str(value))
+    return "train" if name == "restval" else name or None
+
+
+def plain(value: Any) -> Any:
+    """A value of metadata as JSON can hold it: times become ISO texts, NaN and bytes become None."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    return None if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+def printable(text: str) -> str:
+    """A text that any terminal, JSON document and database takes, whatever bytes a file name holds."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a file name could be written as UTF-8."""
+    return text.isascii() or _SURROGATE.search(text) is None
+
+
+def read_text(path: Path) -> str:
+    """A text file as UTF-8, with or without byte-order mark. Raises DataError naming the file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} can't be read ({error.strerror or error}); check its permissions and its disk"
+        ) from error
+    return decode_text(data, str(path))
+
+
+def decode_text(data: bytes, where: str) -> str:
+    """Bytes as UTF-8 text. Raises DataError naming the place and the first wrong byte."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        guess = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding, such as Latin-1"
+        raise DataError(
+            f"{where} is not UTF-8 text (byte {error.start}: 0x{data[error.start]:02x}); "
+            f"it looks like {guess}: save it as UTF-8"
+        ) from None
