@@ -10,7 +10,6 @@ Q queries, D width of the level, N rows, K candidates.
 from __future__ import annotations
 
 import importlib
-import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -105,12 +104,16 @@ class ExactIndex:
             return scores_QK, rows_QK
         queries_QD = np.ascontiguousarray(queries_QD, dtype=np.float32)
         with self._gate.shared():
-            # The number of threads is a property of the calling thread; waking them costs more than one
-            # query.
-            self._faiss.omp_set_num_threads(min(len(queries_QD), os.cpu_count() or 1))
-            scores_QK[:, :found], rows_QK[:, :found] = self._index.search(
-                queries_QD, found, params=self._parameters(mask)
-            )
+            # faiss keeps this number per calling thread. One query is scanned by one thread, and waking more
+            # costs longer than the scan.
+            threads = self._faiss.omp_get_max_threads()
+            self._faiss.omp_set_num_threads(min(len(queries_QD), threads))
+            try:
+                scores_QK[:, :found], rows_QK[:, :found] = self._index.search(
+                    queries_QD, found, params=self._parameters(mask)
+                )
+            finally:
+                self._faiss.omp_set_num_threads(threads)
         return _in_order(scores_QK, rows_QK)
 
     def _parameters(self, mask: RowMask) -> Any:
