@@ -1,26 +1,19 @@
 """Writes true captions of a scene, and false ones of the same words; it draws nothing.
 
-A caption is a claim (phrases, a relation, bands) put into words. The same test of truth that admits the
-captions rejects the near-misses, so neither depends on how a sentence was made.
+A caption is a claim (phrases, a relation, bands) put into words. The same test of truth admits the
+captions and, with looser relations, rejects the near-misses: neither depends on how a sentence was made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from hivlp.data.scenes.dice import Dice
-from hivlp.data.scenes.spec import Box, Group, SceneSpec, holds, union
-from hivlp.data.scenes.vocabulary import (
-    COUNT_WORDS,
-    FLY,
-    KINDS,
-    LIGHT_PHRASES,
-    PLACES,
-    RELATION_PHRASES,
-    STAND,
-)
+from hivlp.data.scenes.places import LIGHT_PHRASES, PLACES, RELATION_PHRASES
+from hivlp.data.scenes.spec import Box, Group, SceneSpec, could_hold, holds, union
+from hivlp.data.scenes.vocabulary import COUNT_WORDS, FLY, KINDS, STAND
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,7 @@ class Phrase:
         number = 0 if self.count == 1 else 1
         noun = kind.names[self.name][number]
         words = kind.form[number].format(c=self.colour, n=noun) if self.colour else noun
+        words = words.replace(" a orange", " an orange")
         words = f"{self.size} {words}" if self.size else words
         if self.count == 1:
             return f"an {words}" if words[0] in "aeio" or words.startswith("umb") else f"a {words}"
@@ -74,8 +68,11 @@ class Claim:
         """The sentence."""
         return self.template.format(*[phrase.text() for phrase in self.phrases])
 
-    def is_true(self, groups: Sequence[Group]) -> bool:
-        """Whether every count, colour, size, band and the relation are as in the picture."""
+    def is_true(self, groups: Sequence[Group], related: Callable[[str, Box, Box], bool] = holds) -> bool:
+        """Whether every count, colour, size, band and the relation are as in the picture.
+
+        ``related`` judges the relation: strictly for what is said, loosely for what has to be false.
+        """
         found = [phrase.matching(groups) for phrase in self.phrases]
         for phrase, matches, zone in zip(self.phrases, found, self.zones, strict=False):
             if sum(group.count for group in matches) != phrase.count:
@@ -84,7 +81,7 @@ class Claim:
                 return False
         if any(set(a) & set(b) for a, b in combinations(found, 2)):
             return False
-        return not self.relation or holds(self.relation, _bounds(found[0]), _bounds(found[1]))
+        return not self.relation or related(self.relation, _bounds(found[0]), _bounds(found[1]))
 
 
 def _bounds(groups: Sequence[Group]) -> Box:
@@ -113,6 +110,8 @@ def _claims(spec: SceneSpec, dice: Dice) -> list[Claim]:
 def near_misses(claim: Claim, groups: Sequence[Group]) -> list[str]:
     """False sentences made of the words of a true one: colours, sizes, counts or whole phrases swapped."""
     words = sorted(claim.text().replace(",", "").split())
+    # "In the park" is loosely true of a kite above it too: only these bands can make a sentence false.
+    zones = tuple(zone if zone in ("sky", "water", "wall") else "" for zone in claim.zones)
     misses: list[str] = []
     for i, j in combinations(range(len(claim.phrases)), 2):
         a, b = claim.phrases[i], claim.phrases[j]
@@ -125,9 +124,9 @@ def near_misses(claim: Claim, groups: Sequence[Group]) -> list[str]:
         for new_a, new_b in swaps:
             phrases = list(claim.phrases)
             phrases[i], phrases[j] = new_a, new_b
-            swapped = replace(claim, phrases=tuple(phrases))
+            swapped = replace(claim, phrases=tuple(phrases), zones=zones)
             same_words = sorted(swapped.text().replace(",", "").split()) == words
-            if same_words and swapped.text() != claim.text() and not swapped.is_true(groups):
+            if same_words and swapped.text() != claim.text() and not swapped.is_true(groups, could_hold):
                 misses.append(swapped.text())
     return misses
 
@@ -156,7 +155,7 @@ def _related(groups: Sequence[Group]) -> list[tuple[int, int, str]]:
                 continue
             a, b = groups[i], groups[j]
             for name in RELATION_PHRASES:
-                upper, lower = (a, b) if name == "above" else (b, a)
+                upper = a if name == "above" else b
                 # Over the ground is "behind" for standing things: only what floats can be above.
                 if name in ("above", "below") and upper.zone not in ("sky", "wall", "sea"):
                     continue

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hivlp.data.scenes.dice import Dice
+from hivlp.data.scenes.places import LIGHT_AVOID, PLACES, SKY_AVOID, Zone
 from hivlp.data.scenes.spec import Box, Group, SceneSpec, overlap
-from hivlp.data.scenes.vocabulary import KINDS, LIGHT_AVOID, PLACES, SKY_AVOID, Kind, Zone
+from hivlp.data.scenes.vocabulary import KINDS, Kind
 
 SPLITS = ("train", "val", "test")
 SCALES = {"small": 0.7, "": 1.0, "large": 1.36}
@@ -57,6 +58,8 @@ def _wish(dice: Dice, setting: str, light: str, groups: list[Group]) -> _Wish | 
     if twin:
         zone_name, zone = twin.zone, zones[twin.zone]
     kind = KINDS[name]
+    if name == "moon" and light in ("day", "rain"):
+        return None
     if not twin and any(_clash(name, kind, group) for group in groups):
         return None
     taken = {group.colour for group in groups if group.kind == name}
@@ -83,7 +86,7 @@ def _clash(name: str, kind: Kind, group: Group) -> bool:
 
 
 def _place(dice: Dice, setting: str, wish: _Wish, groups: list[Group]) -> Group | None:
-    """The group with boxes that are inside of the picture and hide nothing, or None where no room is found."""
+    """The group with boxes that are inside of the picture and hide nothing, or None without room."""
     zone = PLACES[setting].zones[wish.zone]
     kind = KINDS[wish.kind]
     count = wish.count

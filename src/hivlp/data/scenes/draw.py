@@ -63,7 +63,7 @@ def _put(
         ready[key] = picture, mask
     picture, mask = ready[key]
     corner = round(box[0] * k), round(box[1] * k)
-    if group.zone in ("ground", "water"):
+    if group.zone in ("ground", "path", "water"):
         _shadow(canvas, box, on_water=group.zone == "water")
     canvas.image.paste(picture, corner, mask)
 

@@ -118,3 +118,15 @@ def holds(relation: str, a: Box, b: Box) -> bool:
         return over and a[3] >= b[3] + 20 and a[1] < b[3]
     opposite = {"right": "left", "below": "above", "behind": "front"}[relation]
     return holds(opposite, b, a)
+
+
+def could_hold(relation: str, a: Box, b: Box) -> bool:
+    """Whether somebody could say that a relation holds, however loosely: what is not even this is false."""
+    if relation == "left":
+        return a[0] + a[2] < b[0] + b[2]
+    if relation == "above":
+        return a[1] + a[3] < b[1] + b[3]
+    if relation == "front":
+        return a[3] > b[3]
+    opposite = {"right": "left", "below": "above", "behind": "front"}[relation]
+    return could_hold(opposite, b, a)

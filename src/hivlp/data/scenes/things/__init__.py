@@ -11,20 +11,77 @@ from hivlp.data.scenes.things.pen import RGB, Paint, Pen, mix
 
 __all__ = ["DRAWINGS", "sprite"]
 
-_MODULES = (vehicles, buildings, nature, people, animals, wildlife, objects)
-
-
-def _drawings() -> dict[str, Callable[[Pen, Paint], None]]:
-    """Every function of the modules of things that takes a pen and paint, by its name."""
-    return {
-        name: function
-        for module in _MODULES
-        for name, function in vars(module).items()
-        if callable(function) and getattr(function, "__module__", "") == module.__name__ and name[0] != "_"
-    }
-
-
-DRAWINGS = _drawings()
+DRAWINGS: dict[str, Callable[[Pen, Paint], None]] = {
+    "boat": vehicles.boat,
+    "car": vehicles.car,
+    "bus": vehicles.bus,
+    "truck": vehicles.truck,
+    "bicycle": vehicles.bicycle,
+    "train": vehicles.train,
+    "airplane": vehicles.airplane,
+    "rocket": vehicles.rocket,
+    "balloon": vehicles.balloon,
+    "submarine": vehicles.submarine,
+    "house": buildings.house,
+    "lighthouse": buildings.lighthouse,
+    "castle": buildings.castle,
+    "windmill": buildings.windmill,
+    "tent": buildings.tent,
+    "bench": buildings.bench,
+    "lamp": buildings.lamp,
+    "bridge": buildings.bridge,
+    "table": buildings.table,
+    "chair": buildings.chair,
+    "sofa": buildings.sofa,
+    "tree": nature.tree,
+    "flower": nature.flower,
+    "mushroom": nature.mushroom,
+    "cactus": nature.cactus,
+    "star": nature.star,
+    "moon": nature.moon,
+    "cloud": nature.cloud,
+    "planet": nature.planet,
+    "plant": nature.plant,
+    "man": people.man,
+    "woman": people.woman,
+    "child": people.child,
+    "astronaut": people.astronaut,
+    "robot": people.robot,
+    "snowman": people.snowman,
+    "penguin": people.penguin,
+    "dog": animals.dog,
+    "cat": animals.cat,
+    "horse": animals.horse,
+    "cow": animals.cow,
+    "sheep": animals.sheep,
+    "pig": animals.pig,
+    "rabbit": animals.rabbit,
+    "fox": animals.fox,
+    "bear": animals.bear,
+    "chicken": animals.chicken,
+    "bird": wildlife.bird,
+    "duck": wildlife.duck,
+    "fish": wildlife.fish,
+    "turtle": wildlife.turtle,
+    "whale": wildlife.whale,
+    "jellyfish": wildlife.jellyfish,
+    "octopus": wildlife.octopus,
+    "starfish": wildlife.starfish,
+    "crab": wildlife.crab,
+    "butterfly": wildlife.butterfly,
+    "kite": objects.kite,
+    "umbrella": objects.umbrella,
+    "ball": objects.ball,
+    "cup": objects.cup,
+    "teapot": objects.teapot,
+    "bottle": objects.bottle,
+    "cake": objects.cake,
+    "apple": objects.apple,
+    "banana": objects.banana,
+    "book": objects.book,
+    "guitar": objects.guitar,
+    "clock": objects.clock,
+}
 
 
 def sprite(kind: str, colour: RGB, width: int, height: int, line: int) -> tuple[Image.Image, Image.Image]:
@@ -44,6 +101,8 @@ def sprite(kind: str, colour: RGB, width: int, height: int, line: int) -> tuple[
     pen = Pen(ImageDraw.Draw(inside), line, line, width - 2 * line - 1, height - 2 * line - 1)
     DRAWINGS[kind](pen, Paint.of(colour))
     mask = inside.getchannel("A")
+    # A drawing may touch the border of its box; the outline must not come in again on the other side.
+    ImageDraw.Draw(mask).rectangle((0, 0, width - 1, height - 1), outline=0, width=line)
     outline = _grown(mask, line)
     picture = Image.new("RGB", (width, height), _ink(colour))
     picture.paste(inside, (0, 0), mask)

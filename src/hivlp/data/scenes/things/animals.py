@@ -1,5 +1,8 @@
 """Draws animals of the land, most of them from the side with the head on the right."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 from hivlp.data.scenes.things.pen import CREAM, DARK, WHITE, Paint, Pen, mix

@@ -1,5 +1,8 @@
 """Draws buildings, and what stands in streets and parks."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 from hivlp.data.scenes.things.pen import CREAM, DARK, GLASS, STEEL, WHITE, WOOD, Paint, Pen, mix
@@ -56,7 +59,7 @@ def windmill(pen: Pen, c: Paint) -> None:
     pen.poly((122, 74, 62), 34, 42, 66, 42, 58, 26, 42, 26)
     pen.rect(WOOD, 43, 80, 57, 99, 5)
     pen.rect(GLASS, 45, 56, 55, 66, 2)
-    for dx, dy in ((42, -24), (33, 30), (-42, 24), (-33, -30)):
+    for dx, dy in ((38, -21), (31, 28), (-38, 21), (-31, -28)):
         tip_x, tip_y = 50 + dx, 34 + dy
         side_x, side_y = -dy * 0.3, dx * 0.22
         pen.poly(

@@ -1,5 +1,8 @@
 """Draws toys, food and things of the house."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import math
@@ -29,11 +32,13 @@ def umbrella(pen: Pen, c: Paint) -> None:
 
 
 def ball(pen: Pen, c: Paint) -> None:
-    pen.oval(c.base, 1, 1, 99, 99)
-    pen.chord(c.dark, 1, 1, 99, 99, 30, 150)
-    pen.arc(WHITE, 7, -34, 8, 40, 92, -70, 70)
-    pen.arc(WHITE, 7, 60, 8, 134, 92, 110, 250)
-    pen.oval(c.light, 42, 12, 60, 26)
+    seam = WHITE if c.base[2] < 235 else (150, 158, 176)
+    pen.oval(c.dark, 1, 1, 99, 99)
+    pen.oval(c.base, 1, 1, 95, 93)
+    pen.arc(seam, 6, -40, 4, 36, 96, -72, 72)
+    pen.arc(seam, 6, 64, 4, 140, 96, 108, 252)
+    pen.arc(seam, 6, 4, 44, 96, 140, 192, 348)
+    pen.oval(c.light, 44, 10, 62, 24)
 
 
 def cup(pen: Pen, c: Paint) -> None:

@@ -1,5 +1,8 @@
 """Draws people, and what stands on two legs like them."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 from hivlp.data.scenes.things.pen import DARK, GLASS, HAIR, SKIN, STEEL, WHITE, WOOD, Paint, Pen

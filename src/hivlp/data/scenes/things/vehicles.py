@@ -1,5 +1,8 @@
 """Draws vehicles that drive, swim and fly."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 from hivlp.data.scenes.things.pen import CREAM, DARK, GLASS, STEEL, WHITE, WOOD, Paint, Pen

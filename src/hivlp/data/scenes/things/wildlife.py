@@ -1,5 +1,8 @@
 """Draws animals that fly and swim."""
 
+# Every public function draws the thing it is named after, in the middle of the pen's box.
+# ruff: noqa: D103
+
 from __future__ import annotations
 
 import math
