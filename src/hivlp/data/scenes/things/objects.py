@@ -32,13 +32,12 @@ def umbrella(pen: Pen, c: Paint) -> None:
 
 
 def ball(pen: Pen, c: Paint) -> None:
-    seam = WHITE if c.base[2] < 235 else (150, 158, 176)
-    pen.oval(c.dark, 1, 1, 99, 99)
-    pen.oval(c.base, 1, 1, 95, 93)
-    pen.arc(seam, 6, -40, 4, 36, 96, -72, 72)
-    pen.arc(seam, 6, 64, 4, 140, 96, 108, 252)
-    pen.arc(seam, 6, 4, 44, 96, 140, 192, 348)
-    pen.oval(c.light, 44, 10, 62, 24)
+    band = c.light if c.base[2] < 235 else (208, 214, 226)
+    pen.oval(c.base, 1, 1, 99, 99)
+    for start in (-20, 100, 220):
+        pen.pie(band, 1, 1, 99, 99, start, start + 52)
+    pen.oval(c.dark, 38, 38, 62, 62)
+    pen.oval(WHITE, 22, 12, 38, 24)
 
 
 def cup(pen: Pen, c: Paint) -> None:
