@@ -13,7 +13,7 @@ The names below are loaded when they are first used, so that ``import hivlp`` al
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ __all__ = ["__version__", *_HOMES]
 
 
 def _version() -> str:
+    from importlib import metadata  # slow to load, and seldom asked for
+
     try:
         return metadata.version("hivlp")
     except metadata.PackageNotFoundError:  # a source tree on the path, never installed

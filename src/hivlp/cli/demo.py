@@ -30,11 +30,13 @@ def demo(
     debug: output.DebugOption = False,
 ) -> None:
     """Draw pictures, index them, search them, and show the results on a contact sheet."""
+    from hivlp.encode import load
     from hivlp.retriever import Index
 
+    encoder = load(model)  # first, so that a wrong name is not noticed after the drawing only
     gallery = out / "gallery"
     asked = _draw_gallery(gallery, count)
-    with Index.ensure(out / "gallery.hivlp", model) as index:
+    with Index.ensure(out / "gallery.hivlp", encoder) as index:
         with output.progress("indexing", unit="pictures") as advance:
             report = index.add(gallery, progress=lambda p: advance(p.done, p.total))
         output.say(

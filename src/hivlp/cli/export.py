@@ -22,9 +22,10 @@ def export(
     debug: output.DebugOption = False,
 ) -> None:
     """Write the ONNX graphs that `hivlp index` and `hivlp search` run without torch."""
+    from hivlp.encode.base import model_folder
     from hivlp.encode.export import export as write
 
-    document = write(model, out, int8=int8)
+    document = write(model_folder(model), out, int8=int8)
     output.answer(
         document,
         json=json,

@@ -142,7 +142,8 @@ def _is_usage_error(error: Exception) -> bool:
 def _of_usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hivlp"
-    return f"{error.format_message()} See: {command} --help"
+    # `hivlp` alone has printed its help already and brings no message.
+    return f"{error.format_message() or 'give a command.'} See: {command} --help"
 
 
 def _console(*, stderr: bool) -> Console:

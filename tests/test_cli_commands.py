@@ -1,0 +1,208 @@
+"""Each command on good input: what people see, and the JSON document that programs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from conftest import Ran
+from fakes import COLOURS, ColourEncoder, gallery, png
+
+Hivlp = Callable[..., Ran]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
+    folder = tmp_path / "photos.hivlp"
+    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
+    return folder
+
+
+def test_index_makes_an_index_and_says_so(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    ran = hivlp("index", gallery(tmp_path / "pictures"), "--out", tmp_path / "x.hivlp")
+    assert ran.code == 0
+    assert "12 indexed, 0 skipped, 0 failed" in ran.out
+    assert "12 items now" in ran.out
+
+
+def test_index_lists_failures_and_goes_on(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    for number in range(12):
+        (pictures / f"bad{number:02}.jpg").write_text("no picture")
+    ran = hivlp("index", pictures, "--out", tmp_path / "x.hivlp", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert {"indexed", "skipped", "failed", "seconds", "items_per_s"} <= set(document)
+    assert (document["indexed"], document["skipped"], document["items"]) == (12, 0, 12)
+    assert len(document["failed"]) == 12
+    assert set(document["failed"][0]) == {"uri", "error"}
+    assert "bad09.jpg" in ran.err, "the first ten are shown"
+    assert "bad10.jpg" not in ran.err
+    assert "2 more" in ran.err
+
+
+def test_index_again_adds_what_is_new(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    gallery(tmp_path / "pictures", "red-blue")
+    document = hivlp("index", tmp_path / "pictures", "--out", photos, "--json").document
+    assert (document["indexed"], document["skipped"], document["items"]) == (1, 12, 13)
+    again = hivlp("index", tmp_path / "pictures", "--out", photos, "--resume", "--json").document
+    assert (again["indexed"], again["skipped"]) == (0, 13)
+
+
+def test_search_prints_a_table(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "something purple", "-k", "3")
+    assert ran.code == 0
+    first = next(line for line in ran.out.splitlines() if line.lstrip().startswith("1 "))
+    assert "purple.png" in first
+    assert "something purple" in first
+    assert "3 hits in" in ran.out
+
+
+def test_search_gives_the_document_of_the_design(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "something purple", "-k", "3", "--json")
+    document = ran.document
+    assert {"hits", "timings_ms", "plan"} <= set(document)
+    assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
+    expected = {"rank", "id", "uri", "score", "coarse_score", "coarse_rank", "caption", "meta"}
+    assert set(document["hits"][0]) == expected
+    assert set(document["timings_ms"]) == {"encode", "coarse", "fine", "rerank", "total"}
+    assert document["hits"][0]["id"] == "purple.png"
+
+
+def test_search_exact_and_with_candidates(photos: Path, hivlp: Hivlp) -> None:
+    exact = hivlp("search", photos, "red", "--exact", "--json").document
+    assert exact["plan"]["candidates"] == "all"
+    few = hivlp("search", photos, "red", "--candidates", "4", "--json").document
+    assert (few["plan"]["candidates"], len(few["hits"])) == (4, 4)
+    assert few["hits"][0] == {**exact["hits"][0], "coarse_score": few["hits"][0]["coarse_score"]}
+
+
+def test_search_with_a_picture(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    (tmp_path / "query.png").write_bytes(png("orange"))
+    document = hivlp("search", photos, "--image", tmp_path / "query.png", "-k", "1", "--json").document
+    assert document["hits"][0]["id"] == "orange.png"
+
+
+@pytest.mark.parametrize("by", ["words", "picture"])
+def test_search_draws_a_sheet(photos: Path, tmp_path: Path, hivlp: Hivlp, by: str) -> None:
+    (tmp_path / "query.png").write_bytes(png("orange"))
+    query = ["red"] if by == "words" else ["--image", tmp_path / "query.png"]
+    ran = hivlp("search", photos, *query, "--sheet", tmp_path / "hits.png", "--json")
+    assert ran.document["contact_sheet"] == str(tmp_path / "hits.png")
+    with Image.open(tmp_path / "hits.png") as sheet:
+        assert sheet.width > 1000
+
+
+def test_delete_and_verify(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("delete", photos, "red.png", "nothing", "--json")
+    assert (ran.code, ran.document["deleted"], ran.document["items"]) == (0, 1, 11)
+    assert ran.document["unknown"] == ["nothing"]
+    assert "nothing" in ran.err
+    ran = hivlp("verify", photos, "--json")
+    assert (ran.code, ran.document["ok"], ran.document["problems"]) == (0, True, [])
+
+
+def test_verify_finds_damage_and_exits_with_2(photos: Path, hivlp: Hivlp) -> None:
+    level = next((photos / "levels").iterdir())
+    data = bytearray(level.read_bytes())
+    data[10] ^= 0xFF
+    level.write_bytes(bytes(data))
+    ran = hivlp("verify", photos, "--json")
+    assert (ran.code, ran.document["ok"]) == (2, False)
+    assert level.name in ran.document["problems"][0]
+
+
+def test_info_of_an_index_and_of_a_model(photos: Path, hivlp: Hivlp) -> None:
+    document = hivlp("info", photos, "--json").document
+    assert (document["kind"], document["items"], document["model"]["name"]) == ("index", 12, "mini")
+    document = hivlp("info", "mini", "--json").document
+    assert (document["kind"], document["name"], document["widths"]) == ("model", "mini", [8, 16, 32])
+    assert "fingerprint" in hivlp("info", "mini").out
+    assert "12" in hivlp("info", photos).out
+
+
+def test_eval_prints_the_protocol(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    ran = hivlp("eval", "--model", "mini", "--data", pictures, "--json")
+    assert ran.code == 0
+    assert ran.document["protocol"] == "12 images, 12 texts (1 a picture)"
+    assert ran.document["text_to_image"]["R@1"] == 100.0
+    assert ran.document["cascade"]["kept"] == 1.0
+    shown = hivlp("eval", "--model", "mini", "--data", pictures)
+    assert "level 32" in shown.out
+    assert "keeps 100.00%" in shown.out
+
+
+def test_eval_of_a_split(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    gallery(tmp_path)
+    rows = [f"{name}.png\t{name}\t{'val' if n % 2 else 'train'}" for n, name in enumerate(COLOURS)]
+    table = tmp_path / "captions.tsv"
+    table.write_text("\n".join(["image\tcaption\tsplit", *rows]) + "\n", encoding="utf-8")
+    document = hivlp("eval", "--model", "mini", "--data", table, "--split", "val", "--json").document
+    assert document["protocol"] == "6 images, 6 texts (1 a picture), split val"
+
+
+def test_demo_goes_the_whole_way(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    ran = hivlp("demo", "--out", tmp_path / "demo", "--count", "10", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert {"index", "items", "searches", "contact_sheet"} <= set(document)
+    assert document["items"] == 10
+    assert len(document["searches"]) == 8
+    assert len({search["query"] for search in document["searches"]}) == 8
+    assert len(list((tmp_path / "demo" / "gallery").glob("*.jpg"))) == 10
+    captions = next((tmp_path / "demo" / "gallery").glob("*.txt")).read_text(encoding="utf-8")
+    assert captions.strip()
+    with Image.open(document["contact_sheet"]) as sheet:
+        assert sheet.height > 2000
+    shown = hivlp("demo", "--out", tmp_path / "demo", "--count", "10")
+    assert "hivlp index ~/Pictures" in shown.out
+    assert "10 were there before" in shown.err
+
+
+def test_train_hands_over_the_recipe(tmp_path: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    seen: dict[str, Any] = {}
+
+    def run(config: Any, *, out: Path, resume: bool, progress: Callable[[str], None]) -> Mapping[str, Any]:
+        seen.update(config=config, out=out, resume=resume)
+        progress("step 1")
+        return {"model": str(out / "model"), "steps": 7, "seconds": 0.5, "eval": []}
+
+    monkeypatch.setattr("hivlp.train.run.run", run)
+    ran = hivlp(
+        "train", "--preset", "tiny", "--set", "steps=7", "--out", tmp_path / "run", "--resume", "--json"
+    )
+    assert ran.code == 0
+    assert (seen["config"].steps, seen["config"].preset, seen["resume"]) == (7, "tiny", True)
+    assert {"model", "steps", "seconds", "eval"} <= set(ran.document)
+    assert "step 1" in ran.err
+    assert "7 steps" in hivlp("train", "--preset", "tiny", "--out", tmp_path / "run").out
+
+
+def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    seen: list[Any] = []
+
+    def export(model: Any, out: Any, *, int8: bool) -> dict[str, Any]:
+        seen.append((str(model), out, int8))
+        return {"files": ["a.onnx", "b.onnx"], "max_abs_diff": 2e-6}
+
+    monkeypatch.setattr("hivlp.encode.export.export", export)
+    (tmp_path / "config.json").write_text("{}")
+    ran = hivlp("export", tmp_path, "--int8", "--json")
+    assert (ran.code, seen) == (0, [(str(tmp_path), None, True)])
+    assert ran.document["max_abs_diff"] == 2e-6
+    assert "2.00e-06" in hivlp("export", tmp_path).out
+
+
+def test_every_document_is_the_last_line_and_whole(photos: Path, hivlp: Hivlp) -> None:
+    for arguments in (("search", photos, "雪 ❄️"), ("info", photos), ("verify", photos)):
+        ran = hivlp(*arguments, "--json")
+        assert json.loads(ran.out.splitlines()[-1]) == ran.document
+        assert ran.out.endswith("}\n")

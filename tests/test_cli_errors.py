@@ -1,0 +1,230 @@
+"""Bad input at the command line: exit code 2, a message with value, rule and remedy, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Ran
+from fakes import ColourEncoder, gallery, png
+from hivlp.cli import output
+from hivlp.errors import QueryError
+
+Hivlp = Callable[..., Ran]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
+    folder = tmp_path / "photos.hivlp"
+    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
+    return folder
+
+
+def refused(ran: Ran, *expected: str) -> None:
+    """Exit code 2, the words on stderr in one message, the same message as JSON, and no traceback."""
+    assert ran.code == 2
+    assert ran.err.startswith("hivlp: ")
+    for words in expected:
+        assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert list(ran.document) == ["error"]
+    assert ran.document["error"] in ran.err.replace("hivlp: ", "", 1)
+
+
+@pytest.mark.parametrize("k", ["0", "-3"])
+def test_no_hits_wanted(photos: Path, hivlp: Hivlp, k: str) -> None:
+    refused(hivlp("search", photos, "red", "-k", k, "--json"), f"k={k}", "at least 1")
+
+
+def test_k_that_is_no_number(photos: Path, hivlp: Hivlp) -> None:
+    # What is wrong with the value is said by the command-line package, in words of its version.
+    refused(hivlp("search", photos, "red", "-k", "many", "--json"), "-k", "integer", "hivlp search --help")
+
+
+def test_k_beyond_the_size_gives_everything(photos: Path, hivlp: Hivlp) -> None:
+    assert len(hivlp("search", photos, "red", "-k", "1000", "--json").document["hits"]) == 12
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\t", "\u200b"])
+def test_an_empty_query(photos: Path, hivlp: Hivlp, text: str) -> None:
+    refused(hivlp("search", photos, text, "--json"), "no visible character", "give some words")
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "word " * 2_000, "雪地里的一只狗", "🐕❄️", "--", "-"])
+def test_strange_queries_are_answered(photos: Path, hivlp: Hivlp, text: str) -> None:
+    ran = hivlp("search", photos, "--json", "--", text)
+    assert ran.code == 0
+    assert len(ran.document["hits"]) == 10
+
+
+def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "word " * 2_000, "--json")
+    assert "its end was cut" in ran.err
+    assert "its end was cut" in ran.document["notes"][0]
+
+
+def test_neither_words_nor_picture_or_both(photos: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "--json"), "neither was given")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "both was given")
+
+
+def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "red", "--candidates", "0", "--json"), "candidates=0", "at least 1")
+    refused(hivlp("search", photos, "red", "--candidates", "5", "--exact", "--json"), "exclude each other")
+
+
+def test_a_query_picture_that_is_none(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "--image", tmp_path / "gone.png", "--json"), "gone.png", "no file")
+    (tmp_path / "words.jpg").write_text("words")
+    refused(hivlp("search", photos, "--image", tmp_path / "words.jpg", "--json"), "JPEG")
+
+
+def test_a_sheet_that_can_not_be_written(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "red", "--sheet", tmp_path / "a.txt", "--json"), ".png")
+    refused(hivlp("search", photos, "red", "--sheet", tmp_path / "no" / "a.png", "--json"), "folder exists")
+
+
+def test_an_index_that_is_none(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    refused(hivlp("search", tmp_path / "gone.hivlp", "red", "--json"), "gone.hivlp", "hivlp index")
+    pictures = gallery(tmp_path / "pictures")
+    for command in (["search", pictures, "red"], ["verify", pictures], ["delete", pictures, "x"]):
+        refused(hivlp(*command, "--json"), str(pictures))
+    refused(hivlp("search", pictures / "red.png", "red", "--json"), "red.png")
+    refused(hivlp("index", pictures, "--out", pictures, "--json"), str(pictures))
+    assert len(list(pictures.iterdir())) == 24, "nothing was written into somebody's folder"
+
+
+def test_an_index_of_another_model(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "red", "--model", "other", "--json"), "'mini'", "'other'")
+    refused(hivlp("index", tmp_path / "pictures", "--out", photos, "--model", "other", "--json"), "'other'")
+    assert hivlp("info", photos, "--json").document["items"] == 12
+
+
+@pytest.mark.parametrize("command", ["index", "eval", "info", "demo"])
+def test_an_unknown_model(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp, command: str) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    arguments = {
+        "index": ["index", pictures, "--out", tmp_path / "x.hivlp", "--model", "nope"],
+        "eval": ["eval", "--data", pictures, "--model", "nope"],
+        "info": ["info", "nope"],
+        "demo": ["demo", "--out", tmp_path / "demo", "--count", "8", "--model", "nope"],
+    }[command]
+    refused(hivlp(*arguments, "--json"), "unknown model 'nope'", "choose from")
+    assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_a_missing_folder_leaves_no_index(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    refused(hivlp("index", tmp_path / "gone", "--out", tmp_path / "x.hivlp", "--json"), "gone")
+    assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_folders_without_pictures(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(hivlp("index", empty, "--out", tmp_path / "x.hivlp", "--json"), "empty folder")
+    (empty / "notes.md").write_text("words")
+    refused(hivlp("index", empty, "--out", tmp_path / "x.hivlp", "--json"), "no pictures")
+    assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_a_table_without_the_columns(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    (tmp_path / "t.tsv").write_text("picture_of\ttext\nred.png\tred\n")
+    refused(hivlp("eval", "--model", "mini", "--data", tmp_path / "t.tsv", "--json"), "image")
+
+
+def test_eval_without_captions_and_with_an_unknown_split(
+    tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    pictures = gallery(tmp_path / "pictures", "red", "blue")
+    for caption in pictures.glob("*.txt"):
+        caption.unlink()
+    refused(hivlp("eval", "--model", "mini", "--data", pictures, "--json"), "no picture with a caption")
+    (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\npictures/red.png\tred\ttrain\n")
+    ran = hivlp("eval", "--model", "mini", "--data", tmp_path / "t.tsv", "--split", "tset", "--json")
+    refused(ran, "tset", "train")
+
+
+def test_only_bad_pictures_are_failures_and_no_error(
+    tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "words.jpg").write_text("words")
+    (pictures / "empty.jpg").touch()
+    (pictures / "broken.png").symlink_to(tmp_path / "gone.png")
+    (pictures / "short.png").write_bytes(png("red")[:40])
+    ran = hivlp("index", pictures, "--out", tmp_path / "x.hivlp", "--json")
+    assert (ran.code, ran.document["indexed"], len(ran.document["failed"])) == (0, 0, 4)
+    ran = hivlp("search", tmp_path / "x.hivlp", "red", "--json")
+    assert (ran.code, ran.document["hits"]) == (0, [])
+
+
+def test_train_with_a_wrong_setting(tmp_path: Path, hivlp: Hivlp) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    refused(hivlp("train", "--preset", "tiny", "--set", "stepz=3", "--out", out, "--json"), "stepz", "steps")
+    refused(hivlp("train", "--preset", "tyni", "--out", out, "--json"), "tyni", "tiny")
+    assert not out.exists()
+
+
+def test_unknown_commands_and_options(hivlp: Hivlp) -> None:
+    refused(hivlp("serach", "--json"), "serach", "hivlp --help")
+    refused(hivlp("search", "--colour", "--json"), "--colour")
+    refused(hivlp("search", "--json"), "index", "hivlp search --help")
+
+
+def test_a_traceback_only_with_debug(photos: Path, hivlp: Hivlp) -> None:
+    assert "Traceback" not in hivlp("search", photos, "").err
+    assert "Traceback" in hivlp("search", photos, "", "--debug").err
+
+
+def test_a_flag_after_two_dashes_is_a_word(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "--", "--debug")
+    assert ran.code == 0
+    assert "hits in" in ran.out
+
+
+def test_errors_become_exit_codes_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    def raises(error: BaseException) -> int:
+        def program() -> None:
+            raise error
+
+        return output.guarded(program, json=False, debug=False)
+
+    assert raises(QueryError("k=0 can't be")) == 2
+    assert capsys.readouterr().err == "hivlp: k=0 can't be\n"
+    assert raises(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+    assert raises(PermissionError(13, "Permission denied", "/root/x")) == 2
+    assert "/root/x: Permission denied" in capsys.readouterr().err
+    assert raises(RuntimeError("oops")) == 1
+    assert "a bug in hivlp: RuntimeError: oops" in capsys.readouterr().err
+    assert output.guarded(lambda: None, json=False, debug=False) == 0
+
+
+def test_a_number_that_json_has_no_word_for_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        output.print_json({"score": float("nan")})
+    assert capsys.readouterr().out == ""
+
+
+def test_the_reader_of_a_pipe_may_go() -> None:
+    command = [sys.executable, "-m", "hivlp", "--help"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    error = process.stderr.read().decode()
+    process.stderr.close()
+    process.wait(30)
+    assert "Traceback" not in error
+
+
+def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos.parent / "夏.hivlp", "red", "--json")
+    assert "夏.hivlp" in json.loads(ran.out)["error"]
