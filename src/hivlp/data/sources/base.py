@@ -122,7 +122,7 @@ def _json_texts(text: str) -> list[str] | None:
     except (ValueError, RecursionError):
         return None
     is_texts = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    # "[1]" and the like are captions that happen to be JSON.
+    # "[1]" and the like are captions that happen to be JSON. The space keeps a part from being parsed again.
     return [f" {part}" for part in parts] if is_texts else None
 
 
