@@ -91,9 +91,14 @@ def _search(index: Index, query: str, picture: Path) -> tuple[Hits, int | None]:
 def _draw_sheet(path: Path, searches: Iterable[tuple[str, Hits, int | None]], items: int, model: str) -> Path:
     from hivlp.evaluate.contact_sheet import Layout, Row, contact_sheet, save
 
-    rows = [Row(query=query, hits=hits) for query, hits, _ in searches]
+    rows = [
+        Row(query=query, hits=hits, expected=[hit.id for hit in hits if hit.rank == rank])
+        for query, hits, rank in searches
+    ]
     title = "Drawn pictures, found by words"
-    subtitle = f"{len(rows)} searches over {items:,} pictures with the model {model}"
+    subtitle = (
+        f"{len(rows)} searches over {items:,} pictures with the model {model}; framed: drawn from these words"
+    )
     save(contact_sheet(rows, title=title, subtitle=subtitle, layout=Layout(columns=HITS)), path)
     return path
 

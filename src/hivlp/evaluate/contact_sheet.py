@@ -6,7 +6,7 @@ It knows hits and where their pictures lie; it knows neither indexes nor models.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +27,7 @@ INK = (32, 34, 40)
 SOFT_INK = (108, 110, 118)
 EMPTY = (236, 234, 228)
 ACCENT = (38, 84, 124)
+RIGHT = (34, 139, 84)
 
 _SMOOTH = 4  # corners are drawn this much larger and shrunk, since Pillow draws without anti-aliasing
 
@@ -39,11 +40,13 @@ class Row:
         query: the words, or the name of the query picture.
         hits: the answers, best first.
         picture: the query picture, where the query was one; it is shown before the hits.
+        expected: ids of the right answers, where they are known; their thumbnails are framed.
     """
 
     query: str
     hits: Hits
     picture: Path | bytes | Image.Image | None = None
+    expected: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ class Layout:
     margin: int = 44
     padding: int = 24
     radius: int = 14
-    caption_lines: int = 2
+    caption_lines: int = 3
 
     @property
     def width(self) -> int:
@@ -156,7 +159,18 @@ def _draw_row(sheet: Image.Image, row: Row, top: int, layout: Layout, opener: Op
     if not hits:
         draw.text((left, y + layout.thumb // 2), "nothing found", fill=SOFT_INK, font=_font(16), anchor="lm")
     for column, hit in enumerate(hits[: layout.columns]):
-        _draw_hit(sheet, hit, (left + column * (layout.thumb + layout.gap), y), layout, opener)
+        corner = (left + column * (layout.thumb + layout.gap), y)
+        if hit.id in row.expected:
+            _draw_frame(sheet, corner, layout)
+        _draw_hit(sheet, hit, corner, layout, opener)
+
+
+def _draw_frame(sheet: Image.Image, corner: tuple[int, int], layout: Layout) -> None:
+    """A frame around a thumbnail, in the gap between it and its neighbours."""
+    x, y = corner
+    edge = layout.thumb + 4
+    box = (x - 5, y - 5, x + edge, y + edge)
+    ImageDraw.Draw(sheet).rounded_rectangle(box, radius=layout.radius, outline=RIGHT, width=3)
 
 
 def _draw_hit(sheet: Image.Image, hit: Hit, corner: tuple[int, int], layout: Layout, opener: Opener) -> None:
@@ -210,8 +224,8 @@ def _wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
 
 
 def _ellipsis(text: str, font: Font, width: int) -> str:
-    # A query may have 10,000 characters; no line shows more than 400.
-    text, whole = text[:400], len(text) <= 400
+    # A query may have 10,000 characters; no line shows more than 400. A line break can't be drawn in a line.
+    text, whole = "".join(letter if letter.isprintable() else " " for letter in text[:400]), len(text) <= 400
     if whole and font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

@@ -70,10 +70,11 @@ def ranks_of_embeddings(
         raise ValueError(f"block is {block}, but at least one query must fit into a block")
     if len(relevant) != len(query_QD):
         raise ValueError(f"{len(query_QD)} queries but {len(relevant)} lists of relevant items")
-    parts = [
-        ranks(query_QD[start : start + block] @ item_ND.T, relevant[start : start + block])
-        for start in range(0, len(query_QD), block)
-    ]
+    parts: list[IntArray] = []
+    for start in range(0, len(query_QD), block):
+        rows = slice(start, start + block)
+        scores_QN: FloatArray = np.inner(query_QD[rows], item_ND)
+        parts.append(ranks(scores_QN, relevant[rows]))
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 

@@ -58,7 +58,7 @@ class Pairs:
         """For every picture all of its captions."""
         texts: list[list[int]] = [[] for _ in range(len(self.images))]
         for text, picture in enumerate(self.picture_of):
-            texts[picture].append(text)
+            texts[int(picture)].append(text)
         return texts
 
 
