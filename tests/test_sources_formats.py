@@ -277,6 +277,7 @@ def test_parquet_is_streamed(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no PAR1")
     assert "can't be read as parquet" in refused(tmp_path / "t.parquet")
     (tmp_path / "e.parquet").touch()
