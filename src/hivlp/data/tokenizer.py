@@ -6,7 +6,8 @@ vocabulary lacks becomes [UNK], so any text, emoji included, has tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,25 @@ from hivlp.errors import ModelError
 from hivlp.types import IntArray
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+
+
+SPECIAL = (PAD, UNKNOWN, START, END, MASK)
+MAX_LETTERS = 400
+
+
+def _word_pieces(vocabulary: dict[str, int] | None = None) -> Backend:
+    backend = Backend(models.WordPiece(vocabulary or {}, unk_token=UNKNOWN))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def _letters(backend: Backend, texts: Sequence[str]) -> list[str]:
+    """The commonest letters of the texts, each as the start of a word and as a part inside of one."""
+    counts = Counter(letter for text in texts for letter in backend.normalizer.normalize_str(text) if letter.strip())
+    common = sorted(counts, key=lambda letter: (-counts[letter], letter))[:MAX_LETTERS]
+    return [piece for letter in sorted(common) for piece in (letter, f"##{letter}")]
 
 
 class Tokenizer:
@@ -61,19 +81,18 @@ class Tokenizer:
             ) from None
 
     @staticmethod
-    def train(texts: Iterable[str], *, vocabulary: int, max_tokens: int) -> Tokenizer:
-        """A vocabulary of at most `vocabulary` pieces, the same for the same texts in the same order."""
-        backend = Backend(models.WordPiece(unk_token=UNKNOWN))
-        backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece()
+    def train(texts: Sequence[str], *, vocabulary: int, max_tokens: int) -> Tokenizer:
+        """A vocabulary of at most `vocabulary` pieces, the same for the same texts."""
+        learner = _word_pieces()
+        # The trainer numbers pieces in the random order of a hash map and breaks ties between merges by number.
+        # Given every single-letter piece beforehand, in a fixed order, it has nothing left to chance.
+        pieces = _letters(learner, texts)
         trainer = trainers.WordPieceTrainer(
-            vocab_size=vocabulary,
-            min_frequency=2,
-            special_tokens=[PAD, UNKNOWN, START, END, MASK],
-            show_progress=False,
+            vocab_size=vocabulary, min_frequency=2, special_tokens=[*SPECIAL, *pieces], show_progress=False
         )
-        backend.train_from_iterator(texts, trainer)
+        learner.train_from_iterator(texts, trainer)
+        backend = _word_pieces(learner.get_vocab())
+        backend.add_special_tokens(list(SPECIAL))
         backend.post_processor = processors.TemplateProcessing(
             single=f"{START} $A {END}",
             special_tokens=[(token, backend.token_to_id(token)) for token in (START, END)],

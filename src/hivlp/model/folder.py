@@ -54,13 +54,15 @@ def open_model(folder: Path) -> DualEncoder:
         raise ModelError(
             f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
         ) from None
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
+    wanted = {name: tuple(tensor.shape) for name, tensor in _floats(model).items()}
+    wrong = sorted({name for name, shape in wanted.items() if name not in state or tuple(state[name].shape) != shape})
+    wrong += sorted(set(state) - set(wanted))
+    if wrong:
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(missing)} tensors missing (such as {missing[:2]}), "
-            f"{len(unexpected)} unknown (such as {unexpected[:2]}); the two files belong to different models"
+            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(wrong)} tensors are missing, unknown or of another "
+            f"shape (such as {wrong[0]}); the two files belong to different models"
         )
+    model.load_state_dict(state, strict=False)  # what is left out are batch norm's counters
     return model.eval()
 
 

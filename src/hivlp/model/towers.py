@@ -7,37 +7,41 @@ pooled: a grid or a sequence is averaged, and padding never counts.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig
 
 from hivlp.config import Tower
 from hivlp.errors import ConfigError, ModelError
 
 
-def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+def _defaults(kind: str) -> dict[str, Any]:
+    """The options of a model type with their defaults. Raises ConfigError for an unknown type."""
     try:
-        config: PretrainedConfig = AutoConfig.for_model(tower.kind, **{**tower.options, **extra})
+        return AutoConfig.for_model(kind).to_dict()
     except (ValueError, KeyError):
         raise ConfigError(
-            f"{tower.kind!r} is not a model type of transformers; try resnet, convnextv2, vit or bert"
+            f"{kind!r} is not a model type of transformers; take one such as resnet, convnextv2, vit or bert"
         ) from None
-    unknown = sorted(set(tower.options) - set(type(config)().to_dict()))
+
+
+def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+    defaults = _defaults(tower.kind)
+    unknown = sorted(set(tower.options) - set(defaults))
     if unknown:
-        raise ConfigError(
-            f"{tower.kind} has no options {unknown}; see its configuration class in transformers"
-        )
-    model_class = AutoModel._model_mapping[type(config)]
-    pooling = (
-        {"add_pooling_layer": False}
-        if "add_pooling_layer" in inspect.signature(model_class).parameters
-        else {}
-    )
-    return (
-        model_class._from_config(config, attn_implementation="eager", **pooling)
-        if pooling
-        else AutoModel.from_config(config)
-    )
+        raise ConfigError(f"{tower.kind} has no options {unknown}; see its configuration class in transformers")
+    fitting = {name: value for name, value in extra.items() if name in defaults}
+    config = AutoConfig.for_model(tower.kind, **{**tower.options, **fitting})
+    # the pooler of BERT and ViT would be weights without a gradient, since we pool ourselves
+    pooler = {"add_pooling_layer": False} if "add_pooling_layer" in _parameters(config) else {}
+    return AutoModel.from_config(config, attn_implementation="eager", **pooler)
+
+
+def _parameters(config: PretrainedConfig) -> Iterable[str]:
+    """The names of the arguments that the model class of a configuration takes."""
+    return inspect.signature(MODEL_MAPPING[type(config)]).parameters
 
 
 class ImageTower(nn.Module):
@@ -45,8 +49,7 @@ class ImageTower(nn.Module):
 
     def __init__(self, tower: Tower, *, size: int) -> None:
         super().__init__()
-        sized = {"image_size": size} if "image_size" in AutoConfig.for_model(tower.kind).to_dict() else {}
-        self.backbone = _build(tower, sized)
+        self.backbone = _build(tower, {"image_size": size})
         self.dropout = nn.Dropout(tower.dropout)
         self.width = _width(self.backbone)
 

@@ -1,0 +1,188 @@
+"""A run from configuration to model folder: resumable to the bit, and clear about what it refuses."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from micro import micro_run
+from safetensors.torch import load_file
+
+from hivlp.config import Augmentation, Optimisation, TrainConfig, parse
+from hivlp.data.batches import Mixture, Part, apportion
+from hivlp.data.pack import Pack
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.errors import ConfigError, HivlpError, ModelError
+from hivlp.train.optim import learning_rate
+from hivlp.train.presets import PRESETS, load_preset
+from hivlp.train.run import run
+from hivlp.train.step import crop
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_a_resumed_run_is_bit_equal_to_the_uninterrupted_one(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    result = run(micro_run(), out=whole)
+    assert result["steps"] == 8
+    assert (whole / "model" / "README.md").read_text().startswith("# micro")
+    run(micro_run(), out=parts, stop_after=5)
+    run(micro_run(), out=parts, resume=True)
+    first, second = weights(whole), weights(parts)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    log = [(whole / "metrics.jsonl").read_text(), (parts / "metrics.jsonl").read_text()]
+    losses = [{(e := json.loads(line))["step"]: e["loss"] for line in text.splitlines()} for text in log]
+    assert all(losses[1][step] == loss for step, loss in losses[0].items())
+
+
+def test_a_run_killed_between_checkpoints_goes_back_to_the_last_one(tmp_path):
+    """What is left when the process dies at step 5: the checkpoint of step 3 and a log that is further on."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(micro_run(), out=whole)
+    run(micro_run(), out=killed, stop_after=5)
+    shutil.rmtree(killed / "checkpoints" / "step-00000005")
+    (killed / "checkpoints" / "tmp-00000006").mkdir()
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "lo')
+    run(micro_run(), out=killed, resume=True)
+    assert all(torch.equal(weights(whole)[name], weights(killed)[name]) for name in weights(whole))
+    steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_runs_are_not_mixed(tmp_path):
+    run(micro_run(), out=tmp_path / "r", stop_after=1)
+    with pytest.raises(ConfigError, match="holds a run already; add --resume"):
+        run(micro_run(), out=tmp_path / "r")
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        run(micro_run(seed=7), out=tmp_path / "r", resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run(micro_run(), out=tmp_path / "r", stop_after=3)
+    state = tmp_path / "r" / "checkpoints" / "step-00000003" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ModelError, match=r"step-00000003 can't be used .* remove that folder"):
+        run(micro_run(), out=tmp_path / "r", resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
+    broken = micro_run(optimisation={"learning_rate": 1e30, "warmup_steps": 0, "clip_norm": 1e30})
+    with pytest.raises(HivlpError, match=r"the loss became nan; lower optimisation.learning_rate"):
+        run(broken, out=tmp_path / "r")
+
+
+def test_training_learns_its_scenes(tmp_path):
+    """Sixty steps on a few scenes bring the loss of every level well below chance."""
+    settings = {"steps": 60, "optimisation": {"learning_rate": 5e-3, "warmup_steps": 2}, "log_every": 5}
+    result = run(micro_run(**settings), out=tmp_path / "r")
+    log = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    chance = math.log(16) / 3  # a third each: the loss is the mean over three levels
+    assert all(log[-1][f"hrl_{width}"] < 0.6 * chance for width in (8, 16, 32))
+    assert result["eval"][0]["images"] == 12
+
+
+def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:
+    pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 8, 8), np.uint8)
+    texts = captions or [(f"picture {row}",) for row in range(count)]
+    return Pack(folder=Path("unused"), pixels_NCHW=pixels, captions=texts, ids=[str(i) for i in range(count)], failures=[])
+
+
+def mixture(*parts: Part, size: int, seed: int = 0, **augmentation: float) -> Mixture:
+    tokenizer = Tokenizer.train(["picture one two left right"] * 4, vocabulary=100, max_tokens=16)
+    settings = Augmentation(**augmentation)  # type: ignore[arg-type]
+    return Mixture(list(parts), tokenizer, batch_size=size, augmentation=settings, seed=seed)
+
+
+def test_batches_are_a_function_of_the_step_alone():
+    parts = Part(pack=toy_pack(10)), Part(pack=toy_pack(7), share=2.0)
+    direct, streamed = mixture(*parts, size=9), mixture(*parts, size=9)
+    for step, batch in enumerate(streamed.batches(3, 8, ahead=2), start=3):
+        expected = direct.batch(step)
+        assert np.array_equal(batch.pixels_BCHW, expected.pixels_BCHW)
+        assert np.array_equal(batch.boxes_B4, expected.boxes_B4)
+        assert np.array_equal(batch.tokens_TT, expected.tokens_TT)
+
+
+def test_every_picture_is_seen_once_an_epoch():
+    one = mixture(Part(pack=toy_pack(12)), size=5)
+    rows = np.concatenate([one.rows(0, step) for step in range(12)])
+    for epoch in range(5):
+        assert sorted(rows[epoch * 12 : epoch * 12 + 12]) == list(range(12))
+
+
+def test_pictures_whose_captions_name_sides_are_never_mirrored():
+    captions = [("a dog left of a cat",) if row % 2 else ("a dog",) for row in range(8)]
+    one = mixture(Part(pack=toy_pack(8, captions)), size=8)
+    mirrored = np.zeros(8, dtype=int)
+    for step in range(40):
+        batch = one.batch(step)
+        mirrored[one.rows(0, step)] += batch.mirror_B
+    assert (mirrored[1::2] == 0).all()
+    assert (mirrored[::2] > 0).all()
+
+
+def test_pictures_without_captions_have_no_text():
+    one = mixture(Part(pack=toy_pack(6, [("a dog",) if row < 2 else () for row in range(6)])), size=6)
+    batch = one.batch(0)
+    assert batch.tokens_TT.shape[0] == 2
+    assert all(one.rows(0, 0)[row] < 2 for row in batch.picture_of_text_T)
+
+
+def test_apportion_is_exact_and_leaves_nobody_out():
+    assert apportion([1, 1, 2], 8) == [2, 2, 4]
+    assert apportion([1000, 1, 1], 10) == [8, 1, 1]
+    assert sum(apportion([5, 0.9, 0.6, 2], 384)) == 384
+
+
+def test_crop_of_the_whole_frame_is_the_frame_and_mirroring_mirrors():
+    pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frame = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
+    same = crop(pixels, frame, torch.tensor([False, True]), size=16)
+    torch.testing.assert_close(same[0], pixels[0].float(), atol=1e-2, rtol=0)
+    torch.testing.assert_close(same[1], pixels[1].flip(-1).float(), atol=1e-2, rtol=0)
+    corner = crop(pixels, torch.tensor([[0.5, 0.0, 1.0, 0.5]] * 2), torch.tensor([False, False]), size=8)
+    torch.testing.assert_close(corner[0], pixels[0, :, :8, 8:].float(), atol=1e-2, rtol=0)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    settings = Optimisation(learning_rate=1.0, warmup_steps=10)
+    rates = [learning_rate(step, steps=100, settings=settings) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_are_whole(name: str):
+    config = load_preset(name, data="some/folder")
+    assert config.preset == name
+    assert "{data}" not in config.model_dump_json()
+
+
+def test_overrides_and_their_errors():
+    config = load_preset("tiny", overrides=["steps=5", "optimisation.learning_rate=0.5", "model.name=mine"])
+    assert (config.steps, config.optimisation.learning_rate, config.model.name) == (5, 0.5, "mine")
+    with pytest.raises(ConfigError, match="unknown key 'optimisation.learning_rat': did you mean 'learning_rate'"):
+        load_preset("tiny", overrides=["optimisation.learning_rat=1"])
+    with pytest.raises(ConfigError, match="steps: .*greater than or equal to 1"):
+        load_preset("tiny", overrides=["steps=0"])
+    with pytest.raises(ConfigError, match="unknown preset 'tinny': did you mean 'tiny'"):
+        load_preset("tinny")
+    with pytest.raises(ConfigError, match="--set 'steps' is not of the form name=value"):
+        load_preset("tiny", overrides=["steps"])
+    with pytest.raises(ConfigError, match="preset 'mini' needs pictures: give --data"):
+        load_preset("mini")
+    with pytest.raises(ConfigError, match="level_weights has 1 numbers and the model 4"):
+        load_preset("tiny", overrides=["objective.level_weights=[1]"])
+
+
+def test_a_preset_round_trips_through_json():
+    config = load_preset("mini", data="d")
+    assert parse(TrainConfig, json.loads(config.model_dump_json()), where="json") == config
