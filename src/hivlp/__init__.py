@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hivlp.types import Item as Item
     from hivlp.types import Sample as Sample
 
+    __version__: str
+
 _HOMES = {
     "AddReport": "hivlp.retriever",
     "Embeddings": "hivlp.types",
@@ -43,7 +45,20 @@ _HOMES = {
     "open_source": "hivlp.data.sources",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "AddReport",
+    "Embeddings",
+    "Hit",
+    "Hits",
+    "HivlpError",
+    "Index",
+    "Item",
+    "Plan",
+    "Sample",
+    "__version__",
+    "load",
+    "open_source",
+]
 
 
 def _version() -> str:

@@ -94,8 +94,8 @@ def contact_sheet(
     step = layout.row_height + layout.gap
     sheet = Image.new("RGB", (layout.width, top + len(rows) * step - layout.gap + layout.margin), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((layout.margin, layout.margin), title, fill=INK, font=_font(32, bold=True), anchor="lt")
-    draw.text((layout.margin, layout.margin + 44), subtitle, fill=SOFT_INK, font=_font(16), anchor="lt")
+    draw.text((layout.margin, layout.margin), title, fill=INK, font=_font(32, bold=True), anchor="la")
+    draw.text((layout.margin, layout.margin + 44), subtitle, fill=SOFT_INK, font=_font(16), anchor="la")
     for number, row in enumerate(rows):
         _draw_row(sheet, row, top + number * step, layout, opener or _at_uri)
     return sheet
@@ -152,7 +152,7 @@ def _draw_row(sheet: Image.Image, row: Row, top: int, layout: Layout, opener: Op
     if row.picture is not None:
         _paste(sheet, _tile(lambda: row.picture, layout), (left, y))  # type: ignore[arg-type,return-value]
         draw.text(
-            (left, y + layout.thumb + 12), "the query", fill=ACCENT, font=_font(15, bold=True), anchor="lt"
+            (left, y + layout.thumb + 12), "the query", fill=ACCENT, font=_font(15, bold=True), anchor="la"
         )
         left += layout.thumb + layout.gap
         hits = hits[: layout.columns - 1]
@@ -179,13 +179,13 @@ def _draw_hit(sheet: Image.Image, hit: Hit, corner: tuple[int, int], layout: Lay
     draw = ImageDraw.Draw(sheet)
     y += layout.thumb + 12
     rank = f"{hit.rank}"
-    draw.text((x, y), rank, fill=ACCENT, font=_font(15, bold=True), anchor="lt")
+    draw.text((x, y), rank, fill=ACCENT, font=_font(15, bold=True), anchor="la")
     after = x + int(_font(15, bold=True).getlength(rank)) + 8
-    draw.text((after, y), f"{hit.score:.3f}", fill=SOFT_INK, font=_font(15), anchor="lt")
+    draw.text((after, y), f"{hit.score:.3f}", fill=SOFT_INK, font=_font(15), anchor="la")
     caption = hit.caption or Path(hit.uri).name
     for line in _wrap(caption, _font(13), layout.thumb, layout.caption_lines):
         y += 19
-        draw.text((x, y + 3), line, fill=INK, font=_font(13), anchor="lt")
+        draw.text((x, y + 3), line, fill=INK, font=_font(13), anchor="la")
 
 
 def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Image.Image:

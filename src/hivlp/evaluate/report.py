@@ -5,29 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_DIRECTIONS = (("text_to_image", "text → image"), ("image_to_text", "image → text"))
+_DIRECTIONS = (("text_to_image", "T→I"), ("image_to_text", "I→T"))
 _RECALLS = ("R@1", "R@5", "R@10")
 
 
 def table(result: Mapping[str, Any]) -> RenderableType:
     """What `protocols.Evaluation.as_dict` gives, as a rich table: a row a level and one for the cascade."""
-    grid = Table(title=str(result["protocol"]), title_justify="left", title_style="bold", header_style="dim")
-    grid.add_column("")
+    grid = Table(
+        title=str(result["protocol"]),
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    grid.add_column("", no_wrap=True)
     for _, heading in _DIRECTIONS:
         for recall in _RECALLS:
-            grid.add_column(f"{heading}\n{recall}" if recall == "R@1" else f"\n{recall}", justify="right")
-        grid.add_column("\nmedian rank", justify="right")
+            grid.add_column(f"{heading}\n{recall}", justify="right")
+        grid.add_column(f"{heading}\nmed. rank", justify="right")
     grid.add_column("\nAR", justify="right", style="bold")
     for width, level in result["levels"].items():
         grid.add_row(f"level {width}", *_cells(level))
     cascade = result.get("cascade")
     if cascade:
         grid.add_section()
-        grid.add_row(f"cascade, {cascade['candidates']} candidates", *_cells(cascade))
+        grid.add_row(f"cascade {cascade['candidates']}", *_cells(cascade))
     return Group(grid, *_notes(result))
 
 
@@ -41,7 +49,7 @@ def _cells(numbers: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(result: Mapping[str, Any]) -> list[Text]:
-    notes: list[Text] = []
+    notes = [Text("T→I: captions find their picture; I→T: pictures find a caption of theirs", style="dim")]
     cascade = result.get("cascade")
     if cascade:
         kept = cascade["kept"]
