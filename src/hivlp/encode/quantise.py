@@ -56,7 +56,7 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser logs to the root logger, a line a node
     try:
-        quant_pre_process(str(folder / "image.onnx"), str(prepared))
+        quant_pre_process(str(folder / "image.onnx"), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
             str(image),
@@ -68,7 +68,7 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=["Conv", "MatMul", "Gemm", "Add", "Relu"],
         )
-        quant_pre_process(str(folder / "text.onnx"), str(prepared))
+        quant_pre_process(str(folder / "text.onnx"), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(str(prepared), str(text), weight_type=QuantType.QInt8, per_channel=True)
     finally:
         logging.getLogger().setLevel(level)

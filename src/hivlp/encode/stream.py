@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hivlp.data.images import MAX_PIXELS, load
+from hivlp.data.images import MAX_PIXELS, load, read_bytes
 from hivlp.encode.base import Encoder
 from hivlp.errors import ImageError
 from hivlp.types import Embeddings, Failure, Sample
@@ -61,7 +62,7 @@ def encode_stream(
 
     def decode(sample: Sample) -> _Decoded | Failure:
         try:
-            data = sample.read()
+            data = read_bytes(sample.image) if isinstance(sample.image, Path) else sample.read()
             picture = load(data, encoder.preprocessing, max_pixels=max_pixels)
         except (ImageError, OSError, ValueError) as error:
             return Failure(uri=sample.uri, error=_reason(error))

@@ -1,0 +1,130 @@
+"""Encoders: ONNX equals torch, streams keep order and lose nothing, and bad pictures are lines in a report."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from micro import micro_folder
+from PIL import Image
+
+from hivlp.data import scenes
+from hivlp.encode import encode_stream, load
+from hivlp.encode.base import Encoder, fingerprint
+from hivlp.encode.export import TOLERANCE, compare, export
+from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.torch import TorchEncoder
+from hivlp.errors import ModelError
+from hivlp.types import Sample
+
+TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x " * 500]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = micro_folder(tmp_path_factory.mktemp("model") / "m", half=True)
+    result = export(folder, int8=True)
+    assert result["max_abs_diff"] <= TOLERANCE
+    assert len(result["files"]) == 4
+    assert result["int8"]["image_cosine"] > 0.9
+    assert result["int8"]["text_cosine"] > 0.9
+    return folder
+
+
+def test_onnx_equals_torch_at_every_level(exported):
+    onnx, torch = OnnxEncoder(exported), TorchEncoder(exported)
+    assert compare(onnx, torch) <= TOLERANCE
+    for width in onnx.widths:
+        np.testing.assert_allclose(onnx.encode_texts(TEXTS)[width], torch.encode_texts(TEXTS)[width], atol=TOLERANCE)
+    assert isinstance(onnx, Encoder)
+    assert isinstance(torch, Encoder)
+
+
+def test_half_weights_make_the_graphs_smaller(exported, tmp_path):
+    full = micro_folder(tmp_path / "m")
+    export(full)
+    for name in ("image.onnx", "text.onnx"):
+        assert (exported / "onnx" / name).stat().st_size < 0.8 * (full / "onnx" / name).stat().st_size
+
+
+def test_load_takes_onnx_where_there_are_graphs(exported, tmp_path):
+    assert isinstance(load(exported), OnnxEncoder)
+    assert isinstance(load(micro_folder(tmp_path / "m")), TorchEncoder)
+    assert isinstance(load(exported, runtime="torch"), TorchEncoder)
+
+
+def test_embeddings_are_unit_float32_and_batches_do_not_matter(exported):
+    encoder = load(exported)
+    pictures = [scenes.render(scenes.describe(seed), size=64) for seed in range(5)]
+    together = encoder.encode_images(pictures)
+    assert together.widths == encoder.widths
+    for width in encoder.widths:
+        assert together[width].dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(together[width], axis=1), 1, atol=1e-5)
+    for row, picture in enumerate(pictures):
+        np.testing.assert_allclose(encoder.encode_images([picture]).fine[0], together.fine[row], atol=1e-5)
+    with pytest.raises(KeyError, match="no level of width 7"):
+        together[7]
+
+
+def test_nothing_to_encode_gives_no_rows(exported):
+    encoder = load(exported)
+    assert encoder.encode_texts([]).fine.shape == (0, 32)
+    assert encoder.encode_images([]).coarse.shape == (0, 8)
+
+
+def test_fingerprints_tell_models_apart(exported, tmp_path):
+    other = micro_folder(tmp_path / "m", levels={"kind": "nested", "widths": [4, 32]})
+    assert fingerprint(exported) == fingerprint(exported) != fingerprint(other)
+
+
+def test_unknown_models_and_damaged_graphs_are_explained(exported, tmp_path):
+    with pytest.raises(ModelError, match="unknown model 'minni'"):
+        load("minni")
+    with pytest.raises(ModelError, match="is not a model folder: it has no config.json"):
+        load(tmp_path)
+    folder = micro_folder(tmp_path / "m")
+    (folder / "onnx").mkdir()
+    for name in ("image.onnx", "text.onnx"):
+        (folder / "onnx" / name).write_bytes(b"no graph")
+    with pytest.raises(ModelError, match=r"image.onnx can't be opened .* make it again with `hivlp export`"):
+        load(folder)
+
+
+def jpeg(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    scenes.render(scenes.describe(seed), size=64).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_streams_keep_order_and_list_what_failed(exported, tmp_path):
+    encoder = load(exported)
+    samples = [Sample(id=str(i), uri=f"{i}.jpg", image=jpeg(i)) for i in range(11)]
+    samples[3] = Sample(id="3", uri="3.jpg", image=b"not a picture")
+    samples[7] = Sample(id="7", uri="7.jpg", image=tmp_path / "missing.jpg")
+    batches = list(encode_stream(encoder, samples, batch_size=4, workers=3))
+    good = [sample for batch in batches for sample in batch.samples]
+    assert [sample.id for sample in good] == [str(i) for i in range(11) if i not in (3, 7)]
+    assert [failure.uri for batch in batches for failure in batch.failures] == ["3.jpg", "7.jpg"]
+    rows = np.concatenate([batch.embeddings.fine for batch in batches])
+    alone = encoder.encode_images([sample.read() for sample in good]).fine
+    np.testing.assert_allclose(rows, alone, atol=1e-5)
+    assert all(size == (64, 64) for batch in batches for size in batch.sizes)
+    assert len({digest for batch in batches for digest in batch.sha256}) == 9
+
+
+def test_a_stream_of_bad_pictures_only_still_ends(exported):
+    samples = [Sample(id=str(i), uri=f"{i}.jpg", image=b"") for i in range(3)]
+    batches = list(encode_stream(load(exported), samples, batch_size=2))
+    assert sum(len(batch.failures) for batch in batches) == 3
+    assert all(len(batch.embeddings) == 0 for batch in batches)
+
+
+def test_a_pil_picture_equals_its_png(exported):
+    encoder, picture = load(exported), scenes.render(scenes.describe(1), size=64)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    assert isinstance(picture, Image.Image)
+    np.testing.assert_array_equal(
+        encoder.encode_images([picture]).fine, encoder.encode_images([buffer.getvalue()]).fine
+    )
