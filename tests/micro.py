@@ -13,7 +13,12 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.train.presets import resnet, transformer
 
-TEXTS = ["a red boat on the sea", "two dogs in the snow", "a yellow house near a lake", "one cat under a tree"] * 2
+TEXTS = [
+    "a red boat on the sea",
+    "two dogs in the snow",
+    "a yellow house near a lake",
+    "one cat under a tree",
+] * 2
 
 
 def model_values(**changes: Any) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def test_onnx_equals_torch_at_every_level(exported):
     onnx, torch = OnnxEncoder(exported), TorchEncoder(exported)
     assert compare(onnx, torch) <= TOLERANCE
     for width in onnx.widths:
-        np.testing.assert_allclose(onnx.encode_texts(TEXTS)[width], torch.encode_texts(TEXTS)[width], atol=TOLERANCE)
+        np.testing.assert_allclose(
+            onnx.encode_texts(TEXTS)[width], torch.encode_texts(TEXTS)[width], atol=TOLERANCE
+        )
     assert isinstance(onnx, Encoder)
     assert isinstance(torch, Encoder)
 

@@ -49,7 +49,10 @@ def test_separate_levels_have_heads_of_their_own():
 
 def test_padding_and_neighbours_do_not_change_a_text():
     model, tokenizer = micro_model()
-    alone, together = (TorchEncoder.of(model, tokenizer).encode_texts(t) for t in (["a cat"], ["a cat", "a red boat on the sea"]))
+    alone, together = (
+        TorchEncoder.of(model, tokenizer).encode_texts(t)
+        for t in (["a cat"], ["a cat", "a red boat on the sea"])
+    )
     np.testing.assert_allclose(alone.fine[0], together.fine[0], atol=1e-6)
 
 
@@ -63,7 +66,16 @@ def test_temperature_is_bounded():
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("vit", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}),
+        (
+            "vit",
+            {
+                "hidden_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 32,
+                "patch_size": 8,
+            },
+        ),
         ("convnextv2", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}),
         ("resnet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}),
     ],

@@ -85,7 +85,9 @@ def test_gradient_equals_finite_differences(weight: float):
         levels = [{3: F.normalize(x[:, :3], dim=-1), 6: F.normalize(x, dim=-1)} for x in (image, text)]
         scales = {3: log_scale[0].exp(), 6: log_scale[1].exp()}
         # the fine level leads without gradient, so only its own part of the loss is differentiable through it
-        return torch.stack(list(hierarchical(*levels, positive, scales, consistency_weight=0.0).values())).sum()
+        return torch.stack(
+            list(hierarchical(*levels, positive, scales, consistency_weight=0.0).values())
+        ).sum()
 
     log_scale = torch.tensor([1.0, 1.5], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(loss, (image, text, log_scale))
@@ -101,14 +103,20 @@ def test_order_of_the_batch_does_not_matter():
     owner = torch.arange(6)
     straight = hierarchical(image, text, positives(owner, owner), scale)["hrl_8"]
     shuffled = hierarchical(
-        {8: image[8][order]}, {8: text[8][order.flip(0)]}, positives(owner[order], owner[order.flip(0)]), scale
+        {8: image[8][order]},
+        {8: text[8][order.flip(0)]},
+        positives(owner[order], owner[order.flip(0)]),
+        scale,
     )["hrl_8"]
     torch.testing.assert_close(straight, shuffled)
 
 
 def test_batch_of_one_and_half_precision_are_finite():
     one = {8: units(1, 8)}
-    assert hierarchical(one, one, torch.ones(1, 1, dtype=torch.bool), {8: torch.tensor(10.0)})["hrl_8"].item() == 0
+    assert (
+        hierarchical(one, one, torch.ones(1, 1, dtype=torch.bool), {8: torch.tensor(10.0)})["hrl_8"].item()
+        == 0
+    )
     half = {8: units(16, 8).bfloat16()}
     loss = hierarchical(half, half, torch.eye(16, dtype=torch.bool), {8: torch.tensor(100.0)})["hrl_8"]
     assert torch.isfinite(loss)
@@ -126,4 +134,6 @@ def test_imitation_and_feature_distance_by_hand():
     leader = {2: torch.tensor([[1.0, 0.0], [1.0, 0.0]], requires_grad=True)}
     assert imitation(student, leader).item() == pytest.approx(0.5)
     assert not imitation(student, leader).requires_grad
-    assert feature_distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])).item() == pytest.approx(2.0)
+    assert feature_distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])).item() == pytest.approx(
+        2.0
+    )

@@ -9,7 +9,12 @@ import pytest
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ModelError
 
-TEXTS = ["A red boat on the sea", "two dogs in the snow", "a yellow house near a lake", "one café under a tree"] * 3
+TEXTS = [
+    "A red boat on the sea",
+    "two dogs in the snow",
+    "a yellow house near a lake",
+    "one café under a tree",
+] * 3
 
 
 def trained() -> Tokenizer:
@@ -30,7 +35,9 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process(tmp_path):
 
 def test_padding_cutting_and_case():
     tokenizer = trained()
-    tokens_BT, mask_BT = tokenizer.encode(["a red boat", "A RED BOAT on the sea near the snow near a lake in the sea"])
+    tokens_BT, mask_BT = tokenizer.encode(
+        ["a red boat", "A RED BOAT on the sea near the snow near a lake in the sea"]
+    )
     assert tokens_BT.shape == mask_BT.shape == (2, 12)
     assert mask_BT.sum(axis=1).tolist() == [5, 12]
     assert (tokens_BT[0, 5:] == tokenizer.pad_id).all()

@@ -90,7 +90,13 @@ def test_training_learns_its_scenes(tmp_path):
 def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 8, 8), np.uint8)
     texts = captions or [(f"picture {row}",) for row in range(count)]
-    return Pack(folder=Path("unused"), pixels_NCHW=pixels, captions=texts, ids=[str(i) for i in range(count)], failures=[])
+    return Pack(
+        folder=Path("unused"),
+        pixels_NCHW=pixels,
+        captions=texts,
+        ids=[str(i) for i in range(count)],
+        failures=[],
+    )
 
 
 def mixture(*parts: Part, size: int, seed: int = 0, **augmentation: float) -> Mixture:
@@ -141,7 +147,9 @@ def test_apportion_is_exact_and_leaves_nobody_out():
 
 
 def test_crop_of_the_whole_frame_is_the_frame_and_mirroring_mirrors():
-    pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     frame = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
     same = crop(pixels, frame, torch.tensor([False, True]), size=16)
     torch.testing.assert_close(same[0], pixels[0].float(), atol=1e-2, rtol=0)
@@ -169,7 +177,9 @@ def test_presets_are_whole(name: str):
 def test_overrides_and_their_errors():
     config = load_preset("tiny", overrides=["steps=5", "optimisation.learning_rate=0.5", "model.name=mine"])
     assert (config.steps, config.optimisation.learning_rate, config.model.name) == (5, 0.5, "mine")
-    with pytest.raises(ConfigError, match="unknown key 'optimisation.learning_rat': did you mean 'learning_rate'"):
+    with pytest.raises(
+        ConfigError, match="unknown key 'optimisation.learning_rat': did you mean 'learning_rate'"
+    ):
         load_preset("tiny", overrides=["optimisation.learning_rat=1"])
     with pytest.raises(ConfigError, match="steps: .*greater than or equal to 1"):
         load_preset("tiny", overrides=["steps=0"])

@@ -34,7 +34,9 @@ def _word_pieces(vocabulary: dict[str, int] | None = None) -> Backend:
 
 def _letters(backend: Backend, texts: Sequence[str]) -> list[str]:
     """The commonest letters of the texts, each as the start of a word and as a part inside of one."""
-    counts = Counter(letter for text in texts for letter in backend.normalizer.normalize_str(text) if letter.strip())
+    counts = Counter(
+        letter for text in texts for letter in backend.normalizer.normalize_str(text) if letter.strip()
+    )
     common = sorted(counts, key=lambda letter: (-counts[letter], letter))[:MAX_LETTERS]
     return [piece for letter in sorted(common) for piece in (letter, f"##{letter}")]
 

@@ -55,7 +55,9 @@ def open_model(folder: Path) -> DualEncoder:
             f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
         ) from None
     wanted = {name: tuple(tensor.shape) for name, tensor in _floats(model).items()}
-    wrong = sorted({name for name, shape in wanted.items() if name not in state or tuple(state[name].shape) != shape})
+    wrong = sorted(
+        {name for name, shape in wanted.items() if name not in state or tuple(state[name].shape) != shape}
+    )
     wrong += sorted(set(state) - set(wanted))
     if wrong:
         raise ModelError(

@@ -31,7 +31,9 @@ def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
     defaults = _defaults(tower.kind)
     unknown = sorted(set(tower.options) - set(defaults))
     if unknown:
-        raise ConfigError(f"{tower.kind} has no options {unknown}; see its configuration class in transformers")
+        raise ConfigError(
+            f"{tower.kind} has no options {unknown}; see its configuration class in transformers"
+        )
     fitting = {name: value for name, value in extra.items() if name in defaults}
     config = AutoConfig.for_model(tower.kind, **{**tower.options, **fitting})
     # the pooler of BERT and ViT would be weights without a gradient, since we pool ourselves
