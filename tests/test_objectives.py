@@ -32,7 +32,7 @@ def test_several_captions_of_a_picture_share_the_target_by_hand():
 
 
 def test_captions_of_one_picture_are_not_negatives_of_each_other():
-    """Moving a sibling caption nearer to its picture must not raise the loss of the other caption's text side."""
+    """Moving a sibling caption nearer to its picture must not raise the loss of the other caption's side."""
     positive = torch.tensor([[True, True, False], [False, False, True]])
     near = torch.tensor([[4.0, 4.0, 0.0], [0.0, 0.0, 4.0]])
     far = torch.tensor([[4.0, -4.0, 0.0], [0.0, 0.0, 4.0]])

@@ -26,7 +26,8 @@ def test_the_same_texts_give_the_same_vocabulary_in_every_process(tmp_path):
     trained().save(tmp_path / "here.json")
     code = (
         "from pathlib import Path; from hivlp.data.tokenizer import Tokenizer; "
-        f"Tokenizer.train({TEXTS!r}, vocabulary=150, max_tokens=12).save(Path({str(tmp_path / 'there.json')!r}))"
+        f"there = Path({str(tmp_path / 'there.json')!r}); "
+        f"Tokenizer.train({TEXTS!r}, vocabulary=150, max_tokens=12).save(there)"
     )
     for _ in range(3):
         subprocess.run([sys.executable, "-c", code], check=True)

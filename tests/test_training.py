@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from micro import micro_run
 from safetensors.torch import load_file
 
 from hivlp.config import Augmentation, Optimisation, TrainConfig, parse
@@ -20,6 +19,7 @@ from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, load_preset
 from hivlp.train.run import run
 from hivlp.train.step import crop
+from micro import micro_run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -178,10 +178,10 @@ def test_overrides_and_their_errors():
     config = load_preset("tiny", overrides=["steps=5", "optimisation.learning_rate=0.5", "model.name=mine"])
     assert (config.steps, config.optimisation.learning_rate, config.model.name) == (5, 0.5, "mine")
     with pytest.raises(
-        ConfigError, match="unknown key 'optimisation.learning_rat': did you mean 'learning_rate'"
+        ConfigError, match=r"unknown key 'optimisation\.learning_rat': did you mean 'learning_rate'"
     ):
         load_preset("tiny", overrides=["optimisation.learning_rat=1"])
-    with pytest.raises(ConfigError, match="steps: .*greater than or equal to 1"):
+    with pytest.raises(ConfigError, match=r"steps: .*greater than or equal to 1"):
         load_preset("tiny", overrides=["steps=0"])
     with pytest.raises(ConfigError, match="unknown preset 'tinny': did you mean 'tiny'"):
         load_preset("tinny")

@@ -1,7 +1,7 @@
 """Typed configuration of models and training runs; it reads values and checks them, and builds nothing.
 
-A configuration is frozen. An unknown key or a value out of range is a ConfigError that names the key, the rule
-and the nearest thing that would have been right. Presets live in `hivlp.presets`.
+A configuration is frozen. An unknown key or a value out of range is a ConfigError that names the key, the
+rule and the nearest thing that would have been right. Presets live in `hivlp.train.presets`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -85,7 +85,8 @@ class ModelConfig(Settings):
     def _known(cls, version: int) -> int:
         if version > SCHEMA_VERSION:
             raise ValueError(
-                f"this model folder has schema version {version}, this HiVLP reads up to {SCHEMA_VERSION}; upgrade HiVLP"
+                f"this model folder has schema version {version}, this HiVLP reads up to {SCHEMA_VERSION}; "
+                "upgrade HiVLP"
             )
         return version
 
@@ -204,8 +205,8 @@ class TrainConfig(Settings):
         weights = self.objective.level_weights
         if weights is not None and len(weights) != len(self.model.levels.widths):
             raise ValueError(
-                f"objective.level_weights has {len(weights)} numbers and the model {len(self.model.levels.widths)} "
-                "levels; give one weight a level"
+                f"objective.level_weights has {len(weights)} numbers and the model "
+                f"{len(self.model.levels.widths)} levels; give one weight a level"
             )
         wants_teacher = any(source.views for source in self.sources)
         if wants_teacher and self.teacher is None:
@@ -265,10 +266,11 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 f"--set {override!r} is not of the form name=value, such as optimisation.learning_rate=0.001"
             )
         *groups, last = key.split(".")
-        place: Any = result
+        place: dict[str, Any] | None = result
         for group in groups:
-            place = place.setdefault(group, {}) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
+            inner: Any = place.setdefault(group, {}) if place is not None else None
+            place = cast("dict[str, Any]", inner) if isinstance(inner, dict) else None
+        if place is None:
             raise ConfigError(f"--set {override!r}: {key!r} goes through a value that has no parts")
         place[last] = _value(text)
     return result

@@ -1,6 +1,7 @@
-"""Names that a configuration may use, each with the place of its code; nothing is imported before it is asked for.
+"""Names that a configuration may use, each with the place of its code.
 
-A plug-in adds its own names through the entry-point groups ``hivlp.<table>``.
+Nothing is imported before it is asked for. A plug-in adds its own names through the entry-point groups
+``hivlp.<table>``.
 """
 
 from __future__ import annotations

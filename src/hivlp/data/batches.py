@@ -1,7 +1,8 @@
 """Training batches from several packs, each a pure function of the step: the same step, the same batch.
 
-That makes a run resumable at any step and independent of how far ahead batches are prepared. Every source has its
-share of each batch and its own endless sequence of shuffled epochs. Numpy only; models and losses come later.
+That makes a run resumable at any step and independent of how far ahead batches are prepared. Every source has
+its share of each batch and its own endless sequence of shuffled epochs. Numpy only; models and losses come
+later.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ SPECIAL_TOKENS = 5  # the first numbers of our vocabularies; never dropped
 class Views(Protocol):
     """Stored views of a pack's pictures with features of each, as `train.reinforce` makes them."""
 
-    boxes_NV4: FloatArray
-    features_NVD: NDArray[np.float16]
+    @property
+    def boxes_NV4(self) -> FloatArray: ...  # noqa: N802
+
+    @property
+    def features_NVD(self) -> NDArray[np.float16]: ...  # noqa: N802
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,8 @@ class Part:
     Attributes:
         share: its weight in every batch, against the others.
         views: crops with a teacher's features; None gives random crops and no features.
-        crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay true.
+        crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
+            true.
     """
 
     pack: Pack
@@ -62,7 +67,8 @@ class Batch:
         tokens_TT, mask_TT: the texts, padded to the longest.
         picture_of_text_T: the row in this batch of the picture that each text describes.
         wording_T: equal numbers for equal wordings.
-        features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a teacher.
+        features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a
+            teacher.
     """
 
     pixels_BCHW: NDArray[np.uint8]
@@ -170,7 +176,7 @@ class Mixture:
         )
 
     def batches(self, start: int, stop: int, *, ahead: int = 3) -> Iterator[Batch]:
-        """The batches of the steps from `start` to `stop`, prepared by a thread a little ahead of the reader."""
+        """The batches of the steps from `start` to `stop`, made by a thread a little ahead of the reader."""
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(self.batch, step) for step in range(start, min(start + ahead, stop))]
             for step in range(start, stop):
@@ -193,7 +199,7 @@ class _Slice:
 
 
 def apportion(shares: Sequence[float], total: int) -> list[int]:
-    """Whole numbers that add up to `total`, in proportion to the shares by largest remainder, each at least 1."""
+    """Whole numbers that add up to `total`, by largest remainder of the shares, each at least 1."""
     exact = np.array(shares, dtype=np.float64) / sum(shares) * total
     counts = np.maximum(np.floor(exact).astype(int), 1)
     while counts.sum() < total:

@@ -99,7 +99,7 @@ class LoadedPicture:
         height: of the original in pixels, upright.
     """
 
-    pixels_CHW: PixelArray  # noqa: N815 (names carry shapes)
+    pixels_CHW: PixelArray
     width: int
     height: int
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progr
     }
     temporary = folder / "manifest.tmp"
     temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    os.replace(temporary, folder / "manifest.json")
+    temporary.replace(folder / "manifest.json")
     progress(f"packed {count:,} pictures of {source.name}, {len(failures)} could not be used")
 
 

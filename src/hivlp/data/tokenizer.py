@@ -79,15 +79,16 @@ class Tokenizer:
             return Tokenizer(Backend.from_file(str(path)), max_tokens=max_tokens)
         except Exception as error:  # tokenizers raises a bare Exception for every kind of damage
             raise ModelError(
-                f"{path} can't be read as a tokenizer ({error}); copy the model folder again, with all of its files"
+                f"{path} can't be read as a tokenizer ({error}); "
+                "copy the model folder again, with all of its files"
             ) from None
 
     @staticmethod
     def train(texts: Sequence[str], *, vocabulary: int, max_tokens: int) -> Tokenizer:
         """A vocabulary of at most `vocabulary` pieces, the same for the same texts."""
         learner = _word_pieces()
-        # The trainer numbers pieces in the random order of a hash map and breaks ties between merges by number.
-        # Given every single-letter piece beforehand, in a fixed order, it has nothing left to chance.
+        # The trainer numbers pieces in the random order of a hash map and breaks ties between merges by
+        # number. Given every single-letter piece beforehand, in a fixed order, it has nothing left to chance.
         pieces = _letters(learner, texts)
         trainer = trainers.WordPieceTrainer(
             vocab_size=vocabulary, min_frequency=2, special_tokens=[*SPECIAL, *pieces], show_progress=False

@@ -89,7 +89,8 @@ def model_folder(model: str | Path) -> Path:
         )
     known = shipped_models()
     raise ModelError(
-        f"unknown model {str(model)!r}: it is no folder, and among the shipped models, {suggestion(str(model), known)}"
+        f"unknown model {str(model)!r}: it is no folder, and among the shipped models, "
+        f"{suggestion(str(model), known)}"
     )
 
 

@@ -1,7 +1,7 @@
 """A trained model as ONNX graphs, checked against torch before anybody relies on them.
 
-Weights that a model folder keeps in float16 are kept so in the graphs too, behind a cast that the runtime folds
-when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch.
+Weights that a model folder keeps in float16 are kept so in the graphs too, behind a cast that the runtime
+folds when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ PROBES = (
     "a dog runs through snow",
     "two red boats left of a lighthouse at sunset",
     "x",
-    "a long sentence about a man in a blue shirt who rides a bicycle past a yellow house near the harbour at night",
+    "a long sentence about a man in a blue shirt who rides a bicycle past a yellow house "
+    "near the harbour at night",
 )
 
 
@@ -65,8 +66,8 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
         int8: also write `image.int8.onnx` and `text.int8.onnx` and measure what they lose.
 
     Returns:
-        ``files``, ``bytes``, ``max_abs_diff`` (largest difference from torch over all levels), and with `int8` also
-        ``int8`` with the mean cosine to the float32 embeddings.
+        ``files``, ``bytes``, ``max_abs_diff`` (largest difference from torch over all levels), and with
+        `int8` also ``int8`` with the mean cosine to the float32 embeddings.
 
     Raises:
         ModelError: the graphs differ from torch by more than 1e-4; nothing is left behind then.
@@ -161,7 +162,8 @@ def _write(
     axes = {**inputs, **{name: {0: "batch"} for name in outputs}}
     with _quiet(), torch.no_grad():
         torch.onnx.export(
-            graph.eval(), example, str(path), input_names=list(inputs), output_names=outputs, dynamic_axes=axes,
+            graph.eval(), example, str(path),
+            input_names=list(inputs), output_names=outputs, dynamic_axes=axes,
             opset_version=OPSET, dynamo=False,
             # keeps batch norm apart from convolutions: folded weights could not be stored in float16 exactly
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -179,7 +181,7 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor)
         if not np.array_equal(values.astype(np.float16).astype(np.float32), values):
-            continue  # something computed at export, such as a folded constant: halving it would change results
+            continue  # computed at export, such as a folded constant: halving it would change results
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name=f"{name}.half"))
         casts.append(
             helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
@@ -199,7 +201,7 @@ def _stored_in_half(path: Path) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own ageing and of shapes that we fix on purpose; the check afterwards decides."""
+    """The exporter warns of its own ageing and of shapes fixed on purpose; the check afterwards decides."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

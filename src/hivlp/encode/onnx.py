@@ -19,8 +19,8 @@ from hivlp.types import Embeddings
 class OnnxEncoder:
     """See `encode.base.Encoder`.
 
-    The graphs are `onnx/image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `onnx/text.onnx` (inputs ``tokens``
-    and ``mask``: int64 (B, T)); each has one output a level, ``embedding_<width>``.
+    The graphs are `onnx/image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `onnx/text.onnx` (inputs
+    ``tokens`` and ``mask``: int64 (B, T)); each has one output a level, ``embedding_<width>``.
     """
 
     batch_size = 64

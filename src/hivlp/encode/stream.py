@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from hivlp.types import Embeddings, Failure, Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedBatch:
-    """The samples of a batch that could be encoded, row by row with their embeddings, and those that could not.
+    """The samples of a batch that could be encoded, row by row with their embeddings, and the failures.
 
     Attributes:
         sizes: width and height of each picture as it is shown, in pixels.
@@ -80,11 +80,14 @@ def _reason(error: Exception) -> str:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, decode: object, samples: Iterable[Sample], depth: int
+    pool: ThreadPoolExecutor,
+    decode: Callable[[Sample], _Decoded | Failure],
+    samples: Iterable[Sample],
+    depth: int,
 ) -> Iterator[_Decoded | Failure]:
     waiting: deque[Future[_Decoded | Failure]] = deque()
     for sample in samples:
-        waiting.append(pool.submit(decode, sample))  # type: ignore[arg-type]
+        waiting.append(pool.submit(decode, sample))
         if len(waiting) > depth:
             yield waiting.popleft().result()
     while waiting:

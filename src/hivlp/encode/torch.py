@@ -1,4 +1,4 @@
-"""A model folder run by torch; the slow, obvious twin of the ONNX encoder, and the one used while training."""
+"""A model folder run by torch: the slow, obvious twin of the ONNX encoder, and the one used in training."""
 
 from __future__ import annotations
 

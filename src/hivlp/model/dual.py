@@ -18,6 +18,9 @@ MAX_LOG_SCALE = math.log(100.0)
 class DualEncoder(nn.Module):
     """Pictures and texts to unit vectors at every level, with one learnable temperature a level."""
 
+    pixel_scale: Tensor
+    pixel_shift: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -6,7 +6,6 @@ The configuration is written last: a folder that has one is whole.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -22,8 +21,8 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
     """Writes the weights and the configuration of a model folder.
 
     Args:
-        half: store the weights in float16. They are rounded in `model` too, so that what was saved is what goes on
-            being used; computing stays in float32.
+        half: store the weights in float16. They are rounded in `model` too, so that what was saved is what
+            goes on being used; computing stays in float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if half:
@@ -33,11 +32,11 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
     temporary = folder / (WEIGHTS_FILE + ".tmp")
     save_file(state, temporary, metadata={"format": "pt"})
     temporary.chmod(0o644)  # safetensors makes files that only their owner may read
-    os.replace(temporary, folder / WEIGHTS_FILE)
+    temporary.replace(folder / WEIGHTS_FILE)
     text = json.dumps(model.config.model_dump(), indent=2) + "\n"
     temporary = folder / (CONFIG_FILE + ".tmp")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, folder / CONFIG_FILE)
+    temporary.replace(folder / CONFIG_FILE)
 
 
 def open_model(folder: Path) -> DualEncoder:
@@ -61,8 +60,8 @@ def open_model(folder: Path) -> DualEncoder:
     wrong += sorted(set(state) - set(wanted))
     if wrong:
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(wrong)} tensors are missing, unknown or of another "
-            f"shape (such as {wrong[0]}); the two files belong to different models"
+            f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(wrong)} tensors are missing, unknown "
+            f"or of another shape (such as {wrong[0]}); the two files belong to different models"
         )
     model.load_state_dict(state, strict=False)  # what is left out are batch norm's counters
     return model.eval()

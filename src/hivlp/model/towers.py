@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from hivlp.config import Tower
 from hivlp.errors import ConfigError, ModelError
@@ -43,7 +43,8 @@ def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
 
 def _parameters(config: PretrainedConfig) -> Iterable[str]:
     """The names of the arguments that the model class of a configuration takes."""
-    return inspect.signature(MODEL_MAPPING[type(config)]).parameters
+    model_class = cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
+    return inspect.signature(model_class).parameters
 
 
 class ImageTower(nn.Module):

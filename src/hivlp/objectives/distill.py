@@ -1,4 +1,6 @@
-"""Learning from a frozen teacher's stored features, as pure functions of embeddings; the teacher is never run here.
+"""Learning from a frozen teacher's stored features, as pure functions of embeddings.
+
+The teacher is never run here.
 
 Shapes: B pictures, D width, F width of the teacher's features.
 """
@@ -25,7 +27,7 @@ def imitation(student: Mapping[int, Tensor], leader: Mapping[int, Tensor]) -> Te
 def feature_distance(student_BF: Tensor, teacher_BF: Tensor) -> Tensor:
     """Mean of 1 - cosine between predicted and true features, in [0, 2].
 
-    Both should be centred: raw features after a rectifier share a large mean, and a cosine that only learned the
-    mean would look good.
+    Both should be centred: raw features after a rectifier share a large mean, and a cosine that only learned
+    the mean would look good.
     """
     return (1 - F.cosine_similarity(student_BF.float(), teacher_BF.float(), dim=-1, eps=1e-6)).mean()

@@ -1,9 +1,10 @@
 """HRL, the hierarchical retrieval loss: a contrastive loss at every level, as pure functions of embeddings.
 
-The paper (arXiv 2205.12105) publishes the idea, representations of different dimensions trained for coarse and for
-fine retrieval, and not the formula; this is our reconstruction: the weighted sum over levels of the symmetric
-contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches every level the
-similarity distribution of the widest. It knows no tower and no batch; it sees embeddings and who belongs to whom.
+The paper (arXiv 2205.12105) publishes the idea, representations of different dimensions trained for coarse
+and for fine retrieval, and not the formula; this is our reconstruction: the weighted sum over levels of the
+symmetric contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches
+every level the similarity distribution of the widest. It knows no tower and no batch; it sees embeddings and
+who belongs to whom.
 
 Shapes: B pictures, T texts, D width of a level.
 """
@@ -19,8 +20,8 @@ from torch.nn import functional as F
 def contrastive(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
     """Symmetric contrastive loss with any number of positives, a scalar in [0, inf).
 
-    For every picture the target is the uniform distribution over its positive texts, and the other way round, so
-    captions of one picture are never each other's negatives. A row without a positive does not count.
+    For every picture the target is the uniform distribution over its positive texts, and the other way round,
+    so captions of one picture are never each other's negatives. A row without a positive does not count.
 
     Args:
         logits_BT: similarities times the logit scale.
@@ -74,8 +75,8 @@ def hierarchical(
         consistency_weight: weight of KL(fine || level) for every level but the widest.
 
     Returns:
-        ``hrl_<width>`` for every level and, if asked for, ``consistency_<width>``. Divided by the number of levels,
-        so that adding a level does not change the size of the gradient.
+        ``hrl_<width>`` for every level and, if asked for, ``consistency_<width>``. Divided by the number of
+        levels, so that adding a level does not change the size of the gradient.
     """
     widths = sorted(image)
     weights = dict(zip(widths, level_weights or [1.0] * len(widths), strict=True))
@@ -96,7 +97,8 @@ def positives(picture_B: Tensor, picture_of_text_T: Tensor, wording_T: Tensor | 
     Args:
         picture_B: a number for each picture of the batch.
         picture_of_text_T: the number of the picture that each text describes.
-        wording_T: a number for each different wording; two products of one title are not each other's negatives.
+        wording_T: a number for each different wording; two products of one title are not each other's
+            negatives.
     """
     own_BT = picture_B[:, None] == picture_of_text_T[None, :]
     if wording_T is None:

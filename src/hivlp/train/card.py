@@ -24,6 +24,7 @@ def write_card(
     """Writes `README.md` of a model folder from the configuration and the evaluation of its run."""
     model = config.model
     widths = ", ".join(str(width) for width in model.levels.widths)
+    size, vocabulary, minutes = model.preprocessing.size, model.vocabulary, seconds / 60
     lines = [
         f"# {model.name}",
         "",
@@ -31,10 +32,10 @@ def write_card(
         "",
         "| | |",
         "|---|---|",
-        f"| picture tower | {model.image.kind}, {model.preprocessing.size}×{model.preprocessing.size} pixels |",
-        f"| text tower | {model.text.kind}, at most {model.max_tokens} tokens, vocabulary {model.vocabulary:,} |",
+        f"| picture tower | {model.image.kind}, {size}×{size} pixels |",
+        f"| text tower | {model.text.kind}, at most {model.max_tokens} tokens, vocabulary {vocabulary:,} |",
         f"| files | {_megabytes(folder):.1f} MB |",
-        f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {seconds / 60:.0f} minutes |",
+        f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {minutes:.0f} minutes |",
         f"| machine | {platform.machine()}, Python {platform.python_version()} |",
         f"| recipe | `hivlp train --preset {config.preset} --data DATA --out RUN` |",
         "",
@@ -56,7 +57,8 @@ def write_card(
 def _table(result: Mapping[str, Any]) -> list[str]:
     """Recalls of every level on one validation source."""
     rows = [
-        f"| {width} | {_recalls(level['text_to_image'])} | {_recalls(level['image_to_text'])} | {level['AR']:.1f} |"
+        f"| {width} | {_recalls(level['text_to_image'])} "
+        f"| {_recalls(level['image_to_text'])} | {level['AR']:.1f} |"
         for width, level in result["levels"].items()
     ]
     return [

@@ -1,7 +1,7 @@
 """Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
 
-A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step, and
-the state of torch's random numbers. Batches depend on the step alone, so the data needs no state.
+A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step,
+and the state of torch's random numbers. Batches depend on the step alone, so the data needs no state.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def save(
     _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
-    os.replace(temporary, final)
+    temporary.replace(final)
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final

@@ -1,4 +1,4 @@
-"""The training loop: steps, checkpoints, a log and a progress line. It knows no objective and no data format."""
+"""The training loop: steps, checkpoints, a log and a progress line; it knows no objective and no format."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def fit(
         folder: receives `metrics.jsonl` and `checkpoints/`.
         resume: go on from the newest checkpoint; bit-equal on a CPU to a run that was never cut off.
         evaluate: called every `config.evaluate_every` steps; its numbers go to the log.
-        stop_after: end at this step with a checkpoint, as if cut off; the schedule is still that of the whole run.
+        stop_after: end at this step with a checkpoint, as if cut off; the schedule is still that of the whole
+            run.
 
     Raises:
         HivlpError: the loss is no longer a number.
@@ -112,8 +113,9 @@ def train_step(
     loss: Tensor = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         raise HivlpError(
-            f"the loss became {loss.item()}; lower optimisation.learning_rate (now {config.optimisation.learning_rate}) "
-            "or raise optimisation.warmup_steps, and go on with --resume from the last checkpoint"
+            f"the loss became {loss.item()}; lower optimisation.learning_rate "
+            f"(now {config.optimisation.learning_rate}) or raise optimisation.warmup_steps, "
+            "and go on with --resume from the last checkpoint"
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -11,7 +11,10 @@ from hivlp.config import Optimisation
 
 
 def make_optimizer(module: nn.Module, settings: Optimisation) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices and kernels only: decayed biases, norms and temperatures only lose accuracy."""
+    """AdamW with weight decay on matrices and kernels only.
+
+    Biases, norms and temperatures only lose accuracy by it.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},

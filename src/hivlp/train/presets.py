@@ -14,7 +14,7 @@ from hivlp.registry import suggestion
 
 
 def resnet(*, stem: int, sizes: Sequence[int], depths: Sequence[int]) -> dict[str, Any]:
-    """A small residual network: most accurate for the seconds it costs to train it on a CPU (docs/experiments.md)."""
+    """A small residual network: most accurate for what its training costs a CPU (docs/experiments.md)."""
     options = {
         "embedding_size": stem,
         "hidden_sizes": list(sizes),
@@ -78,7 +78,7 @@ def small() -> dict[str, Any]:
 
 
 def mini() -> dict[str, Any]:
-    """The shipped model: photos with captions, products, drawn scenes, and uncaptioned photos through a teacher."""
+    """The shipped model: captioned photos, products, drawn scenes, and further photos through a teacher."""
     return {
         "preset": "mini",
         "model": {

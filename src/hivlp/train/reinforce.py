@@ -1,13 +1,12 @@
-"""A reinforced set: what a teacher says of several views of every packed picture, stored once, reused every epoch.
+"""A reinforced set: what a teacher says of some views of every packed picture, stored once, used every epoch.
 
-After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the teacher's features,
-so that the student is shown just the crop that the teacher saw, and the teacher never runs again.
+After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the teacher's
+features, so that the student is shown just the crop that the teacher saw, and the teacher never runs again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from hivlp.config import Preprocessing
 from hivlp.data.images import decode, to_pixels
@@ -43,7 +43,7 @@ class Reinforced:
 
 
 def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:
-    """Random crops (count, views, 4) of `min_area` to 1 of the frame, sides 3:4 to 4:3; the first is the frame."""
+    """Random crops (count, views, 4): `min_area` to 1 of the frame, sides 3:4 to 4:3; first the frame."""
     random = np.random.default_rng(seed)
     area = random.uniform(min_area, 1.0, (count, views))
     ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), (count, views)))
@@ -76,9 +76,8 @@ def reinforce(
     state = stem.with_suffix(".json")
     done = json.loads(state.read_text())["done"] if state.is_file() else 0
     shape = (len(pack), views, teacher.width)
-    features_NVD = np.memmap(
-        stem.with_suffix(".f16"), dtype=np.float16, mode="r+" if done else "w+", shape=shape
-    )
+    stored = stem.with_suffix(".f16")
+    features_NVD = np.memmap(stored, dtype=np.float16, mode="r+" if done else "w+", shape=shape)
     if done < len(pack):
         for row, image in _pictures(source, pack, skip=done):
             for view in range(views):
@@ -89,11 +88,11 @@ def reinforce(
                 progress(f"teacher saw {row + 1:,} of {len(pack):,} pictures of {source.name}")
     return Reinforced(
         boxes_NV4=boxes_NV4,
-        features_NVD=np.memmap(features_NVD.filename, dtype=np.float16, mode="r", shape=shape),
+        features_NVD=np.memmap(stored, dtype=np.float16, mode="r", shape=shape),
     )
 
 
-def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, object]]:
+def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
     """The pictures that the pack holds, with their rows, from row `skip` on."""
     rows = {identity: row for row, identity in enumerate(pack.ids)}
     for sample in source:
@@ -106,18 +105,18 @@ def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, o
             continue
 
 
-def _crop(image: object, box_4: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    width, height = image.size  # type: ignore[attr-defined]
+def _crop(image: Image.Image, box_4: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    width, height = image.size
     left, top, right, bottom = (
         float(edge) * side for edge, side in zip(box_4, (width, height) * 2, strict=True)
     )
     crop = image.crop(
         (round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1))
-    )  # type: ignore[attr-defined]
+    )
     return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))
 
 
 def _save_state(path: Path, done: int) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps({"done": done}))
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""A training run from configuration to model folder: it puts the parts together and decides nothing itself."""
+"""A training run from configuration to model folder: it puts parts together and decides nothing itself."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def run(
     tokenizer = _tokenizer(out / TOKENIZER, packs, config)
     torch.manual_seed(config.seed)
     model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
-    model = DualEncoder(model_config).to(device, memory_format=torch.channels_last)
+    model = DualEncoder(model_config)
+    model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     views = [
         _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
     ]
@@ -155,7 +156,7 @@ def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Pro
 
 
 def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
-    """A head for the teacher's features, which it sees standardised by their statistics over whole pictures."""
+    """A head for the features of a teacher, standardised by their statistics over whole pictures."""
     known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
     if not known:
         return None
@@ -184,7 +185,8 @@ def _evaluate(
     encoder, results = TorchEncoder.of(model.eval(), tokenizer), []
     for source in sources:
         result = evaluate_karpathy(encoder, open_source(source.spec, split=source.split)).as_dict()
-        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {result['text_to_image']['R@10']}")
+        found = result["text_to_image"]["R@10"]
+        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {found}")
         results.append({"data": Path(source.spec).name, **result})
     return results
 

@@ -15,7 +15,7 @@ from hivlp.objectives.retrieval import hierarchical, positives
 
 
 def crop(pixels_BCHW: Tensor, boxes_B4: Tensor, mirror_B: Tensor, *, size: int) -> Tensor:
-    """The boxes of a batch of pictures as float pixels (B, 3, size, size) in [0, 255], mirrored where asked."""
+    """The boxes of a batch of pictures as float pixels (B, 3, size, size) in [0, 255], mirrored if asked."""
     left, top, right, bottom = (boxes_B4 * 2 - 1).unbind(dim=1)
     flip = 1 - 2 * mirror_B.to(boxes_B4.dtype)
     zero = torch.zeros_like(left)
@@ -33,7 +33,10 @@ def crop(pixels_BCHW: Tensor, boxes_B4: Tensor, mirror_B: Tensor, *, size: int) 
 
 
 class Guide(nn.Module):
-    """The training-only head that gives a teacher's features a place in the embedding space; it is not shipped."""
+    """The head that gives a teacher's features a place in the embedding space; used in training only."""
+
+    mean_F: Tensor
+    std_F: Tensor
 
     def __init__(self, model: DualEncoder, mean_F: Tensor, std_F: Tensor) -> None:
         super().__init__()
