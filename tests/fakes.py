@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hivlp.config import Preprocessing
-from hivlp.data.images import load_pixels
+from hivlp.encode.base import Picture, stack_pictures
 from hivlp.types import Embeddings, FloatArray
 
 COLOURS = {
@@ -28,7 +28,7 @@ COLOURS = {
     "grey": (128, 128, 128),
     "cyan": (40, 210, 220),
 }
-WIDTHS = (8, 16, 32)
+WIDTHS: tuple[int, ...] = (8, 16, 32)
 
 
 class ColourEncoder:
@@ -45,14 +45,14 @@ class ColourEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         self.texts_seen += texts
-        return _levels([sum(_vector(word) for word in text.lower().split()) for text in texts])
+        return _levels([_sum(_vector(word) for word in text.lower().split()) for text in texts])
 
     def encode_pixels(self, pixels_BCHW: np.ndarray) -> Embeddings:
         self.pictures_seen += len(pixels_BCHW)
         return _levels([_seen(pixels_CHW) for pixels_CHW in pixels_BCHW])
 
-    def encode_images(self, images: Sequence[Path | bytes | Image.Image]) -> Embeddings:
-        return self.encode_pixels(np.stack([load_pixels(image, self.preprocessing) for image in images]))
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        return self.encode_pixels(stack_pictures(images, self.preprocessing))
 
     def cuts(self, text: str) -> bool:
         return len(text.split()) > self.max_tokens
@@ -70,9 +70,13 @@ def _seen(pixels_CHW: np.ndarray) -> FloatArray:
     palette_KC = np.array([COLOURS[name] for name in names], np.float32)
     pixels_PC = pixels_CHW.reshape(3, -1).T.astype(np.float32)
     nearest_P = ((pixels_PC[:, None] - palette_KC) ** 2).sum(-1).argmin(1)
-    return sum(
+    return _sum(
         _vector(names[n]) * count for n, count in zip(*np.unique(nearest_P, return_counts=True), strict=True)
     )
+
+
+def _sum(vectors: Iterable[FloatArray]) -> FloatArray:
+    return sum(vectors, np.zeros(WIDTHS[-1], np.float32))
 
 
 def _levels(vectors: list[FloatArray]) -> Embeddings:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,12 @@ def other_process(tmp_path):
     process.communicate()
 
 
+def pid_in(path: Path) -> int:
+    holder = read_holder(path)
+    assert holder is not None
+    return holder.pid
+
+
 def test_a_second_holder_is_refused_naming_the_first(tmp_path, other_process):
     with pytest.raises(IndexFolderError) as refused:
         WriteLock(tmp_path / "write.lock")
@@ -49,9 +56,9 @@ def test_a_second_holder_is_refused_naming_the_first(tmp_path, other_process):
 def test_a_dead_holder_holds_nothing(tmp_path, other_process):
     other_process.kill()
     other_process.wait()
-    assert read_holder(tmp_path / "write.lock").pid == other_process.pid
+    assert pid_in(tmp_path / "write.lock") == other_process.pid
     held = WriteLock(tmp_path / "write.lock")
-    assert read_holder(tmp_path / "write.lock").pid == os.getpid()
+    assert pid_in(tmp_path / "write.lock") == os.getpid()
     held.release()
 
 
@@ -90,9 +97,9 @@ def test_where_the_file_system_knows_no_locks_the_text_decides(tmp_path, monkeyp
     monkeypatch.setattr(lock, "_try_lock", no_locks)
     if taken_over:
         held = WriteLock(path)
-        assert read_holder(path).pid == os.getpid()
+        assert pid_in(path) == os.getpid()
         held.release()
     else:
         with pytest.raises(IndexFolderError, match=f"process {pid} on {host}"):
             WriteLock(path)
-        assert read_holder(path).pid == pid
+        assert pid_in(path) == pid

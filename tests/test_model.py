@@ -30,7 +30,7 @@ def test_every_level_has_unit_rows_and_every_parameter_a_gradient(kind: str):
     for rows in (*image.values(), *text.values()):
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
     scales = model.logit_scales
-    sum((scales[w] * image[w] @ text[w].T).logsumexp(1).sum() for w in image).backward()
+    torch.stack([(scales[w] * image[w] @ text[w].T).logsumexp(1).sum() for w in image]).sum().backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
 

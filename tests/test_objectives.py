@@ -82,11 +82,13 @@ def test_gradient_equals_finite_differences(weight: float):
     positive = positives(torch.arange(3), torch.tensor([0, 1, 2, 2]))
 
     def loss(image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-        levels = [{3: F.normalize(x[:, :3], dim=-1), 6: F.normalize(x, dim=-1)} for x in (image, text)]
+        pictures, texts = (
+            {3: F.normalize(x[:, :3], dim=-1), 6: F.normalize(x, dim=-1)} for x in (image, text)
+        )
         scales = {3: log_scale[0].exp(), 6: log_scale[1].exp()}
         # the fine level leads without gradient, so only its own part of the loss is differentiable through it
         return torch.stack(
-            list(hierarchical(*levels, positive, scales, consistency_weight=0.0).values())
+            list(hierarchical(pictures, texts, positive, scales, consistency_weight=0.0).values())
         ).sum()
 
     log_scale = torch.tensor([1.0, 1.5], dtype=torch.float64, requires_grad=True)

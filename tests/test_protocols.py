@@ -108,6 +108,7 @@ def test_kept_is_the_share_of_the_finest_average_recall() -> None:
     vague = [replace(sample, captions=(sample.id.split("-")[0],)) for sample in painted_samples()]
     result = evaluate_karpathy(ColourEncoder(), vague, candidates=1)
     assert result.kept == pytest.approx(result.cascade.average / result.levels[32].average)
+    assert result.kept is not None
     assert 0 < result.kept < 1
 
 

@@ -207,6 +207,7 @@ def test_the_reranking_function_has_the_last_word():
     for one, other in zip(before, after, strict=True):
         assert other.rows.tolist() == one.rows[::-1][:4].tolist()
         assert other.scores.tolist() == one.scores[::-1][:4].tolist()
+        assert other.rerank_scores is not None
         assert other.rerank_scores.tolist() == [5, 4, 3, 2]
         assert other.timings_ms.rerank > 0
 

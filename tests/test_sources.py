@@ -156,9 +156,9 @@ def test_odd_file_names(tmp_path: Path, name: str) -> None:
 # --- Wrong paths ---
 
 
-def refused(spec: str | Path, **options: object) -> str:
+def refused(spec: str | Path, *, image_root: Path | None = None, split: str | None = None) -> str:
     with pytest.raises(DataError) as caught:
-        open_source(spec, **options)
+        open_source(spec, image_root=image_root, split=split)
     return str(caught.value)
 
 

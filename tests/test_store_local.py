@@ -115,13 +115,14 @@ with LocalStore.open(sys.argv[1]) as store:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert reader.stdin is not None
-        assert reader.stdout is not None
+        questions, answers = reader.stdin, reader.stdout
+        assert questions is not None
+        assert answers is not None
 
         def ask() -> str:
-            reader.stdin.write("?\n")
-            reader.stdin.flush()
-            return reader.stdout.readline().strip()
+            questions.write("?\n")
+            questions.flush()
+            return answers.readline().strip()
 
         assert ask() == "0 False None"
         store.append(items(50), embeddings(50))

@@ -88,7 +88,7 @@ def mini() -> dict[str, Any]:
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512]},
             "preprocessing": {"size": 112},
             "vocabulary": 6000,
-            "max_tokens": 48,
+            "max_tokens": 40,
         },
         "sources": [
             {"spec": "{data}/flickr8k/captions.tsv", "split": "train", "share": 5, "views": 6},

@@ -32,6 +32,19 @@ def crop(pixels_BCHW: Tensor, boxes_B4: Tensor, mirror_B: Tensor, *, size: int) 
     )
 
 
+def by_length(tower: nn.Module, tokens_TT: Tensor, mask_TT: Tensor, *, group: int = 128) -> Tensor:
+    """A text tower's features (T, F), computed in groups of texts of like length.
+
+    Captions differ widely in length, and padding all of them to the longest can triple the work.
+    """
+    order_T = torch.argsort(mask_TT.sum(dim=1), stable=True)
+    parts = []
+    for rows in order_T.split(group):
+        longest = int(mask_TT[rows].sum(dim=1).max())
+        parts.append(tower(tokens_TT[rows, :longest], mask_TT[rows, :longest]))
+    return torch.cat(parts)[torch.argsort(order_T)]
+
+
 class Guide(nn.Module):
     """The head that gives a teacher's features a place in the embedding space; used in training only."""
 
@@ -92,11 +105,8 @@ class Task(nn.Module):
         picture_BF = self.model.image_features(view_BCHW)
         if not len(batch.wording_T):
             return picture_BF, None
-        tokens, mask = (
-            torch.from_numpy(batch.tokens_TT).to(device),
-            torch.from_numpy(batch.mask_TT).to(device),
-        )
-        return picture_BF, self.model.text_tower(tokens, mask)
+        tokens, mask = torch.from_numpy(batch.tokens_TT).to(device), torch.from_numpy(batch.mask_TT).to(device)
+        return picture_BF, by_length(self.model.text_tower, tokens, mask)
 
     def _positives(self, batch: Batch, device: torch.device) -> Tensor:
         picture_B = torch.arange(len(batch.boxes_B4))
