@@ -105,7 +105,8 @@ class Task(nn.Module):
         picture_BF = self.model.image_features(view_BCHW)
         if not len(batch.wording_T):
             return picture_BF, None
-        tokens, mask = torch.from_numpy(batch.tokens_TT).to(device), torch.from_numpy(batch.mask_TT).to(device)
+        tokens = torch.from_numpy(batch.tokens_TT).to(device)
+        mask = torch.from_numpy(batch.mask_TT).to(device)
         return picture_BF, by_length(self.model.text_tower, tokens, mask)
 
     def _positives(self, batch: Batch, device: torch.device) -> Tensor:
