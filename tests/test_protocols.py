@@ -51,7 +51,7 @@ def random_pairs(images: int, each: int, seed: int) -> Pairs:
 
 def test_the_whole_protocol_on_painted_pictures() -> None:
     encoder = ColourEncoder()
-    result = evaluate_karpathy(encoder, painted_samples(), candidates=15, batch_size=7)
+    result = evaluate_karpathy(encoder, painted_samples(), plan=Plan(candidates=15), batch_size=7)
     assert result.protocol == "40 images, 80 texts (2 a picture), split val"
     assert (encoder.pictures_seen, len(encoder.texts_seen)) == (40, 80), "each is encoded once"
     document = json.loads(json.dumps(result.as_dict(), allow_nan=False))
@@ -106,7 +106,7 @@ def test_a_narrow_cascade_loses_what_its_coarse_level_misses() -> None:
 def test_kept_is_the_share_of_the_finest_average_recall() -> None:
     # A caption of one colour fits several pictures: among the first ten the right one is, among one seldom.
     vague = [replace(sample, captions=(sample.id.split("-")[0],)) for sample in painted_samples()]
-    result = evaluate_karpathy(ColourEncoder(), vague, candidates=1)
+    result = evaluate_karpathy(ColourEncoder(), vague, plan=Plan(candidates=1))
     assert result.kept == pytest.approx(result.cascade.average / result.levels[32].average)
     assert result.kept is not None
     assert 0 < result.kept < 1
@@ -163,7 +163,7 @@ def test_a_hopeless_model_keeps_nothing_rather_than_nan() -> None:
 
 
 def test_the_table_for_people_holds_every_row() -> None:
-    result = evaluate_karpathy(ColourEncoder(), painted_samples(), candidates=15).as_dict()
+    result = evaluate_karpathy(ColourEncoder(), painted_samples(), plan=Plan(candidates=15)).as_dict()
     result["failed"] = [{"uri": "bad.png", "error": "not a picture"}]
     console = Console(width=80, force_terminal=False)
     with console.capture() as captured:

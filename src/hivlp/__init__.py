@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hivlp.data.sources import open_source as open_source
     from hivlp.encode import load as load
     from hivlp.errors import HivlpError as HivlpError
-    from hivlp.retriever import AddReport as AddReport
+    from hivlp.ingest import AddReport as AddReport
     from hivlp.retriever import Index as Index
     from hivlp.search import Plan as Plan
     from hivlp.types import Embeddings as Embeddings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "AddReport": "hivlp.retriever",
+    "AddReport": "hivlp.ingest",
     "Embeddings": "hivlp.types",
     "Hit": "hivlp.types",
     "Hits": "hivlp.types",

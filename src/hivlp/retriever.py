@@ -7,78 +7,31 @@ hits = index.search("two dogs on a beach", k=10)
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
+import math
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hivlp.data.sources import Source, open_source
-from hivlp.encode import encode_stream, load
+from hivlp import ingest
+from hivlp.data.sources import open_source
+from hivlp.encode import load
 from hivlp.errors import ModelError, QueryError
+from hivlp.ingest import AddReport, Progress
 from hivlp.search import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Failure, Hits, Item, Sample
+from hivlp.types import Embeddings, Hits, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from hivlp.encode import EncodedBatch, Encoder
+    from hivlp.encode import Encoder
     from hivlp.stores.base import Store
 
 Candidates: TypeAlias = "int | Literal['all']"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far `Index.add` is.
-
-    Attributes:
-        done: samples dealt with: indexed, skipped or failed.
-        total: samples of the source; None where it can't be known before its end.
-    """
-
-    done: int
-    total: int | None
-    indexed: int
-    skipped: int
-    failed: int
-
-
-@dataclass(slots=True, kw_only=True)
-class AddReport:
-    """What `Index.add` did.
-
-    Attributes:
-        indexed: items that were encoded and written.
-        skipped: items that the index had already, with the same content.
-        failed: everything that could not be used, and why.
-        seconds: wall-clock time.
-    """
-
-    indexed: int = 0
-    skipped: int = 0
-    failed: list[Failure] = field(default_factory=list[Failure])
-    seconds: float = 0.0
-
-    @property
-    def items_per_s(self) -> float:
-        """Items written a second; 0 where none was."""
-        return self.indexed / self.seconds if self.seconds > 0 else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "indexed": self.indexed,
-            "skipped": self.skipped,
-            "failed": [failure.as_dict() for failure in self.failed],
-            "seconds": round(self.seconds, 3),
-            "items_per_s": round(self.items_per_s, 2),
-        }
 
 
 class Index:
@@ -98,7 +51,7 @@ class Index:
         Args:
             path: the folder to make, such as ``photos.hivlp``.
             model: a model's name or folder, or an encoder that was loaded before.
-            dtype: how the vectors are stored: ``float16`` or ``float32``.
+            dtype: how the vectors are stored.
 
         Raises:
             IndexFolderError: there is something at `path`.
@@ -172,11 +125,20 @@ class Index:
             resume: skip every item whose id is known, without reading its file to compare the content.
             progress: called after every batch.
         """
-        if isinstance(source, (str, Path)):
-            samples: Iterable[Sample] = open_source(source, image_root=image_root, split=split)
-        else:
-            samples = source
-        return _Adding(self.store, self.encoder, samples, progress).run(batch_size, workers, resume=resume)
+        samples: Iterable[Sample] = (
+            open_source(source, image_root=image_root, split=split)
+            if isinstance(source, (str, Path))
+            else source
+        )
+        return ingest.add(
+            self.store,
+            self.encoder,
+            samples,
+            batch_size=batch_size,
+            workers=workers,
+            resume=resume,
+            progress=progress,
+        )
 
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id. Returns how many there were; unknown ids are no error."""
@@ -190,6 +152,7 @@ class Index:
         candidates: Candidates | None = None,
         exact: bool = False,
         plan: Plan | None = None,
+        min_score: float | None = None,
     ) -> Hits:
         """The k pictures that fit the words best, best first.
 
@@ -199,11 +162,15 @@ class Index:
             candidates: how many rows the coarse level hands to the fine one; None leaves it to the index.
             exact: score every item at the finest level.
             plan: the whole recipe, instead of `candidates` and `exact`.
+            min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; when that
+                leaves none, a note tells the best score that there was.
 
         Raises:
             QueryError: the text is empty, or a number is out of range.
         """
-        return self.search_batch([text], k, candidates=candidates, exact=exact, plan=plan)[0]
+        return self.search_batch(
+            [text], k, candidates=candidates, exact=exact, plan=plan, min_score=min_score
+        )[0]
 
     def search_batch(
         self,
@@ -213,17 +180,19 @@ class Index:
         candidates: Candidates | None = None,
         exact: bool = False,
         plan: Plan | None = None,
+        min_score: float | None = None,
     ) -> list[Hits]:
         """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
         plan = _plan(candidates, exact, plan)
+        _check_score(min_score)
         cleaned = [clean_query(text) for text in texts]
         if not cleaned:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, start, k, plan)
+        found = self._found(embeddings, start, k, plan, min_score)
         return [
-            replace(hits, notes=(*hits.notes, *self._notes(text)))
+            replace(hits, notes=(*self._notes(text), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
         ]
 
@@ -235,6 +204,7 @@ class Index:
         candidates: Candidates | None = None,
         exact: bool = False,
         plan: Plan | None = None,
+        min_score: float | None = None,
     ) -> Hits:
         """The k pictures that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
 
@@ -243,12 +213,13 @@ class Index:
             QueryError: there is no such file, or a number is out of range.
         """
         plan = _plan(candidates, exact, plan)
+        _check_score(min_score)
         if isinstance(image, (str, Path)):
             image = Path(image)
             if not image.is_file():
                 raise QueryError(f"{image} is no file; give the path of a picture to search with")
         start = time.perf_counter()
-        return self._found(self.encoder.encode_images([image]), start, k, plan)[0]
+        return self._found(self.encoder.encode_images([image]), start, k, plan, min_score)[0]
 
     def __len__(self) -> int:
         return self.store.count()
@@ -269,88 +240,17 @@ class Index:
     ) -> None:
         self.close()
 
-    def _found(self, embeddings: Embeddings, start: float, k: int, plan: Plan | None) -> list[Hits]:
+    def _found(
+        self, embeddings: Embeddings, start: float, k: int, plan: Plan | None, min_score: float | None
+    ) -> list[Hits]:
         encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
         found = self.store.search(embeddings, k=k, plan=plan)
-        return [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
+        timed = [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
+        return timed if min_score is None else [_at_least(min_score, hits) for hits in timed]
 
     def _notes(self, text: str) -> list[str]:
         cut = self.encoder.cuts(text)
         return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
-
-
-class _Adding:
-    """One call of `Index.add`."""
-
-    def __init__(
-        self,
-        store: Store,
-        encoder: Encoder,
-        source: Iterable[Sample],
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self.store = store
-        self.encoder = encoder
-        self.source = source
-        self.progress = progress
-        self.report = AddReport()
-        self.start = time.perf_counter()
-        self.total: int | None = source.count() if isinstance(source, Source) else None
-
-    def run(self, batch_size: int, workers: int, *, resume: bool) -> AddReport:
-        fresh = self._fresh(batch_size, resume=resume)
-        for batch in encode_stream(self.encoder, fresh, batch_size=batch_size, workers=workers):
-            self.report.failed += batch.failures
-            if batch.samples:
-                self.store.append(_items(batch), batch.embeddings)
-                self.report.indexed += len(batch.samples)
-            self._tell()
-        self.report.failed += getattr(self.source, "failures", [])
-        self._tell()
-        return self.report
-
-    def _fresh(self, at_once: int, *, resume: bool) -> Iterator[Sample]:
-        """The samples to encode; the others are counted, and described anew where only that has changed."""
-        samples = self._usable()
-        while chunk := list(itertools.islice(samples, at_once)):
-            known = self.store.fetch([sample.id for sample in chunk])
-            described: list[Item] = []
-            for sample, item in zip(chunk, known, strict=True):
-                if item is None or not (resume or _same_content(item, sample)):
-                    yield sample
-                    continue
-                self.report.skipped += 1
-                now = _item(sample, sha256=item.sha256, size=(item.width, item.height))
-                if not resume and _description(now) != _description(item):
-                    described.append(now)
-            if described:
-                # Same content, so the store keeps its vectors and writes the description only.
-                self.store.append(described, self.store.embeddings([item.id for item in described]))
-            self._tell()
-
-    def _usable(self) -> Iterator[Sample]:
-        seen: set[str] = set()
-        for sample in self.source:
-            if sample.image is None:
-                self._failed(sample, "has no picture, so there is nothing to index")
-            elif sample.id in seen:
-                self._failed(sample, f"has the id {sample.id!r} of an earlier one; the first one is kept")
-            else:
-                seen.add(sample.id)
-                yield sample
-
-    def _failed(self, sample: Sample, error: str) -> None:
-        self.report.failed.append(Failure(uri=sample.uri, error=error))
-
-    def _tell(self) -> None:
-        report = self.report
-        report.seconds = time.perf_counter() - self.start
-        if self.progress is not None:
-            indexed, skipped, failed = report.indexed, report.skipped, len(report.failed)
-            done = indexed + skipped + failed
-            self.progress(
-                Progress(done=done, total=self.total, indexed=indexed, skipped=skipped, failed=failed)
-            )
 
 
 def clean_query(text: str) -> str:
@@ -378,37 +278,23 @@ def _plan(candidates: Candidates | None, exact: bool, plan: Plan | None) -> Plan
     return plan if candidates is None else Plan(candidates=candidates)
 
 
-def _same_content(item: Item, sample: Sample) -> bool:
-    try:
-        return item.sha256 is not None and hashlib.sha256(sample.read()).hexdigest() == item.sha256
-    except OSError:
-        return False  # the encoder's reader will meet the same error and list it
+def _check_score(min_score: float | None) -> None:
+    if min_score is not None and not -1 <= min_score <= 1:  # NaN is refused too
+        raise QueryError(
+            f"min_score={min_score} can't be; scores are cosines, so it must be in [-1, 1], such as 0.2"
+        )
 
 
-def _description(item: Item) -> tuple[str, str | None, str]:
-    return item.uri, item.caption, json.dumps(dict(item.meta), sort_keys=True, default=str)
-
-
-def _items(batch: EncodedBatch) -> list[Item]:
-    rows = zip(batch.samples, batch.sha256, batch.sizes, strict=True)
-    return [_item(sample, sha256=sha256, size=size) for sample, sha256, size in rows]
-
-
-def _item(sample: Sample, *, sha256: str | None, size: tuple[int | None, int | None]) -> Item:
-    """An item shows one caption; all of them, and the split, are kept in its metadata."""
-    meta = dict(sample.meta)
-    if len(sample.captions) > 1:
-        meta.setdefault("captions", list(sample.captions))
-    if sample.split is not None:
-        meta.setdefault("split", sample.split)
-    return Item(
-        id=sample.id,
-        uri=sample.uri,
-        caption=sample.captions[0] if sample.captions else None,
-        meta=meta,
-        sha256=sha256,
-        width=size[0],
-        height=size[1],
+def _at_least(min_score: float, hits: Hits) -> Hits:
+    """The hits with this score or a better one; a note where there is none of them."""
+    kept = tuple(hit for hit in hits if hit.score >= min_score)
+    if kept or not hits.hits:
+        return replace(hits, hits=kept)
+    best = math.floor(max(hit.score for hit in hits) * 1000) / 1000  # downwards: it never looks like enough
+    return replace(
+        hits,
+        hits=kept,
+        notes=(*hits.notes, f"nothing scored at least {min_score:g}; the best was {best:.3f}"),
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hivlp.cli import output
+from hivlp.errors import QueryError
+
+if TYPE_CHECKING:
+    from hivlp.search import Plan
 
 
 def evaluate(
@@ -20,8 +25,13 @@ def evaluate(
     ] = None,
     image_root: Annotated[Path | None, typer.Option(help="Where the pictures of a caption file lie.")] = None,
     candidates: Annotated[
-        int, typer.Option(min=1, help="Candidates that the cascade's coarse level hands to the fine one.")
-    ] = 200,
+        int | None,
+        typer.Option(help="Candidates that the cascade's coarse level hands to the fine one. [default: 200]"),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="The whole recipe of the cascade instead: JSON, or a file of it."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 32,
     json: output.JsonOption = False,
@@ -32,6 +42,7 @@ def evaluate(
     from hivlp.encode import load
     from hivlp.evaluate import protocols, report
 
+    recipe = _plan(plan, candidates)
     source = open_source(data, image_root=image_root, split=split)
     for note in source.notes:
         output.say(note)
@@ -41,7 +52,7 @@ def evaluate(
             encoder,
             source,
             split=split,
-            candidates=candidates,
+            plan=recipe,
             batch_size=batch_size,
             workers=workers,
             progress=advance,
@@ -49,3 +60,30 @@ def evaluate(
     document = {"model": encoder.name, "data": data, **result.as_dict()}
     output.show_failures(document["failed"])
     output.answer(document, json=json, human=lambda console: console.print(report.table(document)))
+
+
+def _plan(text: str | None, candidates: int | None) -> Plan:
+    """The recipe that the options ask for.
+
+    Raises:
+        QueryError: both are given, or the plan is none.
+    """
+    from hivlp.search import Plan
+
+    if text is None:
+        return Plan() if candidates is None else Plan(candidates=candidates)
+    if candidates is not None:
+        raise QueryError("--candidates and --plan exclude each other; a plan holds its candidates")
+    is_json = text.lstrip().startswith("{")
+    if not is_json and not Path(text).is_file():
+        raise QueryError(
+            f"--plan {text!r} is neither a JSON object nor a file; "
+            """give one of them, such as '{"candidates": 100}'"""
+        )
+    try:
+        record = json_module.loads(text if is_json else Path(text).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise QueryError(f"--plan {text} is not JSON ({error}); correct it") from None
+    if not isinstance(record, dict):
+        raise QueryError(f"the plan in {text} is no JSON object; it must look like {Plan().as_dict()}")
+    return Plan.from_dict(record)

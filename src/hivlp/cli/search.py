@@ -25,6 +25,9 @@ def search(
         int | None, typer.Option(help="Candidates that the coarse level hands to the fine one.")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score every item at the finest level.")] = False,
+    min_score: Annotated[
+        float | None, typer.Option(help="Keep only hits with at least this score, between -1 and 1.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Also draw the hits as one picture, such as hits.png.")
@@ -41,9 +44,9 @@ def search(
 
     with Index.open(index, model) as opened:
         if image is not None:
-            hits = opened.search_image(image, k, candidates=candidates, exact=exact)
+            hits = opened.search_image(image, k, candidates=candidates, exact=exact, min_score=min_score)
         else:
-            hits = opened.search(str(text), k, candidates=candidates, exact=exact)
+            hits = opened.search(str(text), k, candidates=candidates, exact=exact, min_score=min_score)
     for note in hits.notes:
         output.say(note)
     document = hits.as_dict()

@@ -20,7 +20,7 @@ import numpy as np
 from hivlp import search
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder, encode_stream
-from hivlp.errors import DataError
+from hivlp.errors import DataError, QueryError
 from hivlp.evaluate import metrics
 from hivlp.evaluate.metrics import Recalls, Relevant
 from hivlp.search import Plan
@@ -42,6 +42,7 @@ class Pairs:
         picture_of: for each of the T captions, the row of its picture.
         failed: what was left out, and why.
         split: the split that all pictures are of, where there is one.
+        notes: what the source has to say, such as an option without effect.
     """
 
     images: Embeddings
@@ -49,6 +50,7 @@ class Pairs:
     picture_of: IntArray
     failed: list[Failure]
     split: str | None = None
+    notes: list[str] = field(default_factory=list[str])
 
     def of_texts(self) -> Relevant:
         """For every caption its one picture."""
@@ -94,6 +96,7 @@ class Evaluation:
         plan: the recipe of the cascade.
         failed: what was left out, and why.
         seconds: wall-clock time of ``encode`` and ``search``.
+        notes: what the source has to say, such as an option without effect.
     """
 
     protocol: str
@@ -104,6 +107,7 @@ class Evaluation:
     plan: Plan
     failed: list[Failure] = field(default_factory=list[Failure])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    notes: list[str] = field(default_factory=list[str])
 
     @property
     def fine(self) -> BothWays:
@@ -132,6 +136,7 @@ class Evaluation:
             },
             "failed": [failure.as_dict() for failure in self.failed],
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+            "notes": self.notes,
         }
 
 
@@ -140,7 +145,7 @@ def evaluate_karpathy(
     samples: Iterable[Sample],
     *,
     split: str | None = None,
-    candidates: int = 200,
+    plan: Plan | None = None,
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress | None = None,
@@ -154,19 +159,21 @@ def evaluate_karpathy(
         encoder: the model.
         samples: a source, or any samples. Those without a caption or a good picture are left out and listed.
         split: what the protocol line calls the split; None takes the name that all samples agree on.
-        candidates: how many the cascade's coarse level hands to its fine one.
+        plan: the recipe of the cascade; 200 candidates of an exact coarse scan unless told.
         batch_size: pictures a batch.
         workers: threads that decode beside the model.
         progress: called with (pictures done, pictures in all or None, a remark).
 
     Raises:
         DataError: there is no picture with a caption.
+        QueryError: the plan asks for a level that the encoder lacks, or for re-ranking.
     """
+    plan = plan or Plan()
+    _check_plan(plan, encoder)
     start = time.perf_counter()
     pairs = encode_pairs(encoder, samples, batch_size=batch_size, workers=workers, progress=progress)
     encoded = time.perf_counter()
     levels = {width: at_level(pairs, width) for width in pairs.images.widths}
-    plan = Plan(candidates=candidates)
     cascade = through_cascade(pairs, plan)
     return Evaluation(
         protocol=_protocol(pairs, split or pairs.split),
@@ -177,7 +184,22 @@ def evaluate_karpathy(
         plan=plan,
         failed=pairs.failed,
         seconds={"encode": encoded - start, "search": time.perf_counter() - encoded},
+        notes=pairs.notes,
     )
+
+
+def _check_plan(plan: Plan, encoder: Encoder) -> None:
+    """Refuses before anything is encoded what the search would refuse after it."""
+    if plan.coarse_width is not None and plan.coarse_width not in encoder.widths:
+        raise QueryError(
+            f"the plan's coarse_width={plan.coarse_width} is no level of the model {encoder.name!r}; "
+            f"take one of {', '.join(map(str, encoder.widths))}"
+        )
+    if plan.rerank:
+        raise QueryError(
+            f"the plan re-ranks {plan.rerank} rows, and an evaluation has nothing to re-rank with; "
+            "leave rerank out"
+        )
 
 
 def encode_pairs(
@@ -218,6 +240,7 @@ def encode_pairs(
         picture_of=np.array(picture_of, np.int64),
         failed=failed,
         split=splits.pop() if len(splits) == 1 else None,
+        notes=list(getattr(samples, "notes", [])),
     )
 
 
