@@ -117,6 +117,7 @@ def mini() -> dict[str, Any]:
     }
 
 
+_PLACE = "{data}"
 PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {"tiny": tiny, "small": small, "mini": mini}
 
 
@@ -124,13 +125,33 @@ def load_preset(name: str, *, overrides: Sequence[str] = (), data: str | None = 
     """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
 
     Raises:
-        ConfigError: unknown preset or key, impossible value, or a preset that needs `--data` without it.
+        ConfigError: unknown preset or key, impossible value, a preset that needs `--data` without it, or one
+            that has no place for it.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}: {suggestion(name, list(PRESETS))}")
     values = apply_overrides(PRESETS[name](), overrides)
     config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
+    if data is not None and not _mentions_data(values):
+        raise ConfigError(_no_place(name, config, data))
     return config
+
+
+def _no_place(name: str, config: TrainConfig, data: str) -> str:
+    specs = [source.spec for source in config.sources]
+    does = "draws its own scenes" if all(spec.startswith("scenes:") for spec in specs) else "names its own"
+    return (
+        f"preset {name!r} {does} ({', '.join(specs)}) and has no place for --data {data}; "
+        "take --preset small for your own pictures"
+    )
+
+
+def _mentions_data(values: Any) -> bool:
+    if isinstance(values, dict):
+        return any(map(_mentions_data, values.values()))
+    if isinstance(values, list):
+        return any(map(_mentions_data, values))
+    return isinstance(values, str) and _PLACE in values
 
 
 def _fill(values: Any, data: str | None, preset: str) -> Any:
@@ -138,8 +159,8 @@ def _fill(values: Any, data: str | None, preset: str) -> Any:
         return {key: _fill(value, data, preset) for key, value in values.items()}
     if isinstance(values, list):
         return [_fill(value, data, preset) for value in values]
-    if isinstance(values, str) and "{data}" in values:
+    if isinstance(values, str) and _PLACE in values:
         if data is None:
             raise ConfigError(f"preset {preset!r} needs pictures: give --data SOURCE")
-        return values.replace("{data}", data.rstrip("/") or data)
+        return values.replace(_PLACE, data.rstrip("/") or data)
     return values

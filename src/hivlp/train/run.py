@@ -133,6 +133,8 @@ def _pack(source: SourceConfig, config: TrainConfig, root: Path, progress: Progr
     opened = open_source(
         source.spec, split=source.split or ("train" if source.spec.startswith("scenes:") else None)
     )
+    for note in opened.notes:
+        progress(note)
     return pack(opened, root, size=size, key=f"{source.spec}|{source.split}", progress=progress)
 
 
