@@ -34,9 +34,16 @@ class Preprocessing(Settings):
     fit: Literal["squeeze", "crop"] = Field(
         default="squeeze", description="squeeze the whole frame, or scale the short side and crop the centre"
     )
-    interpolation: Literal["bicubic", "bilinear", "box"] = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Literal["bicubic", "bilinear", "box"] = Field(
+        default="bilinear", description="filter of the resizing"
+    )
+    mean: tuple[float, float, float] = Field(
+        default=(0.485, 0.456, 0.406), description="of red, green, blue in [0, 1]; taken off inside the model"
+    )
+    std: tuple[float, float, float] = Field(
+        default=(0.229, 0.224, 0.225),
+        description="of red, green, blue in [0, 1]; divided by inside the model",
+    )
 
 
 class Tower(Settings):
@@ -54,8 +61,12 @@ class Tower(Settings):
 class Levels(Settings):
     """The widths of the embeddings, narrowest first, and how they are made."""
 
-    kind: Literal["nested", "separate"] = "nested"
-    widths: tuple[int, ...] = (32, 64, 128, 512)
+    kind: Literal["nested", "separate"] = Field(
+        default="nested", description="prefixes of the widest vector, or a head of its own for each level"
+    )
+    widths: tuple[int, ...] = Field(
+        default=(32, 64, 128, 512), description="numbers in a vector at each level, narrowest first"
+    )
 
     @field_validator("widths")
     @classmethod
@@ -70,8 +81,8 @@ class Levels(Settings):
 class ModelConfig(Settings):
     """Everything that is needed to build a dual encoder, apart from its weights."""
 
-    schema_version: int = SCHEMA_VERSION
-    name: str = "unnamed"
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file format")
+    name: str = Field(default="unnamed", description="for people")
     image: Tower
     text: Tower
     levels: Levels = Levels()
@@ -122,7 +133,7 @@ class SourceConfig(Settings):
 class TeacherConfig(Settings):
     """A frozen picture model whose features guide the student."""
 
-    kind: str = "tflite"
+    kind: str = Field(default="tflite", description="a name of the table `teachers` in hivlp.registry")
     path: str = Field(description="the file of the model; {data} stands for the value of --data")
     tensor: int = Field(ge=0, description="number of the tensor that holds the pooled features")
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
@@ -151,11 +162,11 @@ class Objective(Settings):
 class Optimisation(Settings):
     """AdamW with a linear warm-up and a cosine decay to zero."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    warmup_steps: int = Field(default=100, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, description="at the end of the warm-up")
+    weight_decay: float = Field(default=0.05, ge=0, description="of matrices and kernels, not of biases")
+    betas: tuple[float, float] = Field(default=(0.9, 0.98), description="AdamW's decay of its two moments")
+    warmup_steps: int = Field(default=100, ge=0, description="steps of linear rise to the learning rate")
+    clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
 
 
 class Augmentation(Settings):
@@ -164,7 +175,7 @@ class Augmentation(Settings):
     min_area: float = Field(
         default=0.5, gt=0, le=1, description="smallest share of the frame that a crop keeps"
     )
-    mirror: bool = True
+    mirror: bool = Field(default=True, description="mirror half of the pictures whose captions allow it")
     train_size: int | None = Field(
         default=None,
         ge=8,
@@ -178,10 +189,12 @@ class Augmentation(Settings):
 class TrainConfig(Settings):
     """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
 
-    preset: str = "none"
+    preset: str = Field(default="none", description="name of the preset that the run started from")
     model: ModelConfig
-    sources: tuple[SourceConfig, ...]
-    validation: tuple[SourceConfig, ...] = ()
+    sources: tuple[SourceConfig, ...] = Field(description="what is trained on; a list of sources")
+    validation: tuple[SourceConfig, ...] = Field(
+        default=(), description="what the model is evaluated on at the end; a list of sources"
+    )
     teacher: TeacherConfig | None = None
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
@@ -189,11 +202,15 @@ class TrainConfig(Settings):
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
-    steps: int = Field(default=1000, ge=1)
-    batch_size: int = Field(default=256, ge=2)
-    seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    steps: int = Field(default=1000, ge=1, description="updates of the whole run")
+    batch_size: int = Field(default=256, ge=2, description="pictures a step, of all sources together")
+    seed: int = Field(default=0, description="of weights, batches and views")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="in which the towers compute; levels and losses stay in float32"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto takes a GPU where there is one"
+    )
     threads: int = Field(default=0, ge=0, description="compute threads; 0 leaves the choice to torch")
     checkpoint_every: int = Field(default=500, ge=1, description="steps")
     evaluate_every: int = Field(default=0, ge=0, description="steps; 0 evaluates at the end only")
