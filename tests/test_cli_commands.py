@@ -206,3 +206,43 @@ def test_every_document_is_the_last_line_and_whole(photos: Path, hivlp: Hivlp) -
         ran = hivlp(*arguments, "--json")
         assert json.loads(ran.out.splitlines()[-1]) == ran.document
         assert ran.out.endswith("}\n")
+
+
+def test_a_lowest_score_keeps_the_better_hits(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    everything = hivlp("search", photos, "red", "-k", "12", "--json").document["hits"]
+    lowest = everything[2]["score"]
+    kept = hivlp("search", photos, "red", "-k", "12", "--min-score", lowest, "--json").document
+    assert kept["hits"] == everything[:3], "the score itself is enough"
+    assert kept["notes"] == []
+    (tmp_path / "query.png").write_bytes(png("red"))
+    by_picture = hivlp("search", photos, "--image", tmp_path / "query.png", "--min-score", "0.99", "--json")
+    assert [hit["id"] for hit in by_picture.document["hits"]] == ["red.png"]
+
+
+def test_eval_with_a_plan_as_text_and_as_a_file(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    plan = {"name": "mine", "candidates": 3, "coarse_width": 16}
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    command = ("eval", "--model", "mini", "--data", pictures, "--json")
+    by_text = hivlp(*command, "--plan", json.dumps(plan)).document["cascade"]
+    by_file = hivlp(*command, "--plan", tmp_path / "plan.json").document["cascade"]
+    assert by_text == by_file
+    assert by_text["plan"] == {**plan, "coarse": "exact", "rerank": 0}
+    assert hivlp(*command).document["cascade"]["candidates"] == 200
+    assert hivlp(*command, "--candidates", "5").document["cascade"]["candidates"] == 5
+
+
+@pytest.mark.parametrize("command", ["index", "eval"])
+def test_notes_of_a_source_are_told(
+    tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp, command: str
+) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    arguments = {
+        "index": ["index", pictures, "--out", tmp_path / "x.hivlp"],
+        "eval": ["eval", "--model", "mini", "--data", pictures],
+    }[command]
+    ran = hivlp(*arguments, "--split", "val", "--json")
+    (note,) = ran.document["notes"]
+    assert "has no splits" in note
+    assert ran.err.count(note) == 1
+    assert hivlp(*arguments, "--json").document["notes"] == []

@@ -228,3 +228,67 @@ def test_the_reader_of_a_pipe_may_go() -> None:
 def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
     ran = hivlp("search", photos.parent / "夏.hivlp", "red", "--json")
     assert "夏.hivlp" in json.loads(ran.out)["error"]
+
+
+@pytest.mark.parametrize("score", ["1.5", "-1.01", "nan", "inf"])
+def test_a_lowest_score_that_no_cosine_has(photos: Path, hivlp: Hivlp, score: str) -> None:
+    ran = hivlp("search", photos, "red", "--min-score", score, "--json")
+    refused(ran, f"min_score={float(score)}", "[-1, 1]")
+
+
+def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
+    best = hivlp("search", photos, "red blue", "--json").document["hits"][0]["score"]
+    assert best < 0.99
+    ran = hivlp("search", photos, "red blue", "--min-score", "0.99", "--json")
+    assert (ran.code, ran.document["hits"]) == (0, [])
+    (note,) = ran.document["notes"]
+    assert note.startswith("nothing scored at least 0.99; the best was 0.")
+    assert best - 0.001 <= float(note.rsplit(" ", 1)[1]) <= best
+    assert note in ran.err
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ('{"candidates": 0}', ["candidates=0", "at least 1"]),
+        ('{"candidatez": 5}', ["candidatez", "did you mean 'candidates'"]),
+        ('{"coarse": "exakt"}', ["'exakt'", "'exact'"]),
+        ('{"coarse": []}', ["coarse=[]"]),
+        ('{"coarse_width": 9}', ["coarse_width=9", "8, 16, 32"]),
+        ('{"rerank": 5}', ["re-ranks 5"]),
+        ('{"candidates": ', ["not JSON"]),
+        ("no/such/plan.json", ["neither a JSON object nor a file", "no/such/plan.json"]),
+    ],
+)
+def test_a_plan_that_is_none(
+    photos: Path, tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp, plan: str, expected: list[str]
+) -> None:
+    arguments = ("eval", "--model", "mini", "--data", tmp_path / "pictures", "--plan", plan, "--json")
+    seen = colours.pictures_seen
+    refused(hivlp(*arguments), *expected)
+    assert colours.pictures_seen == seen, "it is refused before anything is encoded"
+
+
+def test_a_plan_file_that_holds_something_else(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    pictures = gallery(tmp_path / "pictures")
+    (tmp_path / "plan.json").write_text("[1, 2]")
+    (tmp_path / "plan.bin").write_bytes(b"\xff\xfe\x00")
+    command = ("eval", "--model", "mini", "--data", pictures, "--json")
+    refused(hivlp(*command, "--plan", tmp_path / "plan.json"), "plan.json", "no JSON object")
+    refused(hivlp(*command, "--plan", tmp_path / "plan.bin"), "plan.bin", "not JSON")
+    refused(hivlp(*command, "--plan", tmp_path), "neither a JSON object nor a file")
+    refused(hivlp(*command, "--plan", "{}", "--candidates", "3"), "exclude each other")
+    refused(hivlp(*command, "--candidates", "0"), "candidates=0", "at least 1")
+
+
+def test_training_data_for_a_preset_that_takes_none(tmp_path: Path, hivlp: Hivlp) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "run"
+    ran = hivlp("train", "--preset", "tiny", "--data", "my/pictures", "--out", out, "--json")
+    refused(ran, "'tiny' draws its own scenes", "--data my/pictures", "--preset small")
+    ran = hivlp("train", "--preset", "small", "--out", out, "--json")
+    refused(ran, "'small' needs pictures", "--data SOURCE")
+    own = ("--set", 'sources=[{"spec": "other/place"}]')
+    ran = hivlp("train", "--preset", "small", "--data", "my/pictures", *own, "--out", out, "--json")
+    refused(ran, "names its own (other/place)", "--data my/pictures")
+    assert not out.exists()

@@ -254,3 +254,39 @@ def test_bad_query_pictures_have_messages(filled: Index, tmp_path: Path) -> None
 def test_a_missing_source_is_refused(filled: Index, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone"):
         filled.add(tmp_path / "gone")
+
+
+def test_a_lowest_score_cuts_the_weaker_hits(filled: Index) -> None:
+    everything = filled.search("red", k=12)
+    kept = filled.search("red", k=12, min_score=everything[3].score)
+    assert [hit.id for hit in kept] == [hit.id for hit in everything][:4]
+    assert kept.notes == ()
+    assert len(filled.search("red", k=12, min_score=-1)) == 12
+
+
+def test_where_nothing_scores_enough_a_note_names_the_best(filled: Index) -> None:
+    hits = filled.search("red blue green", min_score=1.0)
+    assert len(hits) == 0
+    assert "nothing scored at least 1; the best was 0." in hits.notes[0]
+    both = filled.search("red blue green " * 100, min_score=1.0).notes
+    assert ["cut" in note for note in both] == [True, False]
+
+
+@pytest.mark.parametrize("score", [1.001, -2.0, float("nan")])
+def test_a_lowest_score_out_of_range_is_refused(filled: Index, score: float) -> None:
+    with pytest.raises(QueryError, match=r"min_score=.*\[-1, 1\]"):
+        filled.search("red", min_score=score)
+    with pytest.raises(QueryError, match=r"min_score=.*\[-1, 1\]"):
+        filled.search_image(png("red"), min_score=score)
+
+
+def test_a_lowest_score_over_an_empty_index_has_no_best(tmp_path: Path, colours: ColourEncoder) -> None:
+    with Index.create(tmp_path / "x.hivlp", colours) as index:
+        hits = index.search("red", min_score=0.5)
+    assert (len(hits), hits.notes) == (0, ())
+
+
+def test_the_notes_of_a_source_are_in_the_report(filled: Index, tmp_path: Path) -> None:
+    report = filled.add(tmp_path / "pictures", split="val")
+    assert "has no splits" in report.notes[0]
+    assert report.as_dict()["notes"] == report.notes

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from hivlp import ingest
 from hivlp.data.sources import open_source
 from hivlp.encode import load
-from hivlp.errors import ModelError, QueryError
+from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.search import Plan
 from hivlp.stores.local import LocalStore
@@ -219,7 +219,11 @@ class Index:
             if not image.is_file():
                 raise QueryError(f"{image} is no file; give the path of a picture to search with")
         start = time.perf_counter()
-        return self._found(self.encoder.encode_images([image]), start, k, plan, min_score)[0]
+        try:
+            embeddings = self.encoder.encode_images([image])
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
+        return self._found(embeddings, start, k, plan, min_score)[0]
 
     def __len__(self) -> int:
         return self.store.count()

@@ -51,7 +51,7 @@ class Plan:
     rerank: int = 0
 
     def __post_init__(self) -> None:
-        if self.coarse not in KINDS:
+        if str(self.coarse) not in KINDS:  # a plan from JSON may hold anything, lists too
             near = difflib.get_close_matches(str(self.coarse), KINDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(sorted(KINDS))}."
             raise QueryError(f"coarse={self.coarse!r} is no known coarse index; {hint}")
