@@ -1,0 +1,260 @@
+"""Writes the parts of the documentation that the code already says: settings, presets, commands.
+
+python docs/generate.py          rewrites them
+python docs/generate.py --check  only tells which pages are out of date
+
+A part stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else on a page is written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from hivlp.config import ModelConfig, TrainConfig
+from hivlp.train.presets import PRESETS
+
+DOCS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of a configuration, such as ``optimisation.learning_rate``."""
+
+    name: str
+    default: str
+    limits: str
+    meaning: str
+
+
+def settings(kind: type[BaseModel], prefix: str = "", start: BaseModel | None = None) -> Iterator[Setting]:
+    """Every setting of a configuration class; groups are entered, lists of groups shown as ``name[]``."""
+    for name, field in kind.model_fields.items():
+        path, group = f"{prefix}{name}", _group(field.annotation)
+        default = getattr(start, name) if start is not None else field.get_default(call_default_factory=True)
+        if group is None:
+            yield Setting(path, _shown(default), _limits(field), field.description or "")
+            continue
+        listed = _is_list(field.annotation)
+        if listed or default is None:
+            yield Setting(path, _shown(default), "", field.description or _first_sentence(group))
+        inner = default if isinstance(default, BaseModel) else None
+        yield from settings(group, f"{path}[]." if listed else f"{path}.", inner)
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """The configuration class behind an annotation: itself, an optional one, or the parts of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, tuple):
+        found = [_group(part) for part in get_args(annotation)]
+        return next((group for group in found if group is not None), None)
+    return None
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple
+
+
+def _first_sentence(group: type[BaseModel]) -> str:
+    return (group.__doc__ or "").split(".")[0].strip()
+
+
+def _shown(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "–"
+    if isinstance(default, tuple):
+        default = list(default)
+    return f"`{default}`"
+
+
+def _limits(field: Any) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    signs = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+    found = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in field.metadata
+        for key, sign in signs
+        if getattr(rule, key, None) is not None
+    ]
+    return ", ".join(found)
+
+
+def settings_table(kind: type[BaseModel]) -> str:
+    """A table of every setting of a configuration class."""
+    lines = ["| setting | default | values | meaning |", "|---|---|---|---|"]
+    for one in settings(kind):
+        lines.append(
+            f"| `{one.name}` | {one.default} | {one.limits} | {one.meaning.replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(lines)
+
+
+def presets_table() -> str:
+    """A table of the presets and the settings that tell them apart."""
+    lines = [
+        "| preset | what for | picture | levels | steps | pictures a step |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, make in PRESETS.items():
+        values = make()
+        model = values["model"]
+        side = model["preprocessing"]["size"]
+        widths = ", ".join(str(width) for width in model["levels"]["widths"])
+        purpose = inspect.getdoc(make) or ""
+        lines.append(
+            f"| `{name}` | {' '.join(purpose.split())} | {side}×{side} | {widths} "
+            f"| {values['steps']:,} | {values['batch_size']} |"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument (without names) or an option of a command."""
+
+    names: tuple[str, ...]
+    metavar: str
+    required: bool
+    repeatable: bool
+    default: str
+    help: str
+
+    @property
+    def is_option(self) -> bool:
+        return bool(self.names)
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """The commands of the program by name, in the order in which help lists them."""
+    from hivlp.cli.main import app
+
+    return {str(command.name): command.callback for command in app.registered_commands if command.callback}
+
+
+def parameters(command: Callable[..., Any]) -> list[Parameter]:
+    """What a command takes, read from its signature: the same for every version and width of a terminal."""
+    found = [_parameter(one) for one in inspect.signature(command, eval_str=True).parameters.values()]
+    return sorted(found, key=lambda one: one.is_option)
+
+
+def _parameter(one: inspect.Parameter) -> Parameter:
+    kind, declared = get_args(one.annotation)[:2]
+    is_argument = type(declared).__name__ == "ArgumentInfo"
+    # In an annotation typer keeps the first name where a default would stand.
+    first = (declared.default,) if isinstance(declared.default, str) else ()
+    names = (*first, *(declared.param_decls or ())) or (f"--{one.name.replace('_', '-')}",)
+    parts = [part for part in get_args(kind) if part is not type(None)] or [kind]
+    repeatable = get_origin(kind) is list or any(get_origin(part) is list for part in parts)
+    required = one.default is inspect.Parameter.empty
+    quiet = required or one.default is None or kind is bool
+    return Parameter(
+        names=() if is_argument else names,
+        metavar=str(declared.metavar or _metavar(one.name, parts, is_argument=is_argument)),
+        required=required,
+        repeatable=repeatable,
+        default="" if quiet else str(one.default),
+        help=str(declared.help or "") + _range(declared),
+    )
+
+
+def _range(declared: Any) -> str:
+    least, most = getattr(declared, "min", None), getattr(declared, "max", None)
+    return "".join(
+        f" {word} {limit}." for word, limit in (("At least", least), ("At most", most)) if limit is not None
+    )
+
+
+def _metavar(name: str, parts: list[Any], *, is_argument: bool) -> str:
+    if is_argument:
+        return name.upper()
+    words = {bool: "", int: "N", float: "X", Path: "PATH"}
+    return next((words[part] for part in parts if part in words), "TEXT")
+
+
+def command_section(name: str, command: Callable[..., Any]) -> str:
+    """A command with its arguments and options."""
+    taken = parameters(command)
+    usage = " ".join(["hivlp", name, *filter(None, map(_in_usage, taken)), "[OPTIONS]"])
+    lines = [
+        f"### hivlp {name}",
+        "",
+        inspect.getdoc(command) or "",
+        "",
+        f"    {usage}",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    for one in taken:
+        left = ", ".join(f"`{name}`" for name in one.names) or "`" + one.metavar.replace("|", "\\|") + "`"
+        value = f" `{one.metavar}`" if one.is_option and one.metavar else ""
+        notes = [one.help.replace("|", "\\|")]
+        notes += [f"Default: `{one.default}`."] if one.default else []
+        notes += ["Required."] if one.required and one.is_option else []
+        lines.append(f"| {left}{value} | {' '.join(notes)} |")
+    return "\n".join(lines)
+
+
+def _in_usage(one: Parameter) -> str:
+    if one.is_option:
+        return f"{one.names[0]} {one.metavar}" if one.required else ""
+    shown = one.metavar + ("..." if one.repeatable else "")
+    return shown if one.required else f"[{shown}]"
+
+
+def commands_text() -> str:
+    """All commands, one section each."""
+    return "\n\n".join(command_section(name, command) for name, command in commands().items())
+
+
+PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
+    "models.md": {"config": lambda: settings_table(ModelConfig)},
+    "cli.md": {"commands": commands_text},
+}
+
+
+def generated(page: str, text: str) -> str:
+    """The text of a page with its generated parts as the code now gives them.
+
+    Raises:
+        ValueError: the page lacks the markers of a part.
+    """
+    for name, make in PARTS[page].items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"docs/{page} must hold {begin} and {end} once each; put them back")
+        part = f"{begin}\n{make()}\n{end}"
+        text = re.sub(f"{begin}.*?{end}", lambda _, part=part: part, text, flags=re.DOTALL)
+    return text
+
+
+def main() -> int:
+    """Rewrites the pages, or with --check only compares them; 1 where a page was out of date then."""
+    stale: list[str] = []
+    for page in PARTS:
+        path = DOCS / page
+        before = path.read_text(encoding="utf-8")
+        after = generated(page, before)
+        if after != before:
+            stale.append(page)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(after, encoding="utf-8")
+    word = "out of date" if "--check" in sys.argv[1:] else "rewritten"
+    sys.stdout.write("".join(f"docs/{page}: {word}\n" for page in stale) or "nothing has changed\n")
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
