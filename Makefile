@@ -28,7 +28,7 @@ demo: $(VENV)/.core  ## draw a gallery, index it, search it, write a contact she
 test: $(VENV)/.dev  ## lint, types, import layers, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 

@@ -20,8 +20,21 @@ def write_card(
     steps: int,
     seconds: float,
     device: str,
+    facts: Mapping[str, str] | None = None,
+    sections: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `README.md` of a model folder from the configuration and the evaluation of its run."""
+    """Writes `README.md` of a model folder from the configuration and the evaluation of its run.
+
+    Args:
+        folder: the model folder.
+        config: what the run was asked for.
+        results: one evaluation a validation source, as `run` returns them.
+        steps: training steps done.
+        seconds: how long the run took, evaluation included.
+        device: ``cpu`` or ``cuda``.
+        facts: more rows for the first table, such as measured speed.
+        sections: more sections, by title, in Markdown.
+    """
     model = config.model
     widths = ", ".join(str(width) for width in model.levels.widths)
     size, vocabulary, minutes = model.preprocessing.size, model.vocabulary, seconds / 60
@@ -38,6 +51,7 @@ def write_card(
         f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {minutes:.0f} minutes |",
         f"| machine | {platform.machine()}, Python {platform.python_version()} |",
         f"| recipe | `hivlp train --preset {config.preset} --data DATA --out RUN` |",
+        *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
         "## Data",
         "",
@@ -51,6 +65,8 @@ def write_card(
     ]
     for result in results:
         lines += _table(result)
+    for title, text in (sections or {}).items():
+        lines += [f"## {title}", "", text.strip(), ""]
     (folder / CARD).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
@@ -67,8 +83,18 @@ def _table(result: Mapping[str, Any]) -> list[str]:
         "| width | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
         "|---|---|---|---|",
         *rows,
+        *_cascade(result),
         "",
     ]
+
+
+def _cascade(result: Mapping[str, Any]) -> list[str]:
+    cascade = result.get("cascade")
+    if not cascade:
+        return []
+    name = f"cascade, {cascade['candidates']} candidates"
+    both = (_recalls(cascade[way]) for way in ("text_to_image", "image_to_text"))
+    return [f"| {name} | {' | '.join(both)} | {cascade['AR']:.1f} |"]
 
 
 def _recalls(values: Mapping[str, float]) -> str:

@@ -109,10 +109,11 @@ def mini() -> dict[str, Any]:
         "optimisation": {"learning_rate": 1.5e-3, "warmup_steps": 300, "weight_decay": 0.05},
         "augmentation": {"min_area": 0.4, "train_size": 96, "word_dropout": 0.1},
         "pack_size": 128,
-        "steps": 4000,
+        "steps": 2400,
         "batch_size": 384,
         "precision": "bfloat16",
-        "evaluate_every": 1000,
+        "checkpoint_every": 100,
+        "evaluate_every": 600,
         "half_weights": True,
     }
 

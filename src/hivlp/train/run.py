@@ -16,6 +16,7 @@ from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, DataError
 from hivlp.evaluate.protocols import evaluate_karpathy
@@ -28,7 +29,7 @@ from hivlp.train.reinforce import Reinforced, reinforce
 from hivlp.train.step import Guide, Task
 
 Progress = Callable[[str], None]
-CONFIG, TOKENIZER, MODEL = "train.json", "tokenizer.json", "model"
+CONFIG, TOKENIZER, MODEL, RESULT = "train.json", "tokenizer.json", "model", "result.json"
 
 
 def run(
@@ -42,12 +43,13 @@ def run(
     """Trains a model and evaluates it.
 
     Args:
-        out: receives `train.json`, `packs/`, `checkpoints/`, `metrics.jsonl` and the finished `model/`.
+        out: receives `train.json`, `packs/`, `checkpoints/`, `metrics.jsonl`, `result.json` and the finished
+            `model/` with its ONNX graphs.
         resume: go on from the newest checkpoint of `out`, which must hold the same configuration.
         stop_after: end at this step, as if cut off.
 
     Returns:
-        ``model`` (folder), ``steps``, ``seconds``, ``eval`` (one result a validation source).
+        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``eval`` (one result a validation source).
 
     Raises:
         ConfigError: `out` holds a run, and neither or another one is to be resumed.
@@ -93,10 +95,19 @@ def run(
     (out / MODEL).mkdir(parents=True, exist_ok=True)
     tokenizer.save(out / MODEL / TOKENIZER)
     save(model, out / MODEL, half=config.half_weights)
+    export(out / MODEL)
     results = _evaluate(model, tokenizer, config.validation, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
-    return {"model": str(out / MODEL), "steps": steps, "seconds": seconds, "eval": results}
+    document = {
+        "model": str(out / MODEL),
+        "steps": steps,
+        "seconds": seconds,
+        "device": device.type,
+        "eval": results,
+    }
+    (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return document
 
 
 def choose_device(wanted: str) -> torch.device:
