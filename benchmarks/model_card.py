@@ -2,8 +2,8 @@
 
     python benchmarks/model_card.py RUN
 
-Recalls are those of the ONNX graphs on the run's validation sources, at every level, through the cascade, and in
-8-bit integers. Times are on one thread, the median of many calls after a warm-up; they are measured, not promised.
+Recalls are those of the ONNX graphs on the run's validation sources, at every level, through the cascade, and
+in 8-bit integers. Times are on one thread, the median of many calls after a warm-up.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ from hivlp.train.card import write_card
 
 RESULTS = Path(__file__).parent / "results"
 USE = """
-For finding pictures by words, or by a picture, in collections of everyday photographs, product pictures and drawn
-scenes, on one's own machine. English only: other scripts become unknown tokens. It is a small model and makes small
-models' mistakes: it knows common things, people, animals, sports, settings and colours; names, written text, rare
-things and fine detail it does not. Do not use it to identify people or to decide anything about them.
+For finding pictures by words, or by a picture, in collections of everyday photographs, product pictures and
+drawn scenes, on one's own machine. English only: other scripts become unknown tokens. It is a small model
+and makes small models' mistakes: it knows common things, people, animals, sports, settings and colours;
+names, written text, rare things and fine detail it does not. Do not use it to identify people or to decide
+anything about them.
 """
 LICENCE = """
-Weights: Apache-2.0, with this notice. The photographs that it learned from are not part of this package. Flickr8k's
-pictures belong to their authors and are for research use (Hodosh, Young, Hockenmaier 2013); OpenStax photographs are
-CC BY-NC-SA 4.0, two books CC BY 4.0; the FSA/OWI photographs are works of the US government; the products are
-“Fashion Product Images (Small)”; of the uncaptioned sets some are open and others for research. A MobileNetV2 of
-Keras Applications served as teacher; none of its weights are here. Check that this suits your use.
+Weights: Apache-2.0, with this notice. The photographs that it learned from are not part of this package.
+Flickr8k's pictures belong to their authors and are for research use (Hodosh, Young, Hockenmaier 2013);
+OpenStax photographs are CC BY-NC-SA 4.0, two books CC BY 4.0; the FSA/OWI photographs are works of the US
+government; the products are “Fashion Product Images (Small)”; of the uncaptioned sets some are open and
+others are for research. A MobileNetV2 of Keras Applications served as teacher; none of its weights are here.
+Check that this suits your use.
 """
 
 
@@ -60,7 +62,7 @@ def milliseconds(call: Callable[[], Any], *, repeats: int = 200, warmup: int = 2
 
 
 def speed(encoder: Encoder, spec: str, split: str | None) -> dict[str, float]:
-    """Milliseconds a text and a picture on one thread; pictures a second from files, decoding in two threads."""
+    """Milliseconds a text and a picture on one thread; pictures a second from files, decoded in two."""
     size = encoder.preprocessing.size
     pixels = np.random.default_rng(0).integers(0, 256, (32, 3, size, size), dtype=np.uint8)
     texts = [caption for sample in open_source("scenes:32?size=32") for caption in sample.captions[:1]]
@@ -138,11 +140,11 @@ def facts(measured: dict[str, Any]) -> dict[str, str]:
     fast, eight, where = measured["speed"], measured["speed_int8"], measured["environment"]
     return {
         "one text": f"{fast['text_ms']:.2f} ms (int8 {eight['text_ms']:.2f} ms) on one thread",
-        "one picture": f"{fast['picture_ms']:.1f} ms (int8 {eight['picture_ms']:.1f} ms) on one thread, decoded",
-        "from JPEG files": f"{fast['pictures_per_s_from_files']:.0f} pictures/s, one thread for the model, two to decode",
+        "one picture": f"{fast['picture_ms']:.1f} ms (int8 {eight['picture_ms']:.1f} ms) on one thread",
+        "from JPEG files": f"{fast['pictures_per_s_from_files']:.0f} pictures/s; one thread, two decode",
         "measured on": f"{where['machine']}, {where['cpus']} CPUs, onnxruntime {where['onnxruntime']}",
         "ONNX against torch": f"largest difference {measured['max_abs_diff_onnx_torch']:.0e}",
-        "near-misses of scenes": f"{measured['near_misses_ranked_right']:.1f} % ranked below the true caption",
+        "scenes' near-misses": f"{measured['near_misses_ranked_right']:.1f} % score below the true caption",
     }
 
 
