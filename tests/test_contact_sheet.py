@@ -11,11 +11,12 @@ from PIL import Image
 
 from fakes import COLOURS, gallery, painted, png
 from hivlp.errors import DataError
-from hivlp.evaluate.contact_sheet import EMPTY, RIGHT, Layout, Row, contact_sheet, save
+from hivlp.evaluate import lettering
+from hivlp.evaluate.contact_sheet import EMPTY, HEADING, RIGHT, Layout, Row, contact_sheet, save
 from hivlp.types import Hit, Hits, Timings
 
 LAYOUT = Layout(columns=3, thumb=120)
-FIRST = (LAYOUT.margin + LAYOUT.padding, LAYOUT.margin + 76 + LAYOUT.padding + 40)
+FIRST = (LAYOUT.margin + LAYOUT.padding, LAYOUT.margin + HEADING + LAYOUT.padding + 40)
 
 
 def hits(*uris: str | Path, caption: str | None = None) -> Hits:
@@ -49,7 +50,7 @@ def test_every_hit_is_in_its_place(tmp_path: Path) -> None:
     row = Row(query="colours", hits=hits(*(pictures / f"{c}.png" for c in ("red", "green", "blue", "pink"))))
     sheet = contact_sheet([row, row], layout=LAYOUT)
     assert (sheet.mode, sheet.width) == ("RGB", LAYOUT.width)
-    assert sheet.height == 2 * LAYOUT.margin + 76 + 2 * LAYOUT.row_height + LAYOUT.gap
+    assert sheet.height == 2 * LAYOUT.margin + HEADING + 2 * LAYOUT.row_height(1) + LAYOUT.gap
     for column, colour in enumerate(("red", "green", "blue")):
         assert near(centre(sheet, column), COLOURS[colour])
     last = (sheet.width - LAYOUT.margin // 2, FIRST[1] + LAYOUT.thumb // 2)
@@ -100,9 +101,8 @@ def test_any_words_fit(tmp_path: Path, query: str) -> None:
 
 def test_no_rows_and_no_hits() -> None:
     assert contact_sheet([], layout=LAYOUT).width == LAYOUT.width
-    assert (
-        contact_sheet([Row(query="nothing like it", hits=hits())], layout=LAYOUT).height > LAYOUT.row_height
-    )
+    nothing = contact_sheet([Row(query="nothing like it", hits=hits())], layout=LAYOUT)
+    assert nothing.height > LAYOUT.row_height(0)
 
 
 def test_saving_names_what_is_wrong(tmp_path: Path) -> None:
@@ -114,3 +114,45 @@ def test_saving_names_what_is_wrong(tmp_path: Path) -> None:
         save(sheet, tmp_path / "a.txt")
     with pytest.raises(DataError, match="folder exists"):
         save(sheet, tmp_path / "no" / "a.png")
+
+
+def test_a_row_is_as_high_as_its_captions() -> None:
+    def height(caption: str) -> int:
+        row = Row(query="x", hits=hits("gone.jpg", caption=caption))
+        return contact_sheet([row], layout=Layout(columns=3, caption_lines=3)).height
+
+    one, two, three = height("short"), height("a longer caption of some words"), height("word " * 50)
+    assert two - one == three - two > 10
+    assert height("雪" * 100) in (one, two, three), "said in words, or broken between letters"
+
+
+def test_letters_that_no_font_has_are_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "_OTHERS", ())
+    text, font = lettering.readable("雪地里的一只狗 and a 🐕🏽, 5", 20)
+    assert text == "[7 letters this font lacks] and a :dog:, 5"
+    assert lettering.readable("雪 snow", 20)[0] == "[1 letter this font lacks] snow"
+    assert lettering.readable("two\nlines\tof words", 20)[0] == "two lines of words"
+    assert font.getlength(text) > 100
+
+
+def test_the_font_that_lacks_the_fewest_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Cyrillic is in DejaVu Sans and not in the face inside of Pillow, which stands in for a missing font.
+    if lettering._load("DejaVuSans.ttf", 16) is None:
+        pytest.skip("DejaVu Sans is not installed")
+    monkeypatch.setattr(lettering, "_OTHERS", ("DejaVuSans.ttf",))
+    monkeypatch.setattr(lettering, "_FIRST", ("no such font.ttf", "no such font.ttf"))
+    text, font = lettering.readable("снег", 20)
+    assert text == "снег"
+    assert font.getname()[0] == "DejaVu Sans"  # type: ignore[union-attr]
+    assert lettering.readable("snow", 20)[1] is lettering.font(20)
+
+
+@pytest.mark.parametrize("text", ["a few words of a caption", "雪" * 300, "x" * 5_000, "a " + "y" * 80, ""])
+def test_wrapped_lines_fit(text: str) -> None:
+    font = lettering.font(13)
+    lines = lettering.wrap(text, font, 120, 3)
+    assert len(lines) <= 3
+    assert all(font.getlength(line) <= 120 for line in lines)
+    shown = "".join(lines).replace(" ", "")
+    assert text.replace(" ", "").startswith(shown.rstrip("…"))
+    assert len(text) > 30 or "…" not in shown

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from hivlp.data.images import decode
 from hivlp.errors import DataError
+from hivlp.evaluate import lettering
 from hivlp.types import Hit, Hits
 
 Opener: TypeAlias = Callable[[Hit], "Path | bytes | Image.Image"]
-Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
 
 PAPER = (250, 249, 246)
 CARD = (255, 255, 255)
@@ -29,6 +29,7 @@ EMPTY = (236, 234, 228)
 ACCENT = (38, 84, 124)
 RIGHT = (34, 139, 84)
 
+HEADING = 76  # height of title and subtitle
 _SMOOTH = 4  # corners are drawn this much larger and shrunk, since Pillow draws without anti-aliasing
 
 
@@ -54,21 +55,21 @@ class Layout:
     """Sizes in pixels."""
 
     columns: int = 6
-    thumb: int = 208
-    gap: int = 18
-    margin: int = 44
-    padding: int = 24
+    thumb: int = 184
+    gap: int = 14
+    margin: int = 40
+    padding: int = 20
     radius: int = 14
-    caption_lines: int = 3
+    caption_lines: int = 2  # at most; a row is only as high as its captions are
 
     @property
     def width(self) -> int:
         inside = self.columns * self.thumb + (self.columns - 1) * self.gap
         return inside + 2 * (self.margin + self.padding)
 
-    @property
-    def row_height(self) -> int:
-        return 2 * self.padding + 40 + self.thumb + 34 + self.caption_lines * 19
+    def row_height(self, lines: int) -> int:
+        """Height of a row whose longest caption has so many lines."""
+        return 2 * self.padding + 40 + self.thumb + 30 + lines * 19
 
 
 def contact_sheet(
@@ -85,19 +86,22 @@ def contact_sheet(
         rows: the queries; of each, the first `layout.columns` hits are shown.
         title: the heading of the sheet.
         subtitle: one line below it.
-        layout: sizes; six thumbnails of 208 pixels a row unless told.
+        layout: sizes; six thumbnails of 184 pixels a row unless told.
         opener: gives the picture of a hit; reads the file at `hit.uri` unless told. A picture that can't be
             had becomes an empty tile which says so.
     """
     layout = layout or Layout()
-    top = layout.margin + 76
-    step = layout.row_height + layout.gap
-    sheet = Image.new("RGB", (layout.width, top + len(rows) * step - layout.gap + layout.margin), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((layout.margin, layout.margin), title, fill=INK, font=_font(32, bold=True), anchor="la")
-    draw.text((layout.margin, layout.margin + 44), subtitle, fill=SOFT_INK, font=_font(16), anchor="la")
-    for number, row in enumerate(rows):
-        _draw_row(sheet, row, top + number * step, layout, opener or _at_uri)
+    top = layout.margin + HEADING
+    captions = [[_caption(hit, layout) for hit in row.hits][: layout.columns] for row in rows]
+    heights = [layout.row_height(max((len(c.lines) for c in found), default=0)) for found in captions]
+    height = top + sum(heights) + layout.gap * max(0, len(rows) - 1) + layout.margin
+    sheet = Image.new("RGB", (layout.width, height), PAPER)
+    room = layout.width - 2 * layout.margin
+    _write(sheet, (layout.margin, layout.margin), title, room, size=32, bold=True)
+    _write(sheet, (layout.margin, layout.margin + 44), subtitle, room, size=16, fill=SOFT_INK)
+    for row, found, row_height in zip(rows, captions, heights, strict=True):
+        _draw_row(sheet, row, found, (top, top + row_height), layout, opener or _at_uri)
+        top += row_height + layout.gap
     return sheet
 
 
@@ -134,35 +138,76 @@ def _at_uri(hit: Hit) -> Path | bytes:
         return stream.read()
 
 
-def _draw_row(sheet: Image.Image, row: Row, top: int, layout: Layout, opener: Opener) -> None:
+@dataclass(frozen=True, slots=True)
+class _Caption:
+    lines: list[str]
+    font: lettering.Font
+
+
+def _caption(hit: Hit, layout: Layout) -> _Caption:
+    text, font = lettering.readable(hit.caption or Path(hit.uri).name, 13)
+    return _Caption(lettering.wrap(text, font, layout.thumb, layout.caption_lines), font)
+
+
+def _write(
+    sheet: Image.Image,
+    corner: tuple[int, int],
+    text: str,
+    room: int,
+    *,
+    size: int,
+    bold: bool = False,
+    fill: tuple[int, int, int] = INK,
+    anchor: str = "la",
+) -> None:
+    """Any words on one line of at most `room` pixels."""
+    text, font = lettering.readable(text, size, bold=bold)
+    line = lettering.ellipsis(text, font, room)
+    ImageDraw.Draw(sheet).text(corner, line, fill=fill, font=font, anchor=anchor)
+
+
+def _draw_row(
+    sheet: Image.Image,
+    row: Row,
+    captions: Sequence[_Caption],
+    edges: tuple[int, int],
+    layout: Layout,
+    opener: Opener,
+) -> None:
+    top, bottom = edges
     draw = ImageDraw.Draw(sheet)
-    box = (layout.margin, top, layout.width - layout.margin, top + layout.row_height)
+    box = (layout.margin, top, layout.width - layout.margin, bottom)
     draw.rounded_rectangle(box, radius=layout.radius, fill=CARD, outline=LINE)
     left, y = layout.margin + layout.padding, top + layout.padding
     right = layout.width - layout.margin - layout.padding
 
     cost = f"{row.hits.timings_ms.total:.1f} ms"
-    draw.text((right, y + 11), cost, fill=SOFT_INK, font=_font(14), anchor="rm")
-    room = right - left - int(_font(14).getlength(cost)) - layout.gap
-    heading = _ellipsis(row.query, _font(20, bold=True), room)
-    draw.text((left, y + 11), heading, fill=INK, font=_font(20, bold=True), anchor="lm")
+    draw.text((right, y + 11), cost, fill=SOFT_INK, font=lettering.font(14), anchor="rm")
+    room = right - left - int(lettering.font(14).getlength(cost)) - layout.gap
+    _write(sheet, (left, y + 11), row.query, room, size=18, bold=True, anchor="lm")
 
     y += 40
-    hits = list(row.hits)
+    columns = layout.columns
     if row.picture is not None:
-        _paste(sheet, _tile(lambda: row.picture, layout), (left, y))  # type: ignore[arg-type,return-value]
-        draw.text(
-            (left, y + layout.thumb + 12), "the query", fill=ACCENT, font=_font(15, bold=True), anchor="la"
-        )
+        _draw_query(sheet, row.picture, (left, y), layout)
         left += layout.thumb + layout.gap
-        hits = hits[: layout.columns - 1]
-    if not hits:
-        draw.text((left, y + layout.thumb // 2), "nothing found", fill=SOFT_INK, font=_font(16), anchor="lm")
-    for column, hit in enumerate(hits[: layout.columns]):
+        columns -= 1
+    if not captions:
+        middle = (left, y + layout.thumb // 2)
+        _write(sheet, middle, "nothing found", room, size=16, fill=SOFT_INK, anchor="lm")
+    for column, (hit, caption) in enumerate(zip(row.hits, captions[:columns], strict=False)):
         corner = (left + column * (layout.thumb + layout.gap), y)
         if hit.id in row.expected:
             _draw_frame(sheet, corner, layout)
-        _draw_hit(sheet, hit, corner, layout, opener)
+        _draw_hit(sheet, hit, caption, corner, layout, opener)
+
+
+def _draw_query(
+    sheet: Image.Image, picture: Path | bytes | Image.Image, corner: tuple[int, int], layout: Layout
+) -> None:
+    _paste(sheet, _tile(lambda: picture, layout), corner)
+    below = (corner[0], corner[1] + layout.thumb + 12)
+    _write(sheet, below, "the query", layout.thumb, size=15, bold=True, fill=ACCENT)
 
 
 def _draw_frame(sheet: Image.Image, corner: tuple[int, int], layout: Layout) -> None:
@@ -173,19 +218,25 @@ def _draw_frame(sheet: Image.Image, corner: tuple[int, int], layout: Layout) -> 
     ImageDraw.Draw(sheet).rounded_rectangle(box, radius=layout.radius, outline=RIGHT, width=3)
 
 
-def _draw_hit(sheet: Image.Image, hit: Hit, corner: tuple[int, int], layout: Layout, opener: Opener) -> None:
+def _draw_hit(
+    sheet: Image.Image,
+    hit: Hit,
+    caption: _Caption,
+    corner: tuple[int, int],
+    layout: Layout,
+    opener: Opener,
+) -> None:
     x, y = corner
     _paste(sheet, _tile(lambda: opener(hit), layout), corner)
     draw = ImageDraw.Draw(sheet)
     y += layout.thumb + 12
     rank = f"{hit.rank}"
-    draw.text((x, y), rank, fill=ACCENT, font=_font(15, bold=True), anchor="la")
-    after = x + int(_font(15, bold=True).getlength(rank)) + 8
-    draw.text((after, y), f"{hit.score:.3f}", fill=SOFT_INK, font=_font(15), anchor="la")
-    caption = hit.caption or Path(hit.uri).name
-    for line in _wrap(caption, _font(13), layout.thumb, layout.caption_lines):
+    draw.text((x, y), rank, fill=ACCENT, font=lettering.font(15, bold=True), anchor="la")
+    after = x + int(lettering.font(15, bold=True).getlength(rank)) + 8
+    draw.text((after, y), f"{hit.score:.3f}", fill=SOFT_INK, font=lettering.font(15), anchor="la")
+    for line in caption.lines:
         y += 19
-        draw.text((x, y + 3), line, fill=INK, font=_font(13), anchor="la")
+        draw.text((x, y + 3), line, fill=INK, font=caption.font, anchor="la")
 
 
 def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Image.Image:
@@ -196,7 +247,7 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
     except (DataError, OSError, tarfile.TarError):
         picture = Image.new("RGB", (side, side), EMPTY)
         centre = (side // 2, side // 2)
-        ImageDraw.Draw(picture).text(centre, "picture not found", SOFT_INK, _font(14), anchor="mm")
+        ImageDraw.Draw(picture).text(centre, "picture not found", SOFT_INK, lettering.font(14), anchor="mm")
     mask = Image.new("L", (side * _SMOOTH, side * _SMOOTH), 0)
     edge = side * _SMOOTH - 1
     ImageDraw.Draw(mask).rounded_rectangle(
@@ -208,40 +259,3 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
 
 def _paste(sheet: Image.Image, tile: Image.Image, corner: tuple[int, int]) -> None:
     sheet.paste(tile, corner, tile)
-
-
-def _wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
-    """Words into at most `lines` lines of at most `width` pixels; what does not fit ends in an ellipsis."""
-    done: list[str] = []
-    words = text.split()
-    while words and len(done) < lines - 1:
-        count = 1
-        while count < len(words) and font.getlength(" ".join(words[: count + 1])) <= width:
-            count += 1
-        done.append(_ellipsis(" ".join(words[:count]), font, width))
-        words = words[count:]
-    return [*done, _ellipsis(" ".join(words), font, width)] if words else done
-
-
-def _ellipsis(text: str, font: Font, width: int) -> str:
-    # A query may have 10,000 characters; no line shows more than 400. A line break can't be drawn in a line.
-    text, whole = "".join(letter if letter.isprintable() else " " for letter in text[:400]), len(text) <= 400
-    if whole and font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-_FONTS: dict[tuple[int, bool], Font] = {}
-
-
-def _font(size: int, *, bold: bool = False) -> Font:
-    """DejaVu Sans where the system has it (more alphabets, a bold face), else the face inside Pillow."""
-    if (size, bold) not in _FONTS:
-        try:
-            font: Font = ImageFont.truetype("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf", size)
-        except OSError:
-            font = ImageFont.load_default(size)
-        _FONTS[size, bold] = font
-    return _FONTS[size, bold]
