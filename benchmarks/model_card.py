@@ -27,7 +27,7 @@ from hivlp.data.sources import open_source
 from hivlp.encode import encode_stream
 from hivlp.encode.base import Encoder
 from hivlp.encode.export import export
-from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.train.card import write_card
 
@@ -115,7 +115,7 @@ def measure(folder: Path, config: TrainConfig) -> dict[str, Any]:
     exported = export(folder, graphs, int8=True)
     exact, coded = (
         OnnxEncoder(folder, threads=1),
-        OnnxEncoder(folder, graphs=graphs, suffix=".int8", threads=1),
+        Int8Encoder(folder, graphs=graphs, threads=1),
     )
     results = []
     for source in config.validation:

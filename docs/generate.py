@@ -8,6 +8,7 @@ A part stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else on a
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
@@ -24,6 +25,7 @@ from hivlp.config import ModelConfig, TrainConfig
 from hivlp.train.presets import PRESETS
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 
 
 @dataclass(frozen=True)
@@ -218,10 +220,36 @@ def commands_text() -> str:
     return "\n\n".join(command_section(name, command) for name, command in commands().items())
 
 
+def tree() -> str:
+    """Every file of the repository that a person would open, with what it is for in one comment."""
+    lines: list[str] = []
+    folder = ROOT
+    for path in sorted(_listed(), key=lambda path: (path.parent.parts, path.name)):
+        if path.parent != folder:
+            folder = path.parent
+            lines.append(f"{folder.relative_to(ROOT).as_posix()}/")
+        lines.append(f"  {path.name:<18}{_purpose(path)}")
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def _listed() -> Iterator[Path]:
+    for folder in ("src/hivlp", "benchmarks", "docs", "examples"):
+        found = (ROOT / folder).rglob("*.py")
+        yield from (path for path in found if path.name != "__init__.py" or path.parent.name == "hivlp")
+
+
+def _purpose(path: Path) -> str:
+    """The first clause of a module's docstring: what the file is, without what it does not know."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    sentence = re.split(r"[.;](?:\s|$)", text, maxsplit=1)[0]
+    return " ".join(sentence.replace("``", "").replace("`", "").split())
+
+
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
     "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
+    "../README.md": {"tree": tree},
 }
 
 

@@ -290,3 +290,25 @@ def test_the_notes_of_a_source_are_in_the_report(filled: Index, tmp_path: Path) 
     report = filled.add(tmp_path / "pictures", split="val")
     assert "has no splits" in report.notes[0]
     assert report.as_dict()["notes"] == report.notes
+
+
+def test_two_folders_may_hold_pictures_of_one_name(tmp_path: Path, colours: ColourEncoder) -> None:
+    """The second IMG_1 must not take the place of the first; a moved or an edited picture must."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, colour in ((first, "red"), (second, "blue")):
+        folder.mkdir()
+        (folder / "IMG_1.png").write_bytes(png(colour))
+    with Index.create(tmp_path / "x.hivlp", "mini") as index:
+        assert index.add(first).indexed == 1
+        report = index.add(second)
+        assert (report.indexed, report.replaced, len(index)) == (1, 0, 2)
+        assert index.search("red", k=1)[0].uri == str(first / "IMG_1.png")
+        assert index.search("blue", k=1)[0].uri == str(second / "IMG_1.png")
+        for folder in (first, second):
+            assert [index.add(folder, resume=resume).skipped for resume in (False, True)] == [1, 1]
+        (first / "IMG_1.png").write_bytes(png("green"))
+        edited = index.add(first)
+        assert (edited.indexed, edited.replaced, len(index)) == (1, 1, 2)
+        moved = first.rename(tmp_path / "moved")
+        assert (index.add(moved).skipped, len(index)) == (1, 2)
+        assert index.search("green", k=1)[0].uri == str(moved / "IMG_1.png")

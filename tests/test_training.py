@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from hivlp.config import Augmentation, Optimisation, TrainConfig, parse
 from hivlp.data.batches import Mixture, Part, apportion
 from hivlp.data.pack import Pack
+from hivlp.data.scenes import samples
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError, HivlpError, ModelError
+from hivlp.objectives.retrieval import positives
 from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, load_preset
 from hivlp.train.run import run
@@ -53,6 +55,24 @@ def test_a_run_killed_between_checkpoints_goes_back_to_the_last_one(tmp_path):
     assert all(torch.equal(weights(whole)[name], weights(killed)[name]) for name in weights(whole))
     steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), (None, None)])
+def test_a_table_is_split_where_it_says_so(tmp_path, splits):
+    """The preset for one's own pairs trains on `train`, evaluates on `val`, and does without splits."""
+    rows = ["image\tcaption" + ("\tsplit" if splits[0] else "")]
+    for number, sample in enumerate(samples(20, size=32)):
+        (tmp_path / f"{number}.jpg").write_bytes(sample.read())
+        split = f"\t{splits[number % 2]}" if splits[0] else ""
+        rows.append(f"{number}.jpg\t{sample.captions[0]}{split}")
+    (tmp_path / "pairs.tsv").write_text("\n".join(rows))
+    preset = load_preset("small", data=str(tmp_path / "pairs.tsv"))
+    config = micro_run(sources=preset.sources, validation=preset.validation, steps=2, batch_size=4)
+    lines: list[str] = []
+    result = run(config, out=tmp_path / "r", progress=lines.append)
+    assert [one["images"] for one in result["eval"]] == ([10] if splits[0] else [])
+    assert any(f"packed {10 if splits[0] else 20} pictures" in line for line in lines)
+    assert any("nothing is held back" in line for line in lines) is (splits[0] is None)
 
 
 def test_runs_are_not_mixed(tmp_path):
@@ -138,6 +158,16 @@ def test_pictures_without_captions_have_no_text():
     batch = one.batch(0)
     assert batch.tokens_TT.shape[0] == 2
     assert all(one.rows(0, 0)[row] < 2 for row in batch.picture_of_text_T)
+
+
+def test_a_picture_that_is_in_a_batch_twice_is_not_its_own_negative():
+    """A batch larger than its source holds pictures twice, with captions that may differ."""
+    captions = [(f"caption one of {row}", f"caption two of {row}") for row in range(3)]
+    batch = mixture(Part(pack=toy_pack(3, captions)), Part(pack=toy_pack(3)), size=12).batch(0)
+    numbers = torch.from_numpy(batch.picture_B)
+    assert len(set(batch.picture_B.tolist())) == 6
+    positive = positives(numbers, numbers[torch.from_numpy(batch.picture_of_text_T)])
+    assert positive.sum(dim=1).tolist() == [2] * 12
 
 
 def test_apportion_is_exact_and_leaves_nobody_out():

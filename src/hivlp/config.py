@@ -176,11 +176,6 @@ class Augmentation(Settings):
         default=0.5, gt=0, le=1, description="smallest share of the frame that a crop keeps"
     )
     mirror: bool = Field(default=True, description="mirror half of the pictures whose captions allow it")
-    train_size: int | None = Field(
-        default=None,
-        ge=8,
-        description="side of training crops, pixels; crops enlarge things, so less than the input's is right",
-    )
     word_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="chance that a word of a caption is masked"
     )
@@ -225,6 +220,12 @@ class TrainConfig(Settings):
                 f"objective.level_weights has {len(weights)} numbers and the model "
                 f"{len(self.model.levels.widths)} levels; give one weight a level"
             )
+        for source in self.sources:
+            if source.views > 1 and not source.crop:
+                raise ValueError(
+                    f"{source.spec} is not to be cropped and asks for {source.views} teacher views; "
+                    "give it crop=true, or views=1, which is the whole picture"
+                )
         wants_teacher = any(source.views for source in self.sources)
         if wants_teacher and self.teacher is None:
             raise ValueError(

@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hivlp.data.sources import Source
@@ -44,6 +44,7 @@ class AddReport:
 
     Attributes:
         indexed: items that were encoded and written.
+        replaced: those of them that took the place of an item with the same id and other content.
         skipped: items that the index had already, with the same content.
         failed: everything that could not be used, and why.
         seconds: wall-clock time.
@@ -51,6 +52,7 @@ class AddReport:
     """
 
     indexed: int = 0
+    replaced: int = 0
     skipped: int = 0
     failed: list[Failure] = field(default_factory=list[Failure])
     seconds: float = 0.0
@@ -64,6 +66,7 @@ class AddReport:
     def as_dict(self) -> dict[str, Any]:
         return {
             "indexed": self.indexed,
+            "replaced": self.replaced,
             "skipped": self.skipped,
             "failed": [failure.as_dict() for failure in self.failed],
             "seconds": round(self.seconds, 3),
@@ -109,7 +112,7 @@ class _Adding:
         for batch in encode_stream(self.encoder, fresh, batch_size=batch_size, workers=workers):
             self.report.failed += batch.failures
             if batch.samples:
-                self.store.append(_items(batch), batch.embeddings)
+                self.report.replaced += self.store.append(_items(batch), batch.embeddings).replaced
                 self.report.indexed += len(batch.samples)
             self._tell()
         self.report.failed += getattr(self.source, "failures", [])
@@ -120,7 +123,7 @@ class _Adding:
     def _fresh(self, at_once: int, *, resume: bool) -> Iterator[Sample]:
         """The samples to encode; the others are counted, and described anew where only that has changed."""
         samples = self._usable()
-        while chunk := list(itertools.islice(samples, at_once)):
+        while chunk := self._told_apart(list(itertools.islice(samples, at_once))):
             known = self.store.fetch([sample.id for sample in chunk])
             described: list[Item] = []
             for sample, item in zip(chunk, known, strict=True):
@@ -135,6 +138,17 @@ class _Adding:
                 # Same content, so the store keeps its vectors and writes the description only.
                 self.store.append(described, self.store.embeddings([item.id for item in described]))
             self._tell()
+
+    def _told_apart(self, chunk: list[Sample]) -> list[Sample]:
+        """The samples, those named by a path that another picture of the index has by their whole uri.
+
+        Two folders may both hold an IMG_1.jpg; adding the second must not replace what the first one gave.
+        """
+        known = self.store.fetch([sample.id for sample in chunk])
+        return [
+            replace(sample, id=sample.uri) if item is not None and _another(item, sample) else sample
+            for sample, item in zip(chunk, known, strict=True)
+        ]
 
     def _usable(self) -> Iterator[Sample]:
         seen: set[str] = set()
@@ -159,6 +173,12 @@ class _Adding:
             self.progress(
                 Progress(done=done, total=self.total, indexed=indexed, skipped=skipped, failed=failed)
             )
+
+
+def _another(item: Item, sample: Sample) -> bool:
+    """Whether an item and a sample of one id are two pictures in two places, rather than one that changed."""
+    named_by_path = sample.uri.endswith(sample.id) and item.uri.endswith(item.id)
+    return named_by_path and item.uri != sample.uri and not _same_content(item, sample)
 
 
 def _same_content(item: Item, sample: Sample) -> bool:

@@ -20,6 +20,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "encoders": {
         "onnx": "hivlp.encode.onnx:OnnxEncoder",
+        "onnx-int8": "hivlp.encode.onnx:Int8Encoder",
         "torch": "hivlp.encode.torch:TorchEncoder",
     },
     "teachers": {

@@ -228,6 +228,10 @@ class Index:
     def __len__(self) -> int:
         return self.store.count()
 
+    def refresh(self) -> bool:
+        """Takes up what other processes have written since. True where there was something."""
+        return self.store.refresh()
+
     def info(self) -> dict[str, Any]:
         """What the index holds, JSON-compatible."""
         return self.store.info()

@@ -26,6 +26,7 @@ from hivlp.types import FloatArray, IntArray
 
 # a mirrored picture makes these captions wrong
 SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
+LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
 SPECIAL_TOKENS = 5  # the first numbers of our vocabularies; never dropped
 
 
@@ -65,6 +66,7 @@ class Batch:
         boxes_B4: the crop of each, as shares of the frame: left, top, right, bottom.
         mirror_B: whether the crop is to be mirrored.
         tokens_TT, mask_TT: the texts, padded to the longest.
+        picture_B: a number for each picture; a picture that is in the batch twice has it twice.
         picture_of_text_T: the row in this batch of the picture that each text describes.
         wording_T: equal numbers for equal wordings.
         features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a
@@ -76,6 +78,7 @@ class Batch:
     mirror_B: NDArray[np.bool_]
     tokens_TT: IntArray
     mask_TT: IntArray
+    picture_B: IntArray
     picture_of_text_T: IntArray
     wording_T: IntArray
     features_BD: FloatArray
@@ -138,6 +141,7 @@ class Mixture:
             mirror_B=np.concatenate([piece.mirror for piece in slices]),
             tokens_TT=self._drop_words(tokens_TT, mask_TT, random),
             mask_TT=mask_TT,
+            picture_B=np.concatenate([piece.numbers for piece in slices]),
             picture_of_text_T=picture_of_text_T,
             wording_T=np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
             features_BD=np.concatenate([piece.features for piece in slices]),
@@ -160,6 +164,7 @@ class Mixture:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
         return _Slice(
             pixels=part.pack.pixels_NCHW[rows],
+            numbers=rows + number * LARGEST_PACK,
             captions=captions,
             boxes=boxes.astype(np.float32),
             mirror=mirror,
@@ -191,6 +196,7 @@ class _Slice:
     """What one part gives to a batch."""
 
     pixels: NDArray[np.uint8]
+    numbers: IntArray
     captions: list[str]
     boxes: FloatArray
     mirror: NDArray[np.bool_]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Preprocessing, read_model_config
 from hivlp.data.images import load_pixels
-from hivlp.errors import ModelError
+from hivlp.errors import MissingExtraError, ModelError
 from hivlp.registry import resolve, suggestion
 from hivlp.types import Embeddings
 
@@ -97,7 +97,7 @@ def model_folder(model: str | Path) -> Path:
 def fingerprint(folder: Path) -> str:
     """A short hash of everything that an embedding depends on: weights, tokenizer, levels, preprocessing."""
     config = read_model_config(folder)
-    parts = config.model_dump(include={"levels", "preprocessing", "max_tokens"})
+    parts = config.model_dump(include={"image", "text", "levels", "preprocessing", "max_tokens"})
     hasher = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name in (WEIGHTS_FILE, TOKENIZER_FILE):
         path = folder / name
@@ -111,7 +111,8 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
     """An encoder by the name of a shipped model or the path of a model folder.
 
     Args:
-        runtime: ``onnx`` or ``torch``; None takes ONNX where the folder has graphs, else torch.
+        model: such a name or path.
+        runtime: ``onnx``, ``onnx-int8`` or ``torch``; None takes ONNX if the folder has graphs, else torch.
         threads: compute threads; 0 leaves the choice to the runtime.
 
     Raises:
@@ -125,4 +126,10 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         )
     folder = model_folder(model)
     kind = runtime or ("onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch")
-    return resolve("encoders", kind)(folder, name=str(model), threads=threads)
+    try:
+        encoder = resolve("encoders", kind)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            error.name or "torch", "train", f"{folder} without ONNX graphs (see `hivlp export`)"
+        ) from None
+    return encoder(folder, name=str(model), threads=threads)

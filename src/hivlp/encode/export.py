@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hivlp.config import TOKENIZER_FILE, WEIGHTS_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ModelError
 from hivlp.model.dual import DualEncoder
@@ -93,7 +93,7 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
         from hivlp.encode.quantise import quantise
 
         files += quantise(target, size=model.config.preprocessing.size)
-        exact, coded = OnnxEncoder(folder, graphs=target), OnnxEncoder(folder, graphs=target, suffix=".int8")
+        exact, coded = OnnxEncoder(folder, graphs=target), Int8Encoder(folder, graphs=target)
         result["int8"] = agreement(exact, coded)
     return {
         "files": [str(path) for path in files],

@@ -24,15 +24,10 @@ class OnnxEncoder:
     """
 
     batch_size = 64
+    suffix = ""
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str | None = None,
-        threads: int = 0,
-        graphs: Path | None = None,
-        suffix: str = "",
+        self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
     ) -> None:
         config = read_model_config(folder)
         self.name = name or str(folder)
@@ -41,8 +36,8 @@ class OnnxEncoder:
         self.preprocessing = config.preprocessing
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
         graphs = graphs or folder / "onnx"
-        self._image = open_graph(graphs / f"image{suffix}.onnx", threads=threads)
-        self._text = open_graph(graphs / f"text{suffix}.onnx", threads=threads)
+        self._image = open_graph(graphs / f"image{self.suffix}.onnx", threads=threads)
+        self._text = open_graph(graphs / f"text{self.suffix}.onnx", threads=threads)
         self._outputs = [f"embedding_{width}" for width in self.widths]
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -75,6 +70,21 @@ class OnnxEncoder:
     def _join(self, parts: list[Embeddings]) -> Embeddings:
         empty = Embeddings({width: np.zeros((0, width), np.float32) for width in self.widths})
         return Embeddings.concatenate(parts) if parts else empty
+
+
+class Int8Encoder(OnnxEncoder):
+    """The same model in 8-bit integers, from the graphs that `hivlp export --int8` writes.
+
+    Its embeddings are near those of the float32 graphs and not equal, so its fingerprint is its own.
+    """
+
+    suffix = ".int8"
+
+    def __init__(
+        self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
+    ) -> None:
+        super().__init__(folder, name=name, threads=threads, graphs=graphs)
+        self.fingerprint += "-int8"
 
 
 def open_graph(path: Path, *, threads: int) -> onnxruntime.InferenceSession:

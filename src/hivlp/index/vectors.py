@@ -60,7 +60,7 @@ class LevelFile:
     def __init__(self, folder: Path, width: int, dtype: str = "float16") -> None:
         self.path = folder / f"{width}.{dtype}"
         self.width = width
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(dtype).newbyteorder("<")  # the same file on every machine
         self.row_bytes = width * self.dtype.itemsize
 
     def create(self) -> None:

@@ -61,14 +61,14 @@ def tiny() -> dict[str, Any]:
 
 
 def small() -> dict[str, Any]:
-    """One's own pairs, from scratch, on a CPU: the picture tower of `mini` and its text tower."""
+    """One's own pairs, from scratch, on a CPU: on their split `train`, or all of them where there is none."""
     preset = mini()
     return {
         **preset,
         "preset": "small",
         "model": {**preset["model"], "name": "small"},
-        "sources": [{"spec": "{data}", "split": None}],
-        "validation": [],
+        "sources": [{"spec": "{data}", "split": "train"}],
+        "validation": [{"spec": "{data}", "split": "val"}],
         "teacher": None,
         "objective": {"consistency": 0.1},
         "steps": 2000,
@@ -86,7 +86,7 @@ def mini() -> dict[str, Any]:
             "image": resnet(stem=32, sizes=[32, 64, 160, 384], depths=[1, 2, 2, 1]),
             "text": transformer(width=192, layers=3, dropout=0.1),
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512]},
-            "preprocessing": {"size": 112},
+            "preprocessing": {"size": 96},
             "vocabulary": 6000,
             "max_tokens": 40,
         },
@@ -107,7 +107,7 @@ def mini() -> dict[str, Any]:
         "teacher": {"path": "{data}/backbones/mobilenet_v2_1.0_224_quant.tflite", "tensor": 176},
         "objective": {"consistency": 0.1, "guide": 1.0, "imitate": 4.0, "feature": 4.0},
         "optimisation": {"learning_rate": 1.5e-3, "warmup_steps": 300, "weight_decay": 0.05},
-        "augmentation": {"min_area": 0.4, "train_size": 96, "word_dropout": 0.1},
+        "augmentation": {"min_area": 0.4, "word_dropout": 0.1},
         "pack_size": 128,
         "steps": 2400,
         "batch_size": 384,

@@ -71,8 +71,7 @@ def run(
         _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
     ]
     guide = _guide(model, views)
-    size = config.augmentation.train_size or model_config.preprocessing.size
-    task = Task(model, config.objective, guide, size=size, precision=config.precision).to(device)
+    task = Task(model, config.objective, guide, precision=config.precision).to(device)
     parts = [
         Part(pack=taken, share=source.share, views=view, crop=source.crop)
         for source, taken, view in zip(config.sources, packs, views, strict=True)
@@ -197,11 +196,20 @@ def _evaluate(
 ) -> list[dict[str, Any]]:
     encoder, results = TorchEncoder.of(model.eval(), tokenizer), []
     for source in sources:
+        if not _has_split(source):
+            progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
+            continue
         result = evaluate_karpathy(encoder, open_source(source.spec, split=source.split)).as_dict()
-        found = result["text_to_image"]["R@10"]
-        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {found}")
+        recall = result["text_to_image"]["R@10"]
+        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
         results.append({"data": Path(source.spec).name, **result})
     return results
+
+
+def _has_split(source: SourceConfig) -> bool:
+    """Whether a validation source can be held back; one without splits would be the training data again."""
+    drawn = source.spec.startswith("scenes:")
+    return drawn or source.split is None or source.split in open_source(source.spec).splits()
 
 
 def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

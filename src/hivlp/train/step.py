@@ -67,19 +67,12 @@ class Task(nn.Module):
     """A model with everything that teaches it."""
 
     def __init__(
-        self,
-        model: DualEncoder,
-        objective: Objective,
-        guide: Guide | None,
-        *,
-        size: int,
-        precision: str = "float32",
+        self, model: DualEncoder, objective: Objective, guide: Guide | None, *, precision: str = "float32"
     ) -> None:
         super().__init__()
         self.model = model
         self.guide = guide
         self.objective = objective
-        self._size = size
         self._half = precision == "bfloat16"
 
     def forward(self, batch: Batch, *, device: torch.device) -> dict[str, Tensor]:
@@ -101,7 +94,9 @@ class Task(nn.Module):
             torch.from_numpy(batch.boxes_B4).to(device),
             torch.from_numpy(batch.mirror_B).to(device),
         )
-        view_BCHW = crop(pixels, boxes, mirror, size=self._size).contiguous(memory_format=torch.channels_last)
+        view_BCHW = crop(pixels, boxes, mirror, size=self.model.config.preprocessing.size).contiguous(
+            memory_format=torch.channels_last
+        )
         picture_BF = self.model.image_features(view_BCHW)
         if not len(batch.wording_T):
             return picture_BF, None
@@ -110,9 +105,10 @@ class Task(nn.Module):
         return picture_BF, by_length(self.model.text_tower, tokens, mask)
 
     def _positives(self, batch: Batch, device: torch.device) -> Tensor:
-        picture_B = torch.arange(len(batch.boxes_B4))
-        owner_T, wording_T = torch.from_numpy(batch.picture_of_text_T), torch.from_numpy(batch.wording_T)
-        return positives(picture_B, owner_T, wording_T).to(device)
+        picture_B, wording_T = torch.from_numpy(batch.picture_B), torch.from_numpy(batch.wording_T)
+        return positives(picture_B, picture_B[torch.from_numpy(batch.picture_of_text_T)], wording_T).to(
+            device
+        )
 
     def _retrieval(
         self, image: dict[int, Tensor], text: dict[int, Tensor], positive_BT: Tensor
