@@ -32,6 +32,7 @@ from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.train.card import write_card
 
 RESULTS = Path(__file__).parent / "results"
+TITLES = {"flickr8k": "Flickr8k photos"}
 USE = """
 For finding pictures by words, or by a picture, in collections of everyday photographs, product pictures and
 drawn scenes, on one's own machine. English only: other scripts become unknown tokens. It is a small model
@@ -122,10 +123,12 @@ def measure(folder: Path, config: TrainConfig) -> dict[str, Any]:
         opened = open_source(source.spec, split=source.split)
         result = evaluate_karpathy(exact, opened).as_dict()
         eight = evaluate_karpathy(coded, opened).as_dict()
-        results.append({"data": Path(source.spec).name, **result, "int8": eight["levels"]})
+        name = f"{TITLES.get(Path(source.spec).parent.name, 'Drawn scenes')}, {result['protocol']}"
+        results.append({"data": Path(source.spec).name, "name": name, **result, "int8": eight["levels"]})
     first = config.validation[0]
     return {
         "environment": environment(),
+        "megabytes": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1),
         "max_abs_diff_onnx_torch": exported["max_abs_diff"],
         "int8_mean_cosine": exported["int8"],
         "speed": speed(exact, first.spec, first.split),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 import types
@@ -245,11 +246,38 @@ def _purpose(path: Path) -> str:
     return " ".join(sentence.replace("``", "").replace("`", "").split())
 
 
+def mini_table() -> str:
+    """What the shipped model reaches, from the result file that `benchmarks/model_card.py` wrote."""
+    path = max((ROOT / "benchmarks" / "results").glob("model-mini-*.json"), key=lambda path: path.name)
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| searched | level | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
+        "|---|---|---|---|---|",
+    ]
+    for result in measured["results"]:
+        rows = {f"{width} wide": level for width, level in result["levels"].items()}
+        rows[f"cascade, {result['cascade']['candidates']} candidates"] = result["cascade"]
+        for name, level in rows.items():
+            both = (_recalls(level[way]) for way in ("text_to_image", "image_to_text"))
+            lines.append(f"| {result['name']} | {name} | {' | '.join(both)} | {level['AR']:.1f} |")
+    speed, where = measured["speed"], measured["environment"]
+    return "\n".join(lines) + (
+        f"\n\n{speed['text_ms']:.2f} ms a text and {speed['picture_ms']:.1f} ms a picture on one thread, "
+        f"{measured['megabytes']:.0f} MB in the package ({where['machine']}, {where['cpus']} CPUs, "
+        f"onnxruntime {where['onnxruntime']}; "
+        f"[all numbers](benchmarks/results/{path.name}), made by `python benchmarks/model_card.py RUN`)."
+    )
+
+
+def _recalls(values: Mapping[str, float]) -> str:
+    return " / ".join(f"{values[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
+
+
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
     "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
-    "../README.md": {"tree": tree},
+    "../README.md": {"mini": mini_table, "tree": tree},
 }
 
 

@@ -17,7 +17,8 @@ from hivlp.errors import IndexFolderError
 from hivlp.types import FloatArray
 
 LevelArray: TypeAlias = NDArray[np.float16]
-DTYPES = ("float16",)
+# little-endian on every machine, so that an index can be copied between them
+DTYPES: dict[str, np.dtype[np.float16]] = {"float16": np.dtype("<f2")}
 # Encoders normalise in float32; what is further off than this was not normalised at all.
 LENGTH_TOLERANCE = 1e-3
 
@@ -60,7 +61,7 @@ class LevelFile:
     def __init__(self, folder: Path, width: int, dtype: str = "float16") -> None:
         self.path = folder / f"{width}.{dtype}"
         self.width = width
-        self.dtype = np.dtype(dtype).newbyteorder("<")  # the same file on every machine
+        self.dtype: np.dtype[np.float16] = DTYPES[dtype]
         self.row_bytes = width * self.dtype.itemsize
 
     def create(self) -> None:
