@@ -123,7 +123,7 @@ def measure(folder: Path, config: TrainConfig) -> dict[str, Any]:
         opened = open_source(source.spec, split=source.split)
         result = evaluate_karpathy(exact, opened).as_dict()
         eight = evaluate_karpathy(coded, opened).as_dict()
-        name = f"{TITLES.get(Path(source.spec).parent.name, 'Drawn scenes')}, {result['protocol']}"
+        name = TITLES.get(Path(source.spec).parent.name, "Drawn scenes")
         results.append({"data": Path(source.spec).name, "name": name, **result, "int8": eight["levels"]})
     first = config.validation[0]
     return {

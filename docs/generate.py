@@ -260,8 +260,10 @@ def mini_table() -> str:
         for name, level in rows.items():
             both = (_recalls(level[way]) for way in ("text_to_image", "image_to_text"))
             lines.append(f"| {result['name']} | {name} | {' | '.join(both)} | {level['AR']:.1f} |")
+    protocols = "; ".join(f"{result['name']}: {result['protocol']}" for result in measured["results"])
     speed, where = measured["speed"], measured["environment"]
     return "\n".join(lines) + (
+        f"\n\n{protocols}. R@k: a right answer is among the first k, in percent. AR: the mean of the six."
         f"\n\n{speed['text_ms']:.2f} ms a text and {speed['picture_ms']:.1f} ms a picture on one thread, "
         f"{measured['megabytes']:.0f} MB in the package ({where['machine']}, {where['cpus']} CPUs, "
         f"onnxruntime {where['onnxruntime']}; "

@@ -78,7 +78,7 @@ def _table(result: Mapping[str, Any]) -> list[str]:
         for width, level in result["levels"].items()
     ]
     return [
-        f"## {result.get('name') or result['data'] + ': ' + result['protocol']}",
+        f"## {result.get('name') or result['data']}: {result['protocol']}",
         "",
         "| width | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
         "|---|---|---|---|",
