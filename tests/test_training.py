@@ -15,7 +15,7 @@ from hivlp.data.batches import Mixture, Part, apportion
 from hivlp.data.pack import Pack
 from hivlp.data.scenes import samples
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.errors import ConfigError, HivlpError, ModelError
+from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.objectives.retrieval import positives
 from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, load_preset
@@ -81,6 +81,12 @@ def test_runs_are_not_mixed(tmp_path):
         run(micro_run(), out=tmp_path / "r")
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
         run(micro_run(seed=7), out=tmp_path / "r", resume=True)
+
+
+def test_a_wrong_path_leaves_no_run_behind(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        run(micro_run(sources=[{"spec": str(tmp_path / "none")}]), out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -14,7 +14,7 @@ import torch
 from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
-from hivlp.data.sources import open_source
+from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
@@ -56,12 +56,16 @@ def run(
         DataError: a source gives nothing to train on.
     """
     started = time.perf_counter()
+    device = choose_device(config.device)
+    sources = [_opened(source) for source in config.sources]  # a wrong path leaves no folder behind
     _claim(out, config, resume=resume)
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
     progress(f"training on {device.type} in {config.precision}")
-    packs = [_pack(source, config, out / "packs", progress) for source in config.sources]
+    packs = [
+        _pack(opened, source, config, out / "packs", progress)
+        for opened, source in zip(sources, config.sources, strict=True)
+    ]
     tokenizer = _tokenizer(out / TOKENIZER, packs, config)
     torch.manual_seed(config.seed)
     model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
@@ -138,11 +142,13 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     path.write_text(values, encoding="utf-8")
 
 
-def _pack(source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
+def _opened(source: SourceConfig) -> Source:
+    drawn = source.spec.startswith("scenes:")
+    return open_source(source.spec, split=source.split or ("train" if drawn else None))
+
+
+def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
     size = config.pack_size or config.model.preprocessing.size
-    opened = open_source(
-        source.spec, split=source.split or ("train" if source.spec.startswith("scenes:") else None)
-    )
     for note in opened.notes:
         progress(note)
     return pack(opened, root, size=size, key=f"{source.spec}|{source.split}", progress=progress)
@@ -156,7 +162,7 @@ def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Pro
         Path(settings.path), tensor=settings.tensor, size=settings.size
     )
     return reinforce(
-        open_source(source.spec, split=source.split),
+        _opened(source),
         taken,
         teacher,
         key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
