@@ -24,6 +24,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/.core  ## draw a gallery, index it, search it, write a contact sheet
 	$(BIN)/hivlp demo --out demo
+	@echo 'For the commands above: . $(BIN)/activate'
 
 test: $(VENV)/.dev  ## lint, types, import layers, tests
 	$(BIN)/ruff check .

@@ -70,7 +70,7 @@ def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
 
 def test_neither_words_nor_picture_or_both(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "--json"), "neither was given")
-    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "both was given")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "both were given")
 
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
@@ -292,3 +292,14 @@ def test_training_data_for_a_preset_that_takes_none(tmp_path: Path, hivlp: Hivlp
     ran = hivlp("train", "--preset", "small", "--data", "my/pictures", *own, "--out", out, "--json")
     refused(ran, "names its own (other/place)", "--data my/pictures")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "r"], ["export", "mini"]])
+def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
+    code = (
+        f"import sys; sys.modules['torch'] = None; from hivlp.cli.main import main; sys.exit(main({command}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "needs the package 'torch'" in ran.stderr or "needs the package 'onnx'" in ran.stderr
+    assert "pip install 'hivlp[train]'" in ran.stderr

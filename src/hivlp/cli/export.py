@@ -21,7 +21,7 @@ def export(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Write the ONNX graphs that `hivlp index` and `hivlp search` run without torch."""
+    """Write the ONNX graphs that index and search run without torch. Needs the extra hivlp[train]."""
     from hivlp.encode.base import model_folder
     from hivlp.encode.export import export as write
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import typer
 
-from hivlp.errors import HivlpError
+from hivlp.errors import HivlpError, MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+# modules that only training and exporting need, with the packages that bring them
+PACKAGES = {name: name for name in ("torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow")}
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption: TypeAlias = Annotated[
@@ -111,11 +113,17 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         return OK
     except OSError as error:
         return _failed(_of_system(error), USER_ERROR, json=json, debug=debug)
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get((error.name or "").split(".")[0])
+        if package is None:
+            return _failed(_of_bug(error), BUG, json=json, debug=debug)
+        return _failed(
+            str(MissingExtraError(package, "train", "this command")), USER_ERROR, json=json, debug=debug
+        )
     except Exception as error:
         if _is_usage_error(error):
             return _failed(_of_usage(error), USER_ERROR, json=json, debug=debug)
-        text = f"a bug in hivlp: {type(error).__name__}: {error} (run again with --debug for the traceback)"
-        return _failed(text, BUG, json=json, debug=debug)
+        return _failed(_of_bug(error), BUG, json=json, debug=debug)
     return code if isinstance(code, int) else OK
 
 
@@ -126,6 +134,10 @@ def _failed(message: str, code: int, *, json: bool, debug: bool) -> int:
     if json:
         print_json({"error": message})
     return code
+
+
+def _of_bug(error: Exception) -> str:
+    return f"a bug in hivlp: {type(error).__name__}: {error} (run again with --debug for the traceback)"
 
 
 def _of_system(error: OSError) -> str:
@@ -149,4 +161,6 @@ def _of_usage(error: Any) -> str:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    # A pipe has no width: paths must stay whole there, to be copied and searched for.
+    whole = not stderr and not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=1000 if whole else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from hivlp.errors import QueryError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hivlp.evaluate.contact_sheet import Row
     from hivlp.types import Hits
 
 
@@ -37,8 +39,8 @@ def search(
 ) -> None:
     """Find pictures by words, or by a picture."""
     if (text is None) == (image is None):
-        given = "neither" if text is None else "both"
-        raise QueryError(f"give either words or --image FILE to search with; {given} was given")
+        given = "neither was" if text is None else "both were"
+        raise QueryError(f"give either words or --image FILE to search with; {given} given")
 
     from hivlp.retriever import Index
 
@@ -51,12 +53,26 @@ def search(
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:
-        from hivlp.evaluate.contact_sheet import Row, contact_sheet, save
+        from hivlp.evaluate.contact_sheet import contact_sheet, save
 
-        row = Row(query=str(image.name if image is not None else text), hits=hits, picture=image)
-        save(contact_sheet([row], subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text, image), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
+        output.say(f"drew the hits as {sheet}")
     output.answer(document, json=json, human=lambda console: show(console, hits))
+
+
+def _rows(hits: Hits, text: str | None, picture: Path | None) -> list[Row]:
+    """All hits as rows of a sheet; the query picture stands before the first ones."""
+    from hivlp.evaluate.contact_sheet import Layout, Row
+
+    columns = Layout().columns
+    first = columns - (picture is not None)
+    query = picture.name if picture is not None else str(text)
+    rows = [Row(query=query, hits=replace(hits, hits=hits.hits[:first]), picture=picture)]
+    for start in range(first, len(hits), columns):
+        some = hits.hits[start : start + columns]
+        rows.append(Row(query=f"hits {start + 1} to {start + len(some)}", hits=replace(hits, hits=some)))
+    return rows
 
 
 def show(console: Console, hits: Hits) -> None:
@@ -68,9 +84,12 @@ def show(console: Console, hits: Hits) -> None:
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
     table.add_column("picture", overflow="fold")
-    table.add_column("caption", style="dim")
+    captioned = any(hit.caption for hit in hits)
+    if captioned:
+        table.add_column("caption", style="dim")
     for hit in hits:
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), Text(hit.caption or ""))
+        caption = (Text(hit.caption or ""),) if captioned else ()
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *caption)
     console.print(table)
     stages = ", ".join(
         f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"

@@ -99,7 +99,7 @@ class IndexFolder:
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise IndexFolderError(
-                f"{path} exists already. Open it to add to it, or give a path where nothing is yet."
+                f"{path} exists already. Open it to add to it (Index.ensure does either), or give a new path."
             )
         manifest = Manifest(
             model_name=model_name,
