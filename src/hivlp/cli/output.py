@@ -21,8 +21,8 @@ from hivlp.errors import HivlpError, MissingExtraError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-# modules that only training and exporting need, with the packages that bring them
-PACKAGES = {name: name for name in ("torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow")}
+# what only training and exporting need
+TRAIN_PACKAGES = frozenset({"torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow"})
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption: TypeAlias = Annotated[
@@ -114,8 +114,8 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     except OSError as error:
         return _failed(_of_system(error), USER_ERROR, json=json, debug=debug)
     except ModuleNotFoundError as error:
-        package = PACKAGES.get((error.name or "").split(".")[0])
-        if package is None:
+        package = (error.name or "").split(".")[0]
+        if package not in TRAIN_PACKAGES:
             return _failed(_of_bug(error), BUG, json=json, debug=debug)
         return _failed(
             str(MissingExtraError(package, "train", "this command")), USER_ERROR, json=json, debug=debug

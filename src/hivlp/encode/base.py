@@ -66,6 +66,12 @@ def stack_pictures(images: Sequence[Picture], preprocessing: Preprocessing) -> N
     return np.stack(loaded) if loaded else np.zeros((0, 3, side, side), dtype=np.uint8)
 
 
+def joined(parts: list[Embeddings], widths: tuple[int, ...]) -> Embeddings:
+    """The embeddings of several batches, one after the other; no rows at every width where there is none."""
+    empty = Embeddings({width: np.zeros((0, width), np.float32) for width in widths})
+    return Embeddings.concatenate(parts) if parts else empty
+
+
 def shipped_models() -> list[str]:
     """The names of the models that come with the package."""
     assets = Path(str(files("hivlp"))) / "assets"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE, read_model_config
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import Picture, fingerprint, stack_pictures
+from hivlp.encode.base import Picture, fingerprint, joined, stack_pictures
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings
 
@@ -45,13 +45,12 @@ class OnnxEncoder:
         for start in range(0, len(texts), self.batch_size):
             tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
             parts.append(self._run(self._text, {"tokens": tokens_BT, "mask": mask_BT}))
-        return self._join(parts)
+        return joined(parts, self.widths)
 
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
         starts = range(0, len(pixels_BCHW), self.batch_size)
-        return self._join(
-            [self._run(self._image, {"pixels": pixels_BCHW[s : s + self.batch_size]}) for s in starts]
-        )
+        parts = [self._run(self._image, {"pixels": pixels_BCHW[s : s + self.batch_size]}) for s in starts]
+        return joined(parts, self.widths)
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         return self.encode_pixels(stack_pictures(images, self.preprocessing))
@@ -66,10 +65,6 @@ class OnnxEncoder:
         return Embeddings(
             {w: np.asarray(rows, np.float32) for w, rows in zip(self.widths, outputs, strict=True)}
         )
-
-    def _join(self, parts: list[Embeddings]) -> Embeddings:
-        empty = Embeddings({width: np.zeros((0, width), np.float32) for width in self.widths})
-        return Embeddings.concatenate(parts) if parts else empty
 
 
 class Int8Encoder(OnnxEncoder):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import Picture, fingerprint, stack_pictures
+from hivlp.encode.base import Picture, fingerprint, joined, stack_pictures
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.types import Embeddings
@@ -50,7 +50,7 @@ class TorchEncoder:
             tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
             tokens, mask = torch.from_numpy(tokens_BT), torch.from_numpy(mask_BT)
             parts.append(_to_numpy(self._model.encode_tokens(tokens.to(self._device), mask.to(self._device))))
-        return self._join(parts)
+        return joined(parts, self.widths)
 
     @torch.inference_mode()
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
@@ -58,17 +58,13 @@ class TorchEncoder:
         for start in range(0, len(pixels_BCHW), self.batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(pixels_BCHW[start : start + self.batch_size]))
             parts.append(_to_numpy(self._model.encode_pixels(pixels.to(self._device))))
-        return self._join(parts)
+        return joined(parts, self.widths)
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
         return self.encode_pixels(stack_pictures(images, self.preprocessing))
 
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)
-
-    def _join(self, parts: list[Embeddings]) -> Embeddings:
-        empty = Embeddings({width: np.zeros((0, width), np.float32) for width in self.widths})
-        return Embeddings.concatenate(parts) if parts else empty
 
 
 def _to_numpy(levels: dict[int, torch.Tensor]) -> Embeddings:

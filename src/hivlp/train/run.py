@@ -143,8 +143,7 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
 
 
 def _opened(source: SourceConfig) -> Source:
-    drawn = source.spec.startswith("scenes:")
-    return open_source(source.spec, split=source.split or ("train" if drawn else None))
+    return open_source(source.spec, split=source.split)
 
 
 def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
@@ -205,7 +204,7 @@ def _evaluate(
         if not _has_split(source):
             progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
             continue
-        result = evaluate_karpathy(encoder, open_source(source.spec, split=source.split)).as_dict()
+        result = evaluate_karpathy(encoder, _opened(source)).as_dict()
         recall = result["text_to_image"]["R@10"]
         progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
         results.append({"data": Path(source.spec).name, **result})
