@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivlp.index.coarse import KINDS, RowMask
+from hivlp.index.coarse import KINDS
+from hivlp.index.mask import RowMask
 from index_tools import unit
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import ExactIndex, RowMask
+from hivlp.index.coarse import ExactIndex
+from hivlp.index.mask import RowMask
 from hivlp.search import Plan, RawResult, run
 from hivlp.types import Embeddings
 from index_tools import embeddings, unit

@@ -18,7 +18,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import KINDS, CoarseIndex, RowMask
+from hivlp.index.coarse import KINDS, CoarseIndex
+from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
@@ -216,11 +217,12 @@ def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k:
     level_ND, coarse_ND = view.level(fine_QD.shape[1]), view.level(coarse_QD.shape[1])
     begin = time.perf_counter()
     rough_QN = _rough_scores(level_ND, fine_QD)
-    rough_QN[:, view.mask.deleted] = -np.inf
+    hidden = view.mask.hidden_rows()
+    rough_QN[:, hidden] = -np.inf
     rough_ms = _share(begin, len(fine_QD))
     begin = time.perf_counter()
     coarse_QN = _all_scores(coarse_ND, coarse_QD)
-    coarse_QN[:, view.mask.deleted] = -np.inf
+    coarse_QN[:, hidden] = -np.inf
     coarse_ms = _share(begin, len(fine_QD))
     results: list[RawResult] = []
     for query_D, rough_N, coarse_N in zip(fine_QD, rough_QN, coarse_QN, strict=True):

@@ -16,32 +16,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.types import FloatArray, IntArray
-
-
-class RowMask:
-    """Which rows a search may return: the first ``rows``, without some that are deleted."""
-
-    def __init__(self, rows: int, deleted: IntArray | None = None) -> None:
-        self.rows = rows
-        self.deleted = np.empty(0, np.int64) if deleted is None else deleted
-        self.live = rows - len(self.deleted)
-        self._bits: NDArray[np.uint8] | None = None
-
-    def live_rows(self) -> IntArray:
-        """The allowed rows, ascending."""
-        return np.delete(np.arange(self.rows, dtype=np.int64), self.deleted)
-
-    def bits(self) -> NDArray[np.uint8]:
-        """One bit a row, lowest bit first, 1 for allowed."""
-        if self._bits is None:
-            allowed_N = np.ones(self.rows, np.bool_)
-            allowed_N[self.deleted] = False
-            self._bits = np.packbits(allowed_N, bitorder="little")
-        return self._bits
 
 
 class CoarseIndex(Protocol):
@@ -119,7 +97,7 @@ class ExactIndex:
     def _parameters(self, mask: RowMask) -> Any:
         if mask.live == len(self):
             return None
-        if mask.live == mask.rows:  # this index has grown past what the mask knows
+        if mask.live == mask.rows:  # this coarse index has grown past what the mask knows
             return self._faiss.SearchParameters(sel=self._faiss.IDSelectorRange(0, mask.rows))
         return self._faiss.SearchParameters(sel=self._faiss.IDSelectorBitmap(mask.bits()))
 

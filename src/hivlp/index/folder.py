@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
-from hivlp.index.coarse import RowMask
 from hivlp.index.items import ItemTable, record
 from hivlp.index.lock import WriteLock
 from hivlp.index.manifest import NAME, VERSION, Manifest, package_version, sync_folder
+from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, LevelFile, check_rows
 from hivlp.types import Embeddings, FloatArray, Item
 

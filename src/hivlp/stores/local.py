@@ -12,8 +12,9 @@ import numpy as np
 
 from hivlp import search
 from hivlp.errors import QueryError
-from hivlp.index.coarse import KINDS, CoarseIndex, RowMask
+from hivlp.index.coarse import KINDS, CoarseIndex
 from hivlp.index.folder import AppendReport, IndexFolder, State
+from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.search import Plan, RawResult, Rerank
 from hivlp.types import Embeddings, Hit, Hits, Item
