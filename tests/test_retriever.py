@@ -9,8 +9,8 @@ import pytest
 
 from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, QueryError
+from hivlp.plans import Plan
 from hivlp.retriever import Index, Progress, clean_query
-from hivlp.search import Plan
 from hivlp.types import Sample
 
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import ExactIndex
+from hivlp.index.coarse import make
 from hivlp.index.mask import RowMask
-from hivlp.search import Plan, RawResult, run
+from hivlp.plans import Plan
+from hivlp.search import RawResult, run
 from hivlp.types import Embeddings
 from index_tools import embeddings, unit
 
@@ -32,10 +33,10 @@ class ArrayView:
     def level(self, width):
         return self.levels[width]
 
-    def coarse(self, kind, width):
-        self.asked.append(kind)
-        index = ExactIndex(width)
-        index.extend(self.levels[width])
+    def coarse(self, spec):
+        self.asked.append(spec.kind)
+        index = make(spec)
+        index.extend(self.levels[spec.width])
         return index
 
 
@@ -270,7 +271,7 @@ def test_a_plan_survives_json():
         ({"candidates": 0}, "candidates=0.*at least 1"),
         ({"candidates": "some"}, "candidates='some'"),
         ({"coarse": "exakt"}, "did you mean 'exact'"),
-        ({"coarse": "tree"}, "take one of exact"),
+        ({"coarse": "tree"}, "take one of bits, exact"),
         ({"coarse_width": 0}, "coarse_width=0"),
         ({"rerank": -1}, "rerank=-1"),
     ],

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from hivlp.errors import IndexFolderError, QueryError
-from hivlp.search import Plan
+from hivlp.plans import Plan, default_plan
 from hivlp.stores.base import Store
-from hivlp.stores.local import LocalStore, default_plan
+from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item
 from index_tools import WIDTHS, create, embeddings, items
 
@@ -100,7 +100,7 @@ def test_a_reader_in_another_process_sees_what_is_committed(tmp_path):
 import sys
 sys.path.insert(0, {str(TESTS)!r})
 from index_tools import embeddings
-from hivlp.search import Plan
+from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
 with LocalStore.open(sys.argv[1]) as store:
     for line in sys.stdin:
@@ -208,13 +208,15 @@ def test_info_and_verify(tmp_path):
     with create(tmp_path / "x.hivlp", 30) as store:
         assert store.info()["coarse_bytes"] == {}
         store.search(embeddings(1), k=1, plan=Plan(candidates=5))
-        assert store.info()["coarse_bytes"] == {"exact-4": 30 * 4 * 2}
+        assert store.info()["coarse_bytes"] == {"exact-4-float16": 30 * 4 * 2}
         assert store.verify() == []
 
 
 def test_the_default_plan_is_exact_while_that_is_cheap():
     assert default_plan(0).candidates == default_plan(2_000).candidates == "all"
-    assert default_plan(2_001).candidates == 200
+    assert default_plan(2_001).candidates == default_plan(50_000).candidates == 200
+    assert default_plan(50_000).coarse == "exact"
+    assert default_plan(50_001).coarse == "ivf"
 
 
 def test_a_local_store_is_a_store(tmp_path):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hivlp.encode import load as load
     from hivlp.errors import HivlpError as HivlpError
     from hivlp.ingest import AddReport as AddReport
+    from hivlp.plans import Plan as Plan
     from hivlp.retriever import Index as Index
-    from hivlp.search import Plan as Plan
     from hivlp.types import Embeddings as Embeddings
     from hivlp.types import Hit as Hit
     from hivlp.types import Hits as Hits
@@ -39,7 +39,7 @@ _HOMES = {
     "HivlpError": "hivlp.errors",
     "Index": "hivlp.retriever",
     "Item": "hivlp.types",
-    "Plan": "hivlp.search",
+    "Plan": "hivlp.plans",
     "Sample": "hivlp.types",
     "load": "hivlp.encode",
     "open_source": "hivlp.data.sources",

@@ -21,7 +21,7 @@ from hivlp.data.sources import open_source
 from hivlp.encode import load
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
-from hivlp.search import Plan
+from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Sample
 

@@ -9,18 +9,18 @@ Q queries, D width of a level, N rows of the index, K kept candidates.
 
 from __future__ import annotations
 
-import difflib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import KINDS, CoarseIndex
+from hivlp.index.coarse import CoarseIndex, CoarseSpec
 from hivlp.index.mask import RowMask
-from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray
+from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, cosines
+from hivlp.plans import Plan, require_count
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
 # Rows are widened to float32 in blocks of this many, and queries taken so many at a time that their scores of
@@ -30,51 +30,6 @@ _BLOCK_SCORES = 1 << 24
 
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
 """Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The recipe of one search. JSON-able by ``as_dict`` and ``from_dict``.
-
-    Attributes:
-        name: what people call it.
-        coarse: kind of the coarse index, a key of ``index.coarse.KINDS``.
-        coarse_width: width of the level that the coarse index reads; None for the narrowest.
-        candidates: how many rows the coarse index hands to the fine stage, at least 1; ``"all"`` scores every
-            row at the fine level and so equals brute force.
-        rerank: how many of the best fine rows go to the re-ranking function; 0 for none.
-    """
-
-    name: str = "cascade"
-    coarse: str = "exact"
-    coarse_width: int | None = None
-    candidates: int | Literal["all"] = 200
-    rerank: int = 0
-
-    def __post_init__(self) -> None:
-        if str(self.coarse) not in KINDS:  # a plan from JSON may hold anything, lists too
-            near = difflib.get_close_matches(str(self.coarse), KINDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(sorted(KINDS))}."
-            raise QueryError(f"coarse={self.coarse!r} is no known coarse index; {hint}")
-        if self.candidates != "all":
-            _require_count("candidates", self.candidates, 1, 'a whole number, at least 1, or "all"')
-        if self.coarse_width is not None:
-            _require_count("coarse_width", self.coarse_width, 1, "the width of a level of the index, or None")
-        _require_count("rerank", self.rerank, 0, "a whole number, 0 or more")
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> Plan:
-        """The plan that ``as_dict`` wrote. Raises QueryError for unknown keys and impossible values."""
-        known = [field.name for field in fields(Plan)]
-        for key in record:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-                raise QueryError(f"a plan has no setting {key!r}; {hint}")
-        return Plan(**record)
 
 
 class View(Protocol):
@@ -94,8 +49,8 @@ class View(Protocol):
         """The stored vectors of a level, N × width; may be memory-mapped."""
         ...
 
-    def coarse(self, kind: str, width: int) -> CoarseIndex:
-        """The coarse index of this kind over this level, holding at least the rows of the mask."""
+    def coarse(self, spec: CoarseSpec) -> CoarseIndex:
+        """The coarse index of this recipe, holding at least the rows of the mask."""
         ...
 
 
@@ -106,8 +61,10 @@ class RawResult:
     Attributes:
         rows: row numbers.
         scores: cosine with the stored fine vector.
-        coarse_scores: cosine with the stored vector of the coarse level.
-        coarse_ranks: rank by the coarse level alone among all live rows, 1 for the best.
+        coarse_scores: cosine at the coarse level as the coarse index estimates it; exact for kind ``exact``
+            in ``float16``.
+        coarse_ranks: rank by the coarse score alone among all live rows that the coarse index looked at, 1
+            for the best.
         rerank_scores: what the re-ranking function gave (then the order follows it); None without.
         timings_ms: of this query; stages of a batch are shared out evenly. ``encode`` is 0.
     """
@@ -139,37 +96,26 @@ def run(
     Raises:
         QueryError: a value that can't be, a level that one side lacks, or vectors not of length 1.
     """
-    _require_count("k", k, 1, "a whole number, at least 1")
+    require_count("k", k, 1, "a whole number, at least 1")
     if (rerank is None) != (plan.rerank == 0):
         raise QueryError(
             f"the plan re-ranks {plan.rerank} rows, and {'no' if rerank is None else 'a'} re-ranking "
             "function was given. Give both or neither."
         )
-    coarse_width = plan.coarse_width or view.widths[0]
-    coarse_QD = _query_level(queries, coarse_width, view)
-    fine_QD = _query_level(queries, view.widths[-1], view)
+    spec = plan.spec(view.widths)
+    fine = view.widths[-1]
+    query_levels = {
+        width: _query_level(queries, width, view)
+        for width in {spec.width, fine, *(width for width, _ in plan.stages)}
+    }
     wanted = max(k, plan.rerank)
     if plan.candidates == "all" or plan.candidates >= view.mask.live:
-        results = _exhaustive(coarse_QD, fine_QD, view, wanted)
+        results = _exhaustive(query_levels[spec.width], query_levels[fine], view, wanted)
     else:
-        index = view.coarse(plan.coarse, coarse_width)
-        results = _cascade(index, plan.candidates, coarse_QD, fine_QD, view, wanted)
+        results = _cascade(plan, plan.candidates, view.coarse(spec), query_levels, view, wanted)
     if rerank is not None:
         return [_reranked(rerank, query, result, plan.rerank, k) for query, result in enumerate(results)]
     return results
-
-
-def fine_scores(level_ND: LevelArray, rows: IntArray, query_D: FloatArray) -> FloatArray:
-    """Cosines of one query with some rows, in float32.
-
-    The sum over D runs in one order whatever the number of rows, which a matrix product does not promise: so
-    the same pair has the same bits in every batch and every plan.
-    """
-    scores_K = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
-        np.einsum("nd,d->n", level_ND[rows[part]].astype(np.float32), query_D, out=scores_K[part])
-    return scores_K
 
 
 def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
@@ -178,30 +124,63 @@ def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
 
 
 def _cascade(
-    index: CoarseIndex, candidates: int, coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int
+    plan: Plan,
+    candidates: int,
+    index: CoarseIndex,
+    query_levels: dict[int, FloatArray],
+    view: View,
+    k: int,
 ) -> list[RawResult]:
     begin = time.perf_counter()
-    coarse_scores_QK, rows_QK = index.search(coarse_QD, candidates, mask=view.mask)
+    coarse_QD = query_levels[index.spec.width]
+    coarse_scores_QK, rows_QK = index.search(coarse_QD, candidates, mask=view.mask, effort=plan.effort)
     coarse_ms = _share(begin, len(coarse_QD))
-    level_ND = view.level(view.widths[-1])
+    found_Q = (rows_QK >= 0).sum(axis=1)  # padding stands at the end
+    stages = [*plan.stages, (view.widths[-1], k)]
     results: list[RawResult] = []
-    for query_D, coarse_scores_K, rows_K in zip(fine_QD, coarse_scores_QK, rows_QK, strict=True):
-        begin = time.perf_counter()
-        found = int(np.searchsorted(rows_K == -1, 1))  # padding stands at the end
-        rows_K = rows_K[:found]
-        scores_K = fine_scores(level_ND, rows_K, query_D)
-        best = best_first(scores_K, rows_K)[:k]
+    begin = time.perf_counter()
+    for query, (best, scores_K) in enumerate(_narrowed(stages, rows_QK, found_Q, query_levels, view)):
         results.append(
             RawResult(
-                rows=rows_K[best],
-                scores=scores_K[best],
-                coarse_scores=coarse_scores_K[best],
+                rows=rows_QK[query, best],
+                scores=scores_K,
+                coarse_scores=coarse_scores_QK[query, best],
                 coarse_ranks=best + 1,
                 rerank_scores=None,
                 timings_ms=Timings(coarse=coarse_ms, fine=_share(begin, 1)),
             )
         )
+        begin = time.perf_counter()
     return results
+
+
+def _narrowed(
+    stages: list[tuple[int, int]],
+    rows_QK: IntArray,
+    found_Q: IntArray,
+    query_levels: dict[int, FloatArray],
+    view: View,
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """What the stages leave of each query's candidates: their positions, best first, and the last scores."""
+    levels = [(view.level(width), query_levels[width], keep) for width, keep in stages]
+    for query, (rows_K, found) in enumerate(zip(rows_QK, found_Q, strict=True)):
+        left: IntArray = np.arange(found, dtype=np.int64)
+        scores_K = np.empty(0, np.float32)
+        for level_ND, level_QD, keep in levels:
+            rows = rows_K[left]
+            scores_K = cosines(level_ND, rows, level_QD[query])
+            best = _best(scores_K, rows, keep)
+            left, scores_K = left[best], scores_K[best]
+        yield left, scores_K
+
+
+def _best(scores_K: FloatArray, rows_K: IntArray, keep: int) -> IntArray:
+    """The first ``keep`` positions of ``best_first``; sorting only what can be among them."""
+    if keep >= len(scores_K):
+        return best_first(scores_K, rows_K)
+    least = np.partition(scores_K, len(scores_K) - keep)[len(scores_K) - keep]
+    likely = np.flatnonzero(scores_K >= least)
+    return likely[best_first(scores_K[likely], rows_K[likely])[:keep]]
 
 
 def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
@@ -228,7 +207,7 @@ def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k:
     for query_D, rough_N, coarse_N in zip(fine_QD, rough_QN, coarse_QN, strict=True):
         begin = time.perf_counter()
         rows_K = _surely_contains_best(rough_N, min(k, view.mask.live), len(query_D))
-        scores_K = fine_scores(level_ND, rows_K, query_D)
+        scores_K = cosines(level_ND, rows_K, query_D)
         best = best_first(scores_K, rows_K)[:k]
         rows, fine_ms = rows_K[best], _share(begin, 1)
         begin = time.perf_counter()
@@ -258,7 +237,7 @@ def _rough_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
 
 
 def _all_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
-    """``fine_scores`` of every row, for several queries: Q × N."""
+    """``cosines`` of every row, for several queries: Q × N."""
     scores_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
     for start in range(0, len(level_ND), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
@@ -333,11 +312,6 @@ def _query_level(queries: Embeddings, width: int, view: View) -> FloatArray:
             "finite and of length 1. Normalise the embeddings."
         )
     return level_QD
-
-
-def _require_count(name: str, value: object, least: int, rule: str) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise QueryError(f"{name}={value!r} can't be; it must be {rule}. Try {name}={max(least, 10)}.")
 
 
 def _share(begin: float, queries: int) -> float:

@@ -12,7 +12,7 @@ from hivlp.cli import output
 from hivlp.errors import QueryError
 
 if TYPE_CHECKING:
-    from hivlp.search import Plan
+    from hivlp.plans import Plan
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def _plan(text: str | None, candidates: int | None) -> Plan:
     Raises:
         QueryError: both are given, or the plan is none.
     """
-    from hivlp.search import Plan
+    from hivlp.plans import Plan
 
     if text is None:
         return Plan() if candidates is None else Plan(candidates=candidates)

@@ -23,7 +23,7 @@ from hivlp.encode import Encoder, encode_stream
 from hivlp.errors import DataError, QueryError
 from hivlp.evaluate import metrics
 from hivlp.evaluate.metrics import Recalls, Relevant
-from hivlp.search import Plan
+from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Failure, IntArray, Item, Sample
 

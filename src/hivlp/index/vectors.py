@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.errors import IndexFolderError
-from hivlp.types import FloatArray
+from hivlp.types import FloatArray, IntArray
 
 LevelArray: TypeAlias = NDArray[np.float16]
 # little-endian on every machine, so that an index can be copied between them
 DTYPES: dict[str, np.dtype[np.float16]] = {"float16": np.dtype("<f2")}
 # Encoders normalise in float32; what is further off than this was not normalised at all.
 LENGTH_TOLERANCE = 1e-3
+# Rows are widened to float32 in blocks of this many, which bounds the memory that it takes.
+_BLOCK_ROWS = 8_192
 
 
 def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
@@ -49,6 +51,19 @@ def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
             f"{width}; every vector must be finite and of length 1. Normalise the embeddings, and look at "
             "what the encoder made of this item."
         )
+
+
+def cosines(level_ND: LevelArray, rows: IntArray, query_D: FloatArray) -> FloatArray:
+    """Cosines of one query with some rows, in float32.
+
+    The sum over D runs in one order whatever the number of rows, which a matrix product does not promise: so
+    the same pair has the same bits in every batch and every plan.
+    """
+    scores_K = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        np.einsum("nd,d->n", level_ND[rows[part]].astype(np.float32), query_D, out=scores_K[part])
+    return scores_K
 
 
 class LevelFile:

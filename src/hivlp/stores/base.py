@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hivlp.index.folder import AppendReport
-from hivlp.search import Plan, Rerank
+from hivlp.plans import Plan
+from hivlp.search import Rerank
 from hivlp.types import Embeddings, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")

@@ -12,25 +12,13 @@ import numpy as np
 
 from hivlp import search
 from hivlp.errors import QueryError
-from hivlp.index.coarse import KINDS, CoarseIndex
+from hivlp.index.coarse import CoarseIndex, CoarseSpec, make
 from hivlp.index.folder import AppendReport, IndexFolder, State
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
-from hivlp.search import Plan, RawResult, Rerank
+from hivlp.plans import Plan, default_plan
+from hivlp.search import RawResult, Rerank
 from hivlp.types import Embeddings, Hit, Hits, Item
-
-_ALL_UP_TO = 2_000
-
-
-def default_plan(count: int) -> Plan:
-    """A sensible plan for an index of so many items that was not tuned.
-
-    Scoring everything costs a few milliseconds up to about 2,000 items and is exact; beyond, 200 candidates
-    of an exact coarse scan keep nearly all of it.
-    """
-    if count <= _ALL_UP_TO:
-        return Plan(name="default-all", candidates="all")
-    return Plan(name="default-200", candidates=200)
 
 
 class LocalStore:
@@ -38,7 +26,7 @@ class LocalStore:
 
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
-        self._coarse: dict[tuple[str, int], CoarseIndex] = {}
+        self._coarse: dict[CoarseSpec, CoarseIndex] = {}
         self._building = threading.Lock()
 
     @classmethod
@@ -150,7 +138,7 @@ class LocalStore:
 
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
-        held = {f"{kind}-{width}": index.nbytes() for (kind, width), index in self._coarse.items()}
+        held = {spec.name: index.nbytes() for spec, index in self._coarse.items()}
         return {**self.folder.info(), "coarse_bytes": held}
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -167,12 +155,12 @@ class LocalStore:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def coarse(self, kind: str, width: int, level_ND: LevelArray) -> CoarseIndex:
-        """The coarse index of this kind and width, made or grown so that it holds the rows of the level."""
+    def coarse(self, spec: CoarseSpec, level_ND: LevelArray) -> CoarseIndex:
+        """The coarse index of this recipe, made or grown so that it holds the rows of the level."""
         with self._building:
-            index = self._coarse.get((kind, width))
+            index = self._coarse.get(spec)
             if index is None:
-                index = self._coarse[kind, width] = KINDS[kind](width)
+                index = self._coarse[spec] = make(spec)
             index.extend(level_ND)
             return index
 
@@ -199,8 +187,8 @@ class LocalView:
     def level(self, width: int) -> LevelArray:
         return self.state.levels[width]
 
-    def coarse(self, kind: str, width: int) -> CoarseIndex:
-        return self.store.coarse(kind, width, self.state.levels[width])
+    def coarse(self, spec: CoarseSpec) -> CoarseIndex:
+        return self.store.coarse(spec, self.level(spec.width))
 
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:

@@ -1,0 +1,351 @@
+"""Coarse indexes over faiss: one way to learn, grow and search, and a small class for each kind.
+
+Q queries, D width of the level, N rows, K candidates.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.index.coarse.base import BLOCK_ROWS, Effort, in_order, no_rows, scan_rows
+from hivlp.index.coarse.gate import Gate
+from hivlp.index.coarse.spec import CoarseSpec
+from hivlp.index.mask import RowMask
+from hivlp.index.vectors import LevelArray
+from hivlp.types import FloatArray, IntArray
+
+_SEED = 1234
+_TRAINING_ROWS = 65_536  # enough for directions and code books; more changes nothing that can be measured
+_ROWS_A_LIST = 32  # with fewer rows a list, reading the centroids costs more than reading the lists
+_MOST_LISTS = 16_384
+
+
+class FaissIndex:
+    """What all kinds share. A kind makes its faiss index, says how to ask it, and whether it must learn."""
+
+    scan_up_to = 2_048
+    """With so few allowed rows their vectors are compared one by one: exact, and faster than a structure."""
+
+    def __init__(self, spec: CoarseSpec) -> None:
+        self.spec = spec
+        self.trained_rows = 0
+        self._faiss: Any = importlib.import_module("faiss")  # here, so that importing this module stays cheap
+        self._index: Any = None
+        self._level: LevelArray = np.empty((0, spec.width), np.float16)
+        self._gate = Gate()
+
+    def __len__(self) -> int:
+        return 0 if self._index is None else int(self._index.ntotal)
+
+    def extend(self, level_ND: LevelArray) -> None:
+        if len(level_ND) > len(self._level):
+            self._level = level_ND
+        if len(level_ND) <= len(self):
+            return
+        with self._gate.alone():
+            if self._index is None:
+                self._index = self._made(level_ND)
+            for start in range(len(self), len(level_ND), BLOCK_ROWS):
+                self._take_in(level_ND[start : start + BLOCK_ROWS])
+
+    def search(
+        self, queries_QD: FloatArray, count: int, *, mask: RowMask, effort: Effort
+    ) -> tuple[FloatArray, IntArray]:
+        queries_QD = np.ascontiguousarray(queries_QD, dtype=np.float32)
+        scores_QK, rows_QK = no_rows(len(queries_QD), count)
+        found = min(count, mask.live)
+        if found == 0 or len(queries_QD) == 0:
+            return scores_QK, rows_QK
+        if self._rather_scans(mask):
+            return scan_rows(self._level, mask.live_rows(), queries_QD, count)
+        with self._gate.shared(), self._threads(len(queries_QD)):
+            some = self._ask(queries_QD, found, mask, effort)
+            short_Q = some[1][:, -1] < 0
+            if short_Q.any():  # the lists or the part of the graph that were visited hold too few rows
+                more = self._ask(queries_QD[short_Q], found, mask, self._utmost())
+                some[0][short_Q], some[1][short_Q] = more
+        scores_QK[:, :found], rows_QK[:, :found] = some
+        still_short_Q = rows_QK[:, found - 1] < 0
+        if still_short_Q.any():
+            rows_N = mask.live_rows()
+            more = scan_rows(self._level, rows_N, queries_QD[still_short_Q], count)
+            scores_QK[still_short_Q], rows_QK[still_short_Q] = more
+        return in_order(scores_QK, rows_QK)
+
+    def nbytes(self) -> int:
+        return len(self) * self._row_bytes()
+
+    def serialise(self) -> bytes:
+        with self._gate.shared():
+            content: NDArray[np.uint8] = self._faiss.serialize_index(self._index)
+        return content.tobytes()
+
+    def restore(self, content: bytes, *, trained_rows: int) -> None:
+        try:
+            index = self._faiss.deserialize_index(np.frombuffer(content, np.uint8))
+        except RuntimeError as error:
+            raise ValueError(f"faiss can't read it: {error}") from error
+        if index.d != self.spec.width:
+            raise ValueError(f"it is for vectors {index.d} wide, not {self.spec.width}")
+        self._index, self.trained_rows = index, trained_rows
+
+    @property
+    def _dims(self) -> int:
+        return self.spec.dims or self.spec.width
+
+    def _rather_scans(self, mask: RowMask) -> bool:
+        return mask.live <= self.scan_up_to
+
+    def _made(self, level_ND: LevelArray) -> Any:
+        """The empty index, with what it has to learn learned from the rows that there are."""
+        self.trained_rows = len(level_ND)
+        sample_ND = _sample(level_ND)
+        base = self._base(len(level_ND))
+        if self.spec.dims is None:
+            base.train(sample_ND)
+            return base
+        rotation = self._faiss.LinearTransform(self.spec.width, self.spec.dims, False)
+        directions_DD = principal_directions(sample_ND, self.spec.dims)
+        self._faiss.copy_array_to_vector(directions_DD.ravel(), rotation.A)
+        rotation.is_trained = True
+        base.train(rotation.apply(sample_ND))
+        index = self._faiss.IndexPreTransform(rotation, base)
+        for part in (rotation, base):
+            part.this.disown()
+        index.own_fields = True
+        return index
+
+    def _base(self, rows: int) -> Any:
+        """The faiss index behind the rotation, not yet trained."""
+        raise NotImplementedError
+
+    def _take_in(self, rows_ND: LevelArray) -> None:
+        self._index.add(rows_ND.astype(np.float32))
+
+    def _row_bytes(self) -> int:
+        return int(self._inner().sa_code_size())
+
+    def _inner(self) -> Any:
+        """The faiss index behind the rotation."""
+        chain = isinstance(self._index, self._faiss.IndexPreTransform)
+        return self._faiss.downcast_index(self._index.index) if chain else self._index
+
+    def _ask(
+        self, queries_QD: FloatArray, count: int, mask: RowMask, effort: Effort
+    ) -> tuple[FloatArray, IntArray]:
+        return self._index.search(queries_QD, count, params=self._parameters(count, mask, effort))
+
+    def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
+        selector = self._selector(mask)
+        return None if selector is None else self._faiss.SearchParameters(sel=selector)
+
+    def _selector(self, mask: RowMask) -> Any:
+        if mask.live == len(self):
+            return None
+        if mask.live == mask.rows:  # this coarse index has grown past what the mask knows
+            return self._faiss.IDSelectorRange(0, mask.rows)
+        return self._faiss.IDSelectorBitmap(mask.bits())
+
+    def _utmost(self) -> Effort:
+        return Effort()
+
+    def _quantiser(self) -> int:
+        kinds = self._faiss.ScalarQuantizer
+        return kinds.QT_8bit if self.spec.code == "int8" else kinds.QT_fp16
+
+    @contextmanager
+    def _threads(self, queries: int) -> Generator[None, None, None]:
+        """One query is searched by one thread: waking more costs longer than the search.
+
+        faiss keeps this number per calling thread.
+        """
+        threads = self._faiss.omp_get_max_threads()
+        if queries >= threads:
+            yield
+            return
+        self._faiss.omp_set_num_threads(queries)
+        try:
+            yield
+        finally:
+            self._faiss.omp_set_num_threads(threads)
+
+
+class ExactIndex(FaissIndex):
+    """A scan of every row, exact for the level in ``float16``: the oracle of all the others."""
+
+    def _rather_scans(self, mask: RowMask) -> bool:
+        return False  # the scan has one order of summation whatever the batch, which a test relies on
+
+    def _base(self, rows: int) -> Any:
+        return self._faiss.IndexScalarQuantizer(
+            self._dims, self._quantiser(), self._faiss.METRIC_INNER_PRODUCT
+        )
+
+    def _take_in(self, rows_ND: LevelArray) -> None:
+        if self.spec.dims is not None or self.spec.code != "float16":
+            return super()._take_in(rows_ND)
+        codes = np.frombuffer(
+            np.ascontiguousarray(rows_ND).data, np.uint8
+        )  # stored as the codes of this kind
+        self._index.add_sa_codes(np.reshape(codes, (len(rows_ND), 2 * self.spec.width)))
+
+
+class IvfIndex(FaissIndex):
+    """Inverted lists: a query reads the ``nprobe`` lists with the nearest centroids only."""
+
+    def _base(self, rows: int) -> Any:
+        lists = min(self.spec.lists or default_lists(rows), max(1, rows // _ROWS_A_LIST))
+        quantizer = self._faiss.IndexFlatIP(self._dims)
+        metric = self._faiss.METRIC_INNER_PRODUCT
+        if self.spec.code == "pq4":
+            # One direction a sub-quantiser: the rotation has made the directions independent already.
+            index = self._faiss.IndexIVFPQFastScan(quantizer, self._dims, lists, self._dims, 4, metric)
+        else:
+            index = self._faiss.IndexIVFScalarQuantizer(
+                quantizer, self._dims, lists, self._quantiser(), metric, False
+            )
+        quantizer.this.disown()
+        index.own_fields = True
+        index.cp.min_points_per_centroid = 1  # small collections are no mistake
+        index.cp.max_points_per_centroid = 64
+        return index
+
+    def _row_bytes(self) -> int:
+        return int(self._inner().code_size) + 8  # every list keeps the row numbers of its codes
+
+    def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
+        # Where few rows are allowed the nearest of them lie in more lists: as many allowed rows are visited
+        # as without a filter.
+        nprobe = min(math.ceil(effort.nprobe * len(self) / mask.live), int(self._inner().nlist))
+        return self._faiss.SearchParametersIVF(nprobe=nprobe, sel=self._selector(mask))
+
+    def _utmost(self) -> Effort:
+        return Effort(nprobe=int(self._inner().nlist))
+
+
+class PqIndex(IvfIndex):
+    """A scan of 4-bit codes: one inverted list of them, since faiss can skip rows in lists only."""
+
+    def _base(self, rows: int) -> Any:
+        return super()._base(1)
+
+
+class HnswIndex(FaissIndex):
+    """A graph of near neighbours, walked from a fixed entry towards the query."""
+
+    least_share = 0.1
+    """Below this share of allowed rows the walk passes mostly rows that don't count, so they are scanned."""
+
+    def _rather_scans(self, mask: RowMask) -> bool:
+        return super()._rather_scans(mask) or mask.live < self.least_share * len(self)
+
+    def _base(self, rows: int) -> Any:
+        return self._faiss.IndexHNSWSQ(
+            self._dims, self._quantiser(), self.spec.links, self._faiss.METRIC_INNER_PRODUCT
+        )
+
+    def _row_bytes(self) -> int:
+        code = int(self._faiss.downcast_index(self._inner().storage).code_size)
+        return code + 4 * 2 * self.spec.links + 12  # the ground layer's links, and where they begin
+
+    def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
+        ef_search = math.ceil(max(effort.ef_search, count) * len(self) / mask.live)
+        return self._faiss.SearchParametersHNSW(efSearch=ef_search, sel=self._selector(mask))
+
+    def _utmost(self) -> Effort:
+        return Effort(ef_search=len(self))
+
+
+class BitsIndex(FaissIndex):
+    """Signs of the level, or of random directions of it, compared by the number that differ.
+
+    The angle between two vectors is the expected share of random directions on whose sides they differ, times
+    pi. So scores are the cosines of that angle.
+    """
+
+    @property
+    def _bits(self) -> int:
+        return 8 * math.ceil(self._dims / 8)
+
+    def _made(self, level_ND: LevelArray) -> Any:
+        return self._faiss.IndexBinaryFlat(self._bits)
+
+    def _take_in(self, rows_ND: LevelArray) -> None:
+        self._index.add(self._signs(rows_ND.astype(np.float32)))
+
+    def _row_bytes(self) -> int:
+        return self._bits // 8
+
+    def _ask(
+        self, queries_QD: FloatArray, count: int, mask: RowMask, effort: Effort
+    ) -> tuple[FloatArray, IntArray]:
+        codes = self._signs(queries_QD)
+        apart_QK, rows_QK = self._index.search(codes, count, params=self._parameters(count, mask, effort))
+        scores_QK = np.cos(np.pi / self._dims * np.minimum(apart_QK, self._dims)).astype(np.float32)
+        scores_QK[rows_QK < 0] = -np.inf
+        return scores_QK, rows_QK.astype(np.int64)
+
+    def serialise(self) -> bytes:
+        with self._gate.shared():
+            content: NDArray[np.uint8] = self._faiss.serialize_index_binary(self._index)
+        return content.tobytes()
+
+    def restore(self, content: bytes, *, trained_rows: int) -> None:
+        try:
+            index = self._faiss.deserialize_index_binary(np.frombuffer(content, np.uint8))
+        except RuntimeError as error:
+            raise ValueError(f"faiss can't read it: {error}") from error
+        if index.d != self._bits:
+            raise ValueError(f"it holds {index.d} bits a row, not {self._bits}")
+        self._index, self.trained_rows = index, trained_rows
+
+    def _signs(self, rows_ND: FloatArray) -> NDArray[np.uint8]:
+        if self.spec.dims is not None:
+            rows_ND = self._rotation().apply(rows_ND)
+        return np.packbits(rows_ND > 0, axis=1)
+
+    def _rotation(self) -> Any:
+        if not hasattr(self, "_random"):
+            self._random: Any = self._faiss.RandomRotationMatrix(self.spec.width, self._dims)
+            self._random.init(_SEED)
+        return self._random
+
+
+KINDS: dict[str, type[FaissIndex]] = {
+    "exact": ExactIndex,
+    "pq": PqIndex,
+    "bits": BitsIndex,
+    "ivf": IvfIndex,
+    "hnsw": HnswIndex,
+}
+"""Kind of a coarse index -> its class."""
+
+
+def default_lists(rows: int) -> int:
+    """Inverted lists for so many rows: about twice the root, a power of two."""
+    return min(2 ** max(0, round(math.log2(2 * math.sqrt(max(rows, 1))))), _MOST_LISTS)
+
+
+def principal_directions(sample_ND: FloatArray, dims: int) -> FloatArray:
+    """The ``dims`` orthonormal directions in which the rows are longest: dims × D.
+
+    Of the second moment, not of the variance: a cosine is a dot product of whole vectors, and moving the
+    origin would change the order of rows.
+    """
+    moment_DD = np.matmul(np.transpose(sample_ND), sample_ND, dtype=np.float32)
+    directions_DD = np.linalg.eigh(np.float64(moment_DD))[1][:, ::-1]  # eigenvalues ascend
+    return np.ascontiguousarray(np.transpose(directions_DD[:, :dims]), dtype=np.float32)
+
+
+def _sample(level_ND: LevelArray) -> FloatArray:
+    """Evenly spread rows to learn from, as float32; few rows are repeated, since code books need some."""
+    step = max(1, math.ceil(len(level_ND) / _TRAINING_ROWS))
+    sample_ND = level_ND[::step].astype(np.float32)
+    return np.resize(sample_ND, (max(len(sample_ND), 256), level_ND.shape[1]))

@@ -1,0 +1,44 @@
+"""Any number of searches, or one change of what they read; it knows nothing of what it guards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class Gate:
+    """Growing a structure moves the memory that a search reads, so growth waits for searches to end."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._searching = 0
+        self._growing = 0
+
+    @contextmanager
+    def shared(self) -> Generator[None, None, None]:
+        """For a search; waits while something grows or wants to."""
+        with self._change:
+            while self._growing:
+                self._change.wait()
+            self._searching += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._searching -= 1
+                if not self._searching:
+                    self._change.notify_all()
+
+    @contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        """For growth; waits until the searches that run have ended."""
+        with self._change:
+            self._growing += 1  # new searches wait, so growth is never starved
+            while self._searching:
+                self._change.wait()
+            try:
+                yield
+            finally:
+                self._growing -= 1
+                self._change.notify_all()

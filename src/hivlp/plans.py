@@ -1,0 +1,146 @@
+"""The recipe of one search, and a sensible one for an index of any size; it searches nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from hivlp.errors import QueryError
+from hivlp.index.coarse import CODES, LINKS, CoarseSpec, Effort, check_kind
+
+_ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hnsw"}
+_ALL_UP_TO = 2_000
+_SCAN_UP_TO = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The recipe of one search. JSON-able by ``as_dict`` and ``from_dict``.
+
+    Attributes:
+        name: what people call it.
+        coarse: kind of the coarse index: ``exact``, ``pq``, ``bits``, ``ivf`` or ``hnsw``.
+        coarse_width: width of the level that the coarse index reads; None for the narrowest.
+        dims: directions of that level that the coarse index keeps (principal ones; random ones for ``bits``);
+            None for the level as it is.
+        code: how the coarse index keeps a row, see ``CoarseSpec``; None for the usual code of its kind.
+        lists: inverted lists of ``ivf``; None goes by the size of the index.
+        nprobe: lists of ``ivf`` that a query reads; None for 16.
+        links: neighbours of a row in ``hnsw``; None for 16.
+        ef_search: rows that ``hnsw`` keeps in view; None for 64, and never fewer than the candidates.
+        candidates: how many rows the coarse index hands on, at least 1; ``"all"`` scores every row at the
+            fine level and so equals brute force.
+        stages: levels between the coarse index and the fine level, each as (width, rows it keeps).
+        rerank: how many of the best fine rows go to the re-ranking function; 0 for none.
+    """
+
+    name: str = "cascade"
+    coarse: str = "exact"
+    coarse_width: int | None = None
+    dims: int | None = None
+    code: str | None = None
+    lists: int | None = None
+    nprobe: int | None = None
+    links: int | None = None
+    ef_search: int | None = None
+    candidates: int | Literal["all"] = 200
+    stages: tuple[tuple[int, int], ...] = ()
+    rerank: int = 0
+
+    def __post_init__(self) -> None:
+        check_kind(self.coarse, self.code)
+        if self.candidates != "all":
+            require_count("candidates", self.candidates, 1, 'a whole number, at least 1, or "all"')
+        for name in ("coarse_width", "dims", "lists", "nprobe", "links", "ef_search"):
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name), 1, "a whole number, at least 1, or None")
+        for name, kind in _ONLY_FOR.items():
+            if getattr(self, name) is not None and self.coarse != kind:
+                raise QueryError(
+                    f"{name}={getattr(self, name)!r} has no effect with coarse={self.coarse!r}; "
+                    f"it is for {kind!r} only. Leave it out."
+                )
+        require_count("rerank", self.rerank, 0, "a whole number, 0 or more")
+        object.__setattr__(self, "stages", _stages(self.stages, self.candidates))
+
+    def spec(self, widths: Iterable[int]) -> CoarseSpec:
+        """The coarse index that the plan needs, in an index with levels of these widths."""
+        return CoarseSpec(
+            kind=self.coarse,
+            width=self.coarse_width or min(widths),
+            dims=self.dims,
+            code=self.code or CODES[self.coarse][0],
+            lists=self.lists,
+            links=self.links or LINKS,
+        )
+
+    @property
+    def effort(self) -> Effort:
+        """How hard the coarse index looks."""
+        usual = Effort()
+        return Effort(
+            nprobe=self.nprobe or usual.nprobe,
+            ef_search=self.ef_search or usual.ef_search,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field; the stages as lists."""
+        return {**asdict(self), "stages": [list(stage) for stage in self.stages]}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Plan:
+        """The plan that ``as_dict`` wrote. Raises QueryError for unknown keys and impossible values."""
+        known = [field.name for field in fields(Plan)]
+        for key in record:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+                raise QueryError(f"a plan has no setting {key!r}; {hint}")
+        return Plan(**record)
+
+
+def default_plan(count: int) -> Plan:
+    """A sensible plan for an index of so many items that was not tuned.
+
+    Scoring everything costs a few milliseconds up to about 2,000 items and is exact. Then a scan of the
+    narrowest level takes over, and inverted lists when that scan would take a millisecond.
+    """
+    if count <= _ALL_UP_TO:
+        return Plan(name="default-all", candidates="all")
+    if count <= _SCAN_UP_TO:
+        return Plan(name="default-scan", candidates=200)
+    return Plan(name="default-ivf", coarse="ivf", nprobe=64, candidates=200)
+
+
+def require_count(name: str, value: object, least: int, rule: str) -> None:
+    """Refuses what is no whole number of at least ``least``."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise QueryError(f"{name}={value!r} can't be; it must be {rule}. Try {name}={max(least, 10)}.")
+
+
+def _stages(stages: object, candidates: int | Literal["all"]) -> tuple[tuple[int, int], ...]:
+    """The stages as tuples, checked: each keeps fewer rows than it is given."""
+    if candidates == "all" and stages:
+        raise QueryError(f'stages={stages!r} have no effect with candidates="all". Leave them out.')
+    given, checked = cast("int", candidates), list[tuple[int, int]]()
+    try:
+        pairs = [(width, keep) for width, keep in cast("Any", stages)]
+    except (TypeError, ValueError):
+        raise QueryError(
+            f"stages={stages!r} can't be; it must be pairs of (width, rows to keep), such as [[128, 50]]."
+        ) from None
+    for width, keep in pairs:
+        require_count("the width of a stage", width, 1, "the width of a level")
+        require_count("the rows that a stage keeps", keep, 1, "a whole number, at least 1")
+        if keep > given:
+            raise QueryError(
+                f"the stage at level {width} keeps {keep} rows and is given {given}; each stage must keep "
+                "no more than it is given. Lower it, or raise candidates."
+            )
+        checked.append((int(width), int(keep)))
+        given = keep
+    return tuple(checked)
