@@ -6,20 +6,24 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hivlp import search
 from hivlp.errors import QueryError
+from hivlp.index.batch import AppendReport
 from hivlp.index.coarse import KINDS, CoarseIndex
-from hivlp.index.folder import AppendReport, IndexFolder, State
+from hivlp.index.compact import CompactReport
+from hivlp.index.folder import IndexFolder, State
+from hivlp.index.items import StaleState
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.search import Plan, RawResult, Rerank
 from hivlp.types import Embeddings, Hit, Hits, Item
 
 _ALL_UP_TO = 2_000
+Answer = TypeVar("Answer")
 
 
 def default_plan(count: int) -> Plan:
@@ -38,7 +42,7 @@ class LocalStore:
 
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
-        self._coarse: dict[tuple[str, int], CoarseIndex] = {}
+        self._coarse: dict[tuple[int, str, int], CoarseIndex] = {}  # by generation, kind, width
         self._building = threading.Lock()
 
     @classmethod
@@ -93,6 +97,10 @@ class LocalStore:
         """Removes items by id; returns how many there were."""
         return self.folder.delete(ids)
 
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+        """Gives back the space of deleted items. See ``IndexFolder.compact``."""
+        return self.folder.compact(progress)
+
     def count(self) -> int:
         """Number of items that a search can find."""
         return len(self.folder)
@@ -101,12 +109,14 @@ class LocalStore:
         self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
-        view = self.view()
-        if plan is None:
-            plan = default_plan(view.mask.live)
-        results = search.run(plan, queries, view, k, rerank=rerank)
-        items = self._items_of(results)
-        return [_hits(result, items, plan) for result in results]
+
+        def answer(state: State) -> list[Hits]:
+            chosen = default_plan(state.mask.live) if plan is None else plan
+            results = search.run(chosen, queries, LocalView(state, self), k, rerank=rerank)
+            items = self._items_of(results, state.generation)
+            return [_hits(result, items, chosen) for result in results]
+
+        return self._of_one_moment(answer)
 
     def view(self) -> LocalView:
         """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
@@ -114,23 +124,14 @@ class LocalStore:
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None where there is none."""
-        rows = self.folder.items.rows_of(ids)
-        items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
+        with self.folder.items.one_moment():
+            rows = self.folder.items.rows_of(ids)
+            items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
         return [items.get(name) for name in ids]
 
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
         """The stored vectors of these ids, float32, of unit length. Raises QueryError for an unknown id."""
-        row_of, state = self.folder.items.rows_of(ids), self.folder.state()
-        for name in ids:
-            if row_of.get(name, state.mask.rows) >= state.mask.rows:
-                raise QueryError(
-                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
-                    "result."
-                )
-        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
-        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
-        # Rounding to half precision moved the lengths a little.
-        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+        return self._of_one_moment(lambda state: self._stored(ids, state))
 
     def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
         """Those of the ids that are in the index, with the SHA-256 of their content."""
@@ -150,7 +151,7 @@ class LocalStore:
 
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
-        held = {f"{kind}-{width}": index.nbytes() for (kind, width), index in self._coarse.items()}
+        held = {f"{kind}-{width}": index.nbytes() for (_, kind, width), index in self._coarse.items()}
         return {**self.folder.info(), "coarse_bytes": held}
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -167,18 +168,43 @@ class LocalStore:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def coarse(self, kind: str, width: int, level_ND: LevelArray) -> CoarseIndex:
-        """The coarse index of this kind and width, made or grown so that it holds the rows of the level."""
+    def coarse(self, kind: str, width: int, state: State) -> CoarseIndex:
+        """The coarse index of this kind and width, made or grown so that it holds the rows of the state."""
         with self._building:
-            index = self._coarse.get((kind, width))
+            for key in [key for key in self._coarse if key[0] < state.generation]:
+                del self._coarse[key]
+            index = self._coarse.get((state.generation, kind, width))
             if index is None:
-                index = self._coarse[kind, width] = KINDS[kind](width)
-            index.extend(level_ND)
+                index = self._coarse[state.generation, kind, width] = KINDS[kind](width)
+            index.extend(state.levels[width])
             return index
 
-    def _items_of(self, results: list[RawResult]) -> dict[int, Item]:
+    def _of_one_moment(self, answer: Callable[[State], Answer]) -> Answer:
+        """What is answered of the current state, or of a newer one where a compaction has renumbered rows."""
+        while True:
+            try:
+                return answer(self.folder.state())
+            except StaleState:
+                self.folder.refresh()
+
+    def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
+        with self.folder.items.at(state.generation):
+            row_of = self.folder.items.rows_of(ids)
+        for name in ids:
+            if row_of.get(name, state.mask.rows) >= state.mask.rows:
+                raise QueryError(
+                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
+                    "result."
+                )
+        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
+        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
+        # Rounding to half precision moved the lengths a little.
+        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+
+    def _items_of(self, results: list[RawResult], generation: int) -> dict[int, Item]:
         rows = sorted({int(row) for result in results for row in result.rows})
-        return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
+        with self.folder.items.at(generation):
+            return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
 
 
 @dataclass(frozen=True)
@@ -200,7 +226,7 @@ class LocalView:
         return self.state.levels[width]
 
     def coarse(self, kind: str, width: int) -> CoarseIndex:
-        return self.store.coarse(kind, width, self.state.levels[width])
+        return self.store.coarse(kind, width, self.state)
 
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
