@@ -326,36 +326,6 @@ def test_the_rest_of_an_interrupted_write_is_ignored_then_cut_off(folder):
         assert np.array_equal(writer.state().levels[16][20:], embeddings(2, seed=4).fine.astype(np.float16))
 
 
-def test_verify_finds_a_flipped_bit(folder):
-    path = folder / "levels/8.float16"
-    content = bytearray(path.read_bytes())
-    content[130] ^= 1
-    path.write_bytes(content)
-    with IndexFolder.open(folder) as index:
-        (problem,) = index.verify()
-    assert "8.float16 differs in rows 0 to 19" in problem
-
-
-def test_verify_finds_gaps_and_ids_twice_in_the_table(folder):
-    db = sqlite3.connect(folder / "items.db")
-    db.execute("DELETE FROM items WHERE row = 5")
-    db.execute("DROP INDEX items_live_id")
-    db.execute("UPDATE items SET id = 'id-1' WHERE row = 2")
-    db.commit()
-    db.close()
-    with IndexFolder.open(folder) as index:
-        problems = index.verify()
-    assert any("items.db lacks row 5" in problem for problem in problems)
-    assert any("'id-1' more than once" in problem for problem in problems)
-
-
-def test_verify_reports_its_progress(folder):
-    seen = []
-    with IndexFolder.open(folder) as index:
-        index.verify(lambda done, total: seen.append((done, total)))
-    assert seen == [(20, 60), (40, 60), (60, 60)]
-
-
 def test_a_full_disk_loses_nothing(folder, monkeypatch):
     from hivlp.index import vectors
 

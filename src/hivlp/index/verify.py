@@ -106,7 +106,7 @@ def _folder_problems(folder: Path, manifest: Manifest, moment: Moment) -> list[s
         f"{MANIFEST} from a copy; if the file is of your own making, move it elsewhere."
         for path in strange_levels(folder, manifest)
     ]
-    if moment.generation and manifest.version < 2:
+    if moment.generation and Manifest.read(folder).version < 2:  # read anew: it may have just been compacted
         found.append(
             f"{folder / MANIFEST} says format {manifest.version}, and the index was compacted, which that "
             'format does not know: an old hivlp would misread it. Set "version" to 2 in this file.'
