@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +15,6 @@ from hivlp.index.folder import IndexFolder
 from hivlp.index.items import ItemTable
 from hivlp.types import Embeddings, Item
 from index_tools import WIDTHS, create, embeddings, items
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -411,49 +407,3 @@ def test_a_table_that_can_only_be_read_is_complete(folder, monkeypatch, log_is_e
         table = ItemTable(folder / "items.db", writable=False)
         assert table.rows() == (20 if log_is_empty else 23)
         table.close()
-
-
-_APPEND_FOREVER = """
-import sys
-sys.path.insert(0, {tests!r})
-from index_tools import embeddings, items
-from hivlp.index.folder import IndexFolder
-index = IndexFolder.open(sys.argv[1], writable=True)
-first = int(sys.argv[2])
-print("open", flush=True)
-while True:
-    index.append(items(7, first=first), embeddings(7, seed=first))
-    index.delete([f"id-{{first}}"])
-    first += 7
-    print(first, flush=True)
-"""
-
-
-def test_a_kill_at_any_instant_loses_at_most_the_batch_in_flight(tmp_path):
-    path, safe = tmp_path / "x.hivlp", 0
-    create(path).close()
-    program = _APPEND_FOREVER.format(tests=str(TESTS))
-    rng = np.random.default_rng()  # no seed: every run tries other instants
-    for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(path), str(safe)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        try:
-            process.wait(timeout=float(rng.uniform(0.0, 0.25)))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        reported = [safe, *map(int, process.communicate()[0].split())]
-        with IndexFolder.open(path) as reader:
-            assert reader.verify() == []
-            known = reader.items.known_ids(item.id for item in items(reported[-1]))
-            assert set(known) == {f"id-{n}" for n in range(reported[-1]) if n % 7}
-        with IndexFolder.open(path, writable=True) as writer:
-            assert writer.verify() == []
-            for first in range(0, reported[-1], 7):
-                row = writer.items.rows_of([f"id-{first + 1}"])[f"id-{first + 1}"]
-                stored_D = writer.state().levels[16][row]
-                assert np.array_equal(stored_D, embeddings(7, seed=first).fine[1].astype(np.float16))
-        safe = reported[-1]
-    assert safe > 0
