@@ -107,6 +107,41 @@ def test_delete_and_verify(photos: Path, hivlp: Hivlp) -> None:
     assert (ran.code, ran.document["ok"], ran.document["problems"]) == (0, True, [])
 
 
+def test_compact_drops_what_was_deleted(photos: Path, hivlp: Hivlp) -> None:
+    hivlp("delete", photos, "red.png", "green.png")
+    before = hivlp("info", photos, "--json").document
+    document = hivlp("compact", photos, "--json").document
+    assert set(document) == {"index", "dropped", "bytes_freed", "items"}
+    assert (document["dropped"], document["items"]) == (2, 10)
+    after = hivlp("info", photos, "--json").document
+    assert (after["rows"], after["deleted"]) == (10, 0)
+    assert before["bytes_total"] - after["bytes_total"] == document["bytes_freed"]
+    ran = hivlp("compact", photos)
+    assert (ran.code, ran.out) == (0, f"0 deleted rows dropped, 0.0 MB given back; {photos} holds 10 items\n")
+    assert hivlp("verify", photos, "--json").document["ok"]
+    assert hivlp("search", photos, "purple", "--json").document["hits"][0]["id"] == "purple.png"
+
+
+def test_verify_answers_also_where_the_index_does_not_open(photos: Path, hivlp: Hivlp) -> None:
+    next((photos / "levels").iterdir()).unlink()
+    ran = hivlp("verify", photos, "--json")
+    assert (ran.code, ran.document["ok"], ran.document["items"]) == (2, False, 12)
+    assert "is missing" in ran.document["problems"][0]
+    assert "is missing" in hivlp("verify", photos).out
+    (photos / "manifest.json").write_text("{")
+    ran = hivlp("verify", photos, "--json")
+    assert (ran.code, ran.document["ok"], ran.document["items"]) == (2, False, None)
+    assert "manifest.json is damaged" in ran.document["problems"][0]
+
+
+def test_verify_notes_what_an_interrupted_compaction_left(photos: Path, hivlp: Hivlp) -> None:
+    (photos / "levels/8.g1.float16").write_bytes(b"half")
+    ran = hivlp("verify", photos, "--json")
+    assert (ran.code, ran.document["ok"]) == (0, True)
+    assert "8.g1.float16 (4 bytes) is the rest" in ran.document["notes"][0]
+    assert "8.g1.float16" in hivlp("verify", photos).err
+
+
 def test_verify_finds_damage_and_exits_with_2(photos: Path, hivlp: Hivlp) -> None:
     level = next((photos / "levels").iterdir())
     data = bytearray(level.read_bytes())

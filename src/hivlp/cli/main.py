@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hivlp.cli import delete, demo, evaluate, export, index, info, search, train, verify
+from hivlp.cli import compact, delete, demo, evaluate, export, index, info, search, train, verify
 from hivlp.cli.output import guarded
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("delete")(delete.delete)
+app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)

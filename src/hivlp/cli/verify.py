@@ -16,21 +16,29 @@ def verify(
     debug: output.DebugOption = False,
 ) -> None:
     """Check an index; exit code 2 where something is wrong with it."""
-    from hivlp.stores.local import LocalStore
+    from hivlp.index.verify import verify as verify_folder
 
-    with LocalStore.open(index) as store, output.progress("verifying") as advance:
-        problems = store.verify(progress=advance)
-        items = store.count()
-    document = {"index": str(index), "items": items, "ok": not problems, "problems": problems}
+    # Of the folder, not of a store: a damaged one may not open, and that is the answer then.
+    with output.progress("verifying", unit="rows") as advance:
+        found = verify_folder(index, advance)
+    document = {
+        "index": str(index),
+        "items": found.items,
+        "ok": not found.problems,
+        "problems": found.problems,
+        "notes": found.notes,
+    }
+    for note in found.notes:
+        output.say(note)
     output.answer(
         document,
         json=json,
         human=lambda console: console.print(
-            *(problems or [f"{index}: {items:,} items, nothing wrong"]),
+            *(found.problems or [f"{index}: {found.items:,} items, nothing wrong"]),
             sep="\n",
             markup=False,
             soft_wrap=True,
         ),
     )
-    if problems:
+    if found.problems:
         raise typer.Exit(output.USER_ERROR)

@@ -3,6 +3,10 @@
 ``name.hivlp/`` holds ``manifest.json``, ``items.db`` and ``levels/<width>.<dtype>``. Vectors are on the disk
 before the transaction that names them commits, so a kill at any instant loses at most the batch in flight.
 One process writes at a time; any number read, each a consistent state until it asks for a newer one.
+
+A compaction writes the live rows into new files, renumbers the rows in one transaction that also counts the
+generation up, and only then removes the old files. So row numbers are worth something with their generation
+only: ``items.at(state.generation)`` guards whoever looks up rows of a ``State``.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,42 +26,31 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
-from hivlp.index.items import ItemTable, record
+from hivlp.index.batch import AppendReport, Batch, check_items, sort_batch
+from hivlp.index.compact import CompactReport, copy_live_rows
+from hivlp.index.items import ItemTable
+from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, sizes
 from hivlp.index.lock import WriteLock
-from hivlp.index.manifest import NAME, VERSION, Manifest, package_version, sync_folder
+from hivlp.index.manifest import VERSION, Manifest, package_version, sync_folder
 from hivlp.index.mask import RowMask
-from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, LevelFile, check_rows
+from hivlp.index.vectors import LevelArray, LevelFile, check_rows
+from hivlp.index.verify import verify
 from hivlp.types import Embeddings, FloatArray, Item
-
-_ITEMS = "items.db"
-_LEVELS = "levels"
-_LOCK = "write.lock"
-_BLOCK_ROWS = 16_384
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppendReport:
-    """What one ``append`` did; every item counts in exactly one of the four numbers.
-
-    Attributes:
-        added: items whose id was new.
-        replaced: items whose id was known with other content (or with none recorded): the old row is deleted.
-        described: items with known id and content whose caption, uri or metadata changed; vectors stay.
-        unchanged: items that are in the index exactly so.
-    """
-
-    added: int = 0
-    replaced: int = 0
-    described: int = 0
-    unchanged: int = 0
 
 
 @dataclass(frozen=True)
 class State:
-    """What the index was at one moment: the rows that count, and their vectors by width (N × width)."""
+    """What the index was at one moment.
+
+    Attributes:
+        mask: the rows that count.
+        levels: their vectors by width, N × width.
+        generation: how many compactions there were; row numbers of two generations have nothing in common.
+    """
 
     mask: RowMask
     levels: Mapping[int, LevelArray]
+    generation: int
 
 
 class IndexFolder:
@@ -66,15 +59,15 @@ class IndexFolder:
     def __init__(self, path: Path, manifest: Manifest, *, writable: bool) -> None:
         self.path = path
         self.manifest = manifest
-        self._levels = {w: LevelFile(path / _LEVELS, w, manifest.dtype) for w in manifest.widths}
         self._writing = threading.RLock()
-        self._lock = WriteLock(path / _LOCK) if writable else None
+        self._lock = WriteLock(path / LOCK) if writable else None
         self._items: ItemTable | None = None
         try:
-            self._items = ItemTable(path / _ITEMS, writable=writable)
+            self._items = ItemTable(path / ITEMS, writable=writable)
             self._state = self._read_state()
             if writable:
-                for level in self._levels.values():
+                self._remove_leftovers()
+                for level in self._level_files().values():
                     level.truncate(self._state.mask.rows)
         except BaseException:
             self.close()
@@ -170,13 +163,12 @@ class IndexFolder:
 
         Raises:
             IndexFolderError: open for reading only, bad vectors, an id twice, or a disk that can't take it;
-            nothing
-                of the batch is in the index then.
+                nothing of the batch is in the index then.
         """
         self._require_writer()
         vectors = self._check_batch(items, embeddings)
         with self._writing:
-            batch = _sort_batch(items, self.items)
+            batch = sort_batch(items, self.items)
             if batch.positions or batch.described:
                 self._write(items, vectors, batch)
             return batch.report
@@ -194,11 +186,38 @@ class IndexFolder:
                 self._commit(retired=rows)
             return len(rows)
 
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+        """Gives back the space of deleted items, durable on return; nothing to do where there are none.
+
+        A kill at any instant leaves the index as it was or compacted. Readers go on meanwhile. Until it is
+        done the folder takes more room: for the live items' vectors and up to two copies of ``items.db``.
+
+        Args:
+            progress: called with (rows copied, rows to copy), counted over all levels.
+
+        Raises:
+            IndexFolderError: open for reading only, damaged vectors, or a disk that can't take it; the index
+                is as it was then.
+        """
+        self._require_writer()
+        with self._writing:
+            self.refresh()
+            dropped = len(self._state.mask.deleted)
+            if not dropped:
+                return CompactReport()
+            before = sum(sizes(self.path).values())
+            self._begin_generation(self._state, progress)
+            self.refresh()
+            self._remove_leftovers()
+            with suppress(sqlite3.Error):  # no room for it now: the table stays larger than need be
+                self.items.give_back_space()
+            return CompactReport(dropped=dropped, bytes_freed=before - sum(sizes(self.path).values()))
+
     def refresh(self) -> bool:
         """Takes up what any process has committed since. True where there was something."""
         with self._writing:
             state, old = self._read_state(), self._state
-            changed = (state.mask.rows, state.mask.live) != (old.mask.rows, old.mask.live)
+            changed = _identity(state) != _identity(old)
             if changed:
                 self._state = state
             return changed
@@ -206,7 +225,7 @@ class IndexFolder:
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible: items, kinds, widths, model, bytes of each file …"""
         made_by, mask = self.manifest, self._state.mask
-        sizes = _sizes(self.path)
+        bytes_of = sizes(self.path)
         return {
             "path": str(self.path),
             "items": mask.live,
@@ -218,10 +237,11 @@ class IndexFolder:
             "model": {"name": made_by.model_name, "fingerprint": made_by.model_fingerprint},
             "preprocessing": dict(made_by.preprocessing),
             "created_at": made_by.created_at,
-            "format_version": VERSION,
+            "format_version": made_by.version,
+            "generation": self._state.generation,
             "hivlp_version": made_by.hivlp_version,
-            "bytes": sizes,
-            "bytes_total": sum(sizes.values()),
+            "bytes": bytes_of,
+            "bytes_total": sum(bytes_of.values()),
         }
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -233,24 +253,7 @@ class IndexFolder:
         Returns:
             One sentence a problem with its remedy; empty when all is well.
         """
-        found = self.items.problems()
-        state = self._read_state()
-        blocks = [block for block in self.items.checksums() if block[0] < state.mask.rows]
-        done, total = 0, sum(rows for _, _, rows, _ in blocks)
-        covered = dict.fromkeys(self.manifest.widths, 0)
-        for first, width, rows, crc in blocks:
-            part_ND = state.levels[width][first : first + rows]
-            found += _check_block(part_ND, first, crc, self._levels[width].path)
-            covered[width] += rows
-            done += rows
-            if progress is not None:
-                progress(done, total)
-        found += [
-            f"items.db has checksums for {count} of {state.mask.rows} rows of level {width}. {_REMEDY}"
-            for width, count in covered.items()
-            if count != state.mask.rows
-        ]
-        return found
+        return verify(self.path, progress).problems
 
     def close(self) -> None:
         """Gives back the files and the lock; a second call does nothing. A ``State`` in use stays valid."""
@@ -268,10 +271,59 @@ class IndexFolder:
         self.close()
 
     def _read_state(self) -> State:
-        rows, deleted = self.items.state()
-        for level in self._levels.values():
-            level.check(rows)
-        return State(RowMask(rows, deleted), {w: level.read(rows) for w, level in self._levels.items()})
+        while True:
+            generation, rows, deleted = self.items.state()
+            files = level_files(self.path, self.manifest, generation)
+            try:
+                for level in files.values():
+                    level.check(rows)
+                levels = {width: level.read(rows) for width, level in files.items()}
+            except (IndexFolderError, FileNotFoundError):
+                if self.items.generation() == generation:
+                    raise
+                continue  # compacted between the two looks, and the files of that generation are gone
+            return State(RowMask(rows, deleted), levels, generation)
+
+    def _level_files(self) -> dict[int, LevelFile]:
+        # Asked of the table, not remembered: an interrupt may have come between a commit and its notice here.
+        return level_files(self.path, self.manifest, self.items.generation())
+
+    def _remove_leftovers(self) -> None:
+        for path in leftovers(self.path, self.items.generation()):
+            with suppress(OSError):  # Windows refuses while a reader maps the file; a later writer will do it
+                path.unlink()
+
+    def _begin_generation(self, old: State, progress: Callable[[int, int], None] | None) -> None:
+        new_files = level_files(self.path, self.manifest, old.generation + 1)
+        self._remove_leftovers()
+        try:
+            checksums = copy_live_rows(
+                old.mask, self.items.checksums(), self._level_files(), new_files, progress
+            )
+            sync_folder(self.path / LEVELS)
+            self._require_new_hivlp()
+        except BaseException as error:
+            self._remove_leftovers()
+            if isinstance(error, OSError):
+                raise self._not_compacted(error) from error
+            raise
+        try:
+            self.items.compact(old.generation + 1, checksums)
+        except sqlite3.Error as error:
+            raise self._not_compacted(error) from error
+
+    def _require_new_hivlp(self) -> None:
+        # Before anything is renumbered: an older hivlp refuses the folder then, and would misread it.
+        if self.manifest.version != VERSION:
+            manifest = replace(self.manifest, version=VERSION)
+            manifest.write(self.path)
+            self.manifest = manifest
+
+    def _not_compacted(self, error: Exception) -> IndexFolderError:
+        return IndexFolderError(
+            f"the index {self.path} was not compacted and is as it was: {error}. Make space on the disk (the "
+            "live items are copied once) or repair it, and run the same command again."
+        )
 
     def _require_writer(self) -> None:
         if not self.writable:
@@ -281,7 +333,7 @@ class IndexFolder:
 
     def _check_batch(self, items: Sequence[Item], embeddings: Embeddings) -> dict[int, FloatArray]:
         names = [item.id for item in items]
-        _check_names(items)
+        check_items(items)
         missing = sorted(set(self.manifest.widths) - set(embeddings.widths))
         if missing:
             raise IndexFolderError(
@@ -293,18 +345,18 @@ class IndexFolder:
             check_rows(rows_ND, width, names)
         return vectors
 
-    def _write(self, items: Sequence[Item], vectors: dict[int, FloatArray], batch: _Batch) -> None:
-        # Asked of the table, not remembered: an interrupt may have come between a commit and its notice here.
-        first_row = self.items.rows()
+    def _write(self, items: Sequence[Item], vectors: dict[int, FloatArray], batch: Batch) -> None:
+        first_row = self.items.rows()  # of the table, as in `_level_files`
         new = [items[position] for position in batch.positions]
         checksums: dict[int, int] = {}
         try:
             if new:
-                for width, level in self._levels.items():
+                for width, level in self._level_files().items():
                     stored_ND = vectors[width][batch.positions].astype(level.dtype)
                     level.append(stored_ND, first_row)
                     checksums[width] = zlib.crc32(stored_ND.tobytes())
         except OSError as error:
+            self._cut_off(first_row)
             raise self._not_written(error) from error
         self._commit(
             first_row=first_row,
@@ -321,80 +373,21 @@ class IndexFolder:
             raise self._not_written(error) from error
         self.refresh()
 
-    def _not_written(self, error: Exception) -> IndexFolderError:
-        with suppress(OSError, IndexFolderError):  # gives the space back; not needed for correctness
-            rows = self.items.rows()
-            for level in self._levels.values():
+    def _cut_off(self, rows: int) -> None:
+        with suppress(OSError):  # gives the space back; not needed for correctness
+            for level in self._level_files().values():
                 level.truncate(rows)
+
+    def _not_written(self, error: Exception) -> IndexFolderError:
         return IndexFolderError(
             f"nothing of this batch was written to {self.path}: {error}. All that was reported before is "
             "safe; make space on the disk or repair it, and run the same command again."
         )
 
 
-_REMEDY = "Restore the folder from a copy, or index again into a new one."
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """What has to be written of a batch: positions of its new rows, rows to retire, rows to describe anew."""
-
-    positions: list[int]
-    retired: list[int]
-    described: list[tuple[int, Item]]
-    report: AppendReport
-
-
-def _sort_batch(items: Sequence[Item], table: ItemTable) -> _Batch:
-    row_of = table.rows_of(item.id for item in items)
-    stored = dict(zip(row_of, table.fetch(list(row_of.values())), strict=True))
-    positions: list[int] = []
-    retired: list[int] = []
-    described: list[tuple[int, Item]] = []
-    for position, item in enumerate(items):
-        old = stored.get(item.id)
-        if old is None:
-            positions.append(position)
-        elif item.sha256 is None or item.sha256 != old.sha256:
-            positions.append(position)
-            retired.append(row_of[item.id])
-        elif record(item) != record(old):
-            described.append((row_of[item.id], item))
-    added, replaced = len(positions) - len(retired), len(retired)
-    unchanged = len(items) - len(positions) - len(described)
-    report = AppendReport(added=added, replaced=replaced, described=len(described), unchanged=unchanged)
-    return _Batch(positions=positions, retired=retired, described=described, report=report)
-
-
-def _check_names(items: Sequence[Item]) -> None:
-    seen: set[str] = set()
-    for item in items:
-        if not item.id or item.id in seen:
-            raise IndexFolderError(
-                f"the id {item.id!r} ({item.uri}) is {'twice in one batch' if item.id else 'empty'}; every "
-                "item needs an id of its own. Give the items different ids."
-            )
-        seen.add(item.id)
-        try:
-            "".join(map(str, record(item))).encode()
-        except (UnicodeEncodeError, TypeError, ValueError) as error:
-            raise IndexFolderError(
-                f"the item {item.id!r} can't be stored: {error}. Its texts must be valid Unicode and its "
-                "metadata JSON-compatible."
-            ) from error
-
-
-def _check_block(part_ND: LevelArray, first: int, crc: int, path: Path) -> list[str]:
-    rows = f"rows {first} to {first + len(part_ND) - 1}"
-    if zlib.crc32(part_ND.tobytes()) != crc:
-        return [f"{path} differs in {rows} from what was written: the file was damaged. {_REMEDY}"]
-    for start in range(0, len(part_ND), _BLOCK_ROWS):
-        rows_ND = part_ND[start : start + _BLOCK_ROWS].astype(np.float32)
-        lengths_N = np.sqrt(np.einsum("nd,nd->n", rows_ND, rows_ND))
-        # Half precision moves a length by up to 2^-11 beyond what was let in.
-        if not (np.abs(lengths_N - 1.0) <= LENGTH_TOLERANCE + 2.0**-10).all():
-            return [f"{path} has vectors in {rows} that are not of length 1. {_REMEDY}"]
-    return []
+def _identity(state: State) -> tuple[int, int, int]:
+    """Two states are the same where this is: within a generation rows are only added, and only deleted."""
+    return state.generation, state.mask.rows, state.mask.live
 
 
 def _make_folder(path: Path, manifest: Manifest) -> None:
@@ -403,12 +396,12 @@ def _make_folder(path: Path, manifest: Manifest) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        (draft / _LEVELS).mkdir(parents=True)
+        (draft / LEVELS).mkdir(parents=True)
         for width in manifest.widths:
-            LevelFile(draft / _LEVELS, width, manifest.dtype).create()
-        ItemTable.create(draft / _ITEMS)
+            LevelFile(draft / LEVELS, width, manifest.dtype).create()
+        ItemTable.create(draft / ITEMS)
         manifest.write(draft)
-        sync_folder(draft / _LEVELS)
+        sync_folder(draft / LEVELS)
         sync_folder(draft)
         if path.exists():
             path.rmdir()
@@ -416,9 +409,3 @@ def _make_folder(path: Path, manifest: Manifest) -> None:
         sync_folder(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file of the index, by its name inside the folder."""
-    found = [folder / NAME, folder / _ITEMS, folder / f"{_ITEMS}-wal", *sorted((folder / _LEVELS).iterdir())]
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found if path.exists()}

@@ -1,7 +1,8 @@
 """The items of an index in SQLite: the truth about which rows exist; it knows nothing of vectors.
 
-A row exists when its transaction committed, and never changes its number. Deleting marks the row, so that a
-reader which still holds it can finish.
+A row exists when its transaction committed. Deleting marks the row, so that a reader which still holds it can
+finish. Only a compaction changes the numbers of rows, and it counts the generation up: row numbers mean
+something together with their generation alone.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hivlp.errors import IndexFolderError
 from hivlp.types import IntArray, Item
 
-_SCHEMA = """
+_ITEMS_TABLE = """
 CREATE TABLE items(
     row INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
@@ -35,21 +36,53 @@ CREATE TABLE items(
     height INTEGER,
     added_at TEXT NOT NULL,
     deleted INTEGER NOT NULL DEFAULT 0
-);
-CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0;
-CREATE INDEX items_sha256 ON items(sha256);
-CREATE INDEX items_uri ON items(uri);
-CREATE INDEX items_deleted ON items(row) WHERE deleted = 1;
+)
+"""
+_ITEMS_INDEXES = (
+    "CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0",
+    "CREATE INDEX items_sha256 ON items(sha256)",
+    "CREATE INDEX items_uri ON items(uri)",
+    "CREATE INDEX items_deleted ON items(row) WHERE deleted = 1",
+)
+_CHECKSUMS_TABLE = """
 CREATE TABLE checksums(
     first_row INTEGER NOT NULL,
     width INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     crc32 INTEGER NOT NULL,
     PRIMARY KEY(first_row, width)
-);
+)
 """
 _FIELDS = "id, kind, uri, caption, meta, sha256, width, height"
 _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
+_REMEDY = "Restore the folder from a copy, or index again into a new one."
+
+
+class StaleState(Exception):  # noqa: N818 - no failure: whoever meets it reads the state again
+    """Row numbers of an older generation were asked for; a compaction has given the rows new ones."""
+
+
+class Moment(NamedTuple):
+    """What the table says of its rows at one moment.
+
+    Attributes:
+        generation: how many compactions there were; row numbers of two generations have nothing in common.
+        rows: number of committed rows, deleted ones included.
+        deleted: the deleted rows, ascending.
+    """
+
+    generation: int
+    rows: int
+    deleted: IntArray
+
+
+class Checksum(NamedTuple):
+    """CRC-32 of the vectors of some rows at one level, as they were written."""
+
+    first_row: int
+    width: int
+    rows: int
+    crc32: int
 
 
 class ItemTable:
@@ -61,8 +94,7 @@ class ItemTable:
         self._path = path
         if not path.is_file():
             raise IndexFolderError(
-                f"{path} is missing: without it nobody knows what the vectors belong to. Restore it from a "
-                "copy, or index again into a new folder."
+                f"{path} is missing: without it nobody knows what the vectors belong to. {_REMEDY}"
             )
         try:
             self._db = self._open_writable(path) if writable else self._open_readable(path)
@@ -76,7 +108,8 @@ class ItemTable:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(_SCHEMA)
+            for statement in (_ITEMS_TABLE, *_ITEMS_INDEXES, _CHECKSUMS_TABLE):
+                db.execute(statement)
         finally:
             db.close()
 
@@ -120,29 +153,54 @@ class ItemTable:
             found += self._read(sql.format(f"({','.join('?' * len(part))})"), part)
         return found
 
-    def state(self) -> tuple[int, IntArray]:
-        """Number of committed rows, and the deleted ones among them, both of one moment."""
+    @contextmanager
+    def one_moment(self) -> Generator[None, None, None]:
+        """All reads inside see the table as it is at the first of them; may stand inside another one."""
         with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
             self._read("BEGIN")
             try:
-                rows = self.rows()
-                deleted = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+                yield
             finally:
                 self._read("COMMIT")
-        return rows, np.array([row for (row,) in deleted], dtype=np.int64)
+
+    @contextmanager
+    def at(self, generation: int) -> Generator[None, None, None]:
+        """One moment in which row numbers are those of a generation; raises StaleState where they are not."""
+        with self.one_moment():
+            if self.generation() != generation:
+                raise StaleState
+            yield
+
+    def generation(self) -> int:
+        """Number of compactions so far."""
+        return int(self._read("PRAGMA user_version")[0][0])
+
+    def state(self) -> Moment:
+        """The rows that exist now."""
+        with self.one_moment():
+            deleted = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+            rows = np.fromiter((row for (row,) in deleted), np.int64, len(deleted))
+            return Moment(self.generation(), self.rows(), rows)
 
     def rows(self) -> int:
         """Number of committed rows, deleted ones included."""
         return int(self._read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
 
-    def checksums(self) -> list[tuple[int, int, int, int]]:
-        """(first row, width, rows, CRC-32) of every batch that was written, by first row."""
-        return self._read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
+    def checksums(self) -> list[Checksum]:
+        """Those of every batch that was written, by first row."""
+        lines = self._read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
+        return [Checksum(*line) for line in lines]
 
     def fetch(self, rows: Sequence[int]) -> list[Item]:
         """The items of these rows, in this order; deleted rows are still there."""
         found = self._read_in(f"SELECT row, {_FIELDS} FROM items WHERE row IN {{}}", sorted(set(rows)))
-        by_row = {line[0]: _item(line[1:]) for line in found}
+        try:
+            by_row = {line[0]: _item(line[1:]) for line in found}
+        except ValueError as error:
+            raise _damaged(self._path, error) from error
         return [by_row[row] for row in rows]
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
@@ -193,20 +251,51 @@ class ItemTable:
         fresh = [(first_row + offset, *record(item), now) for offset, item in enumerate(new)]
         renewed = [(*record(item), row) for row, item in described]
         columns = ", ".join(f"{name.strip()} = ?" for name in _FIELDS.split(","))
+        with self._transaction() as db:
+            db.executemany("UPDATE items SET deleted = 1 WHERE row = ?", [(row,) for row in retired])
+            db.executemany(f"UPDATE items SET {columns} WHERE row = ?", renewed)
+            db.executemany(f"INSERT INTO items(row, {_FIELDS}, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)", fresh)
+            db.executemany(
+                "INSERT INTO checksums VALUES (?,?,?,?)",
+                [(first_row, width, len(new), crc) for width, crc in (checksums or {}).items()],
+            )
+
+    def compact(self, generation: int, checksums: Iterable[Checksum]) -> None:
+        """One transaction: drops the deleted rows and numbers the others 0, 1, … in their order.
+
+        Args:
+            generation: what the new row numbers belong to.
+            checksums: of the level files of that generation.
+        """
+        # Into a new table: renumbering in place would change every entry of every index, one by one.
+        copied = f"{_FIELDS}, added_at"
+        with self._transaction() as db:
+            db.execute("ALTER TABLE items RENAME TO items_before")
+            db.execute(_ITEMS_TABLE)
+            db.execute(
+                f"INSERT INTO items(row, {copied}) SELECT row_number() OVER (ORDER BY row) - 1, {copied} "
+                "FROM items_before WHERE deleted = 0 ORDER BY row"
+            )
+            db.execute("DROP TABLE items_before")
+            for statement in _ITEMS_INDEXES:
+                db.execute(statement)
+            db.execute("DELETE FROM checksums")
+            db.executemany("INSERT INTO checksums VALUES (?,?,?,?)", checksums)
+            db.execute(f"PRAGMA user_version = {generation}")
+
+    def give_back_space(self) -> None:
+        """Shrinks the files to what they hold. Raises sqlite3.Error where that can't be done now."""
+        with self._lock:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
+        """All changes inside are durable at its end, or none has happened."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany(
-                    "UPDATE items SET deleted = 1 WHERE row = ?", [(row,) for row in retired]
-                )
-                self._db.executemany(f"UPDATE items SET {columns} WHERE row = ?", renewed)
-                self._db.executemany(
-                    f"INSERT INTO items(row, {_FIELDS}, added_at) VALUES (?,?,?,?,?,?,?,?,?,?)", fresh
-                )
-                self._db.executemany(
-                    "INSERT INTO checksums VALUES (?,?,?,?)",
-                    [(first_row, width, len(new), crc) for width, crc in (checksums or {}).items()],
-                )
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -214,20 +303,43 @@ class ItemTable:
                 raise
 
     def problems(self) -> list[str]:
-        """What is wrong with the table itself: damage, gaps in the rows, ids that are live twice."""
+        """What is wrong with the table itself: damage, gaps in the rows, ids that are live twice.
+
+        Raises:
+            IndexFolderError: so much damage that SQLite gives up.
+        """
         found = [
-            f"items.db is damaged: {line}. Restore it from a copy, or index again into a new folder."
+            f"{self._path} is damaged: {line}. {_REMEDY}"
             for (line,) in self._read("PRAGMA integrity_check")
             if line != "ok"
         ]
-        count, last = self._read("SELECT count(*), coalesce(max(row) + 1, 0) FROM items")[0]
-        if count != last:
-            found.append(
-                f"items.db has {count} rows but its row numbers run to {last}: some rows are missing."
-            )
+        gaps = self._read(
+            "WITH steps AS (SELECT row, lag(row, 1, -1) OVER (ORDER BY row) AS last FROM items) "
+            "SELECT last + 1, row FROM steps WHERE row > last + 1 LIMIT 5"
+        )
+        found += [f"{self._path} lacks {row_range(a, b)}: lost without a trace. {_REMEDY}" for a, b in gaps]
         twice = self._read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
-        found += [f"items.db has the id {name!r} more than once." for (name,) in twice]
+        found += [f"{self._path} has the id {name!r} more than once. {_REMEDY}" for (name,) in twice]
+        return found + self._unreadable_rows()
+
+    def _unreadable_rows(self) -> list[str]:
+        """Texts have no checksum, but what can't be read as text or as JSON shows itself when it is read."""
+        found: list[str] = []
+        rows = [row for (row,) in self._read("SELECT row FROM items ORDER BY row")]
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            try:
+                self.fetch(part)
+            except IndexFolderError:
+                found += [f"row {row}: {error}" for row in part if (error := self._error_of(row))]
         return found
+
+    def _error_of(self, row: int) -> IndexFolderError | None:
+        try:
+            self.fetch([row])
+        except IndexFolderError as error:
+            return error
+        return None
 
     def close(self) -> None:
         with self._lock:
@@ -235,6 +347,11 @@ class ItemTable:
             if self._copy is not None:
                 self._copy.cleanup()
                 self._copy = None
+
+
+def row_range(first: int, end: int) -> str:
+    """``row 3``, or ``rows 3 to 7`` for ``(3, 8)``."""
+    return f"row {first}" if end == first + 1 else f"rows {first} to {end - 1}"
 
 
 def _connect_readonly(uri: str) -> sqlite3.Connection:
@@ -269,5 +386,6 @@ def _item(line: tuple[Any, ...]) -> Item:
 
 def _damaged(path: Path, error: Exception) -> IndexFolderError:
     return IndexFolderError(
-        f"{path} can't be read: {error}. Restore it from a copy, or index again into a new folder."
+        f"{path} can't be read: {error}. See whether the disk has space and you may read and write this "
+        f"folder; else the file is damaged. {_REMEDY}"
     )

@@ -15,7 +15,7 @@ from hivlp.index.vectors import DTYPES
 
 NAME = "manifest.json"
 FORMAT = "hivlp-index"
-VERSION = 1
+VERSION = 2  # the latest that can be read; 2 has generations, which format 1 would take for damage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Manifest:
         dtype: of the stored vectors.
         created_at: ISO 8601, UTC.
         hivlp_version: of the package that made the index.
+        version: of the format: 1, or 2 from the first compaction on.
     """
 
     model_name: str
@@ -39,6 +40,7 @@ class Manifest:
     dtype: str
     created_at: str
     hivlp_version: str
+    version: int = 1
 
     def __post_init__(self) -> None:
         if not self.widths or list(self.widths) != sorted(set(self.widths)) or self.widths[0] < 1:
@@ -54,9 +56,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replaces the manifest of a folder as a whole: a reader sees the old one or the new one."""
-        text = json.dumps(
-            {"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2, ensure_ascii=False
-        )
+        record = {"format": FORMAT, "version": self.version, **asdict(self)}
+        text = json.dumps(record, indent=2, ensure_ascii=False)
         write_atomically(folder / NAME, (text + "\n").encode())
 
     @staticmethod
@@ -103,6 +104,7 @@ def _parse(text: str, path: Path) -> Manifest:
             dtype=str(known["dtype"]),
             created_at=str(known["created_at"]),
             hivlp_version=str(known["hivlp_version"]),
+            version=version,
         )
     except KeyError as error:
         raise _damaged(path, f"it lacks {error}") from error

@@ -2,6 +2,7 @@
 
 ``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows
 count is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
+So is the number of the generation: each compaction writes new files, ``levels/<width>.g<n>.<dtype>``.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ def cosines(level_ND: LevelArray, rows: IntArray, query_D: FloatArray) -> FloatA
 
 
 class LevelFile:
-    """One level on disk. Reading maps the file; only ``append`` and ``truncate`` write.
+    """One level on disk. Reading maps the file; only ``create``, ``append`` and ``truncate`` write.
 
     Raises:
         IndexFolderError: where the file is missing or can't be written.
     """
 
-    def __init__(self, folder: Path, width: int, dtype: str = "float16") -> None:
-        self.path = folder / f"{width}.{dtype}"
+    def __init__(self, folder: Path, width: int, dtype: str = "float16", generation: int = 0) -> None:
+        self.path = folder / (f"{width}.g{generation}.{dtype}" if generation else f"{width}.{dtype}")
         self.width = width
         self.dtype: np.dtype[np.float16] = DTYPES[dtype]
         self.row_bytes = width * self.dtype.itemsize

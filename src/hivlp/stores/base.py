@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from hivlp.index.folder import AppendReport
+from hivlp.index.batch import AppendReport
+from hivlp.index.compact import CompactReport
 from hivlp.plans import Plan
 from hivlp.search import Rerank
 from hivlp.types import Embeddings, Hits, Item
@@ -69,6 +70,10 @@ class Store(Protocol):
 
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id; unknown ids are no error. Returns how many there were."""
+        ...
+
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+        """Gives back the space of deleted items. A store that does so by itself reports nothing done."""
         ...
 
     def search(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hivlp import search
 from hivlp.errors import QueryError
-from hivlp.index.coarse import CoarseIndex, CoarseSpec, make
-from hivlp.index.folder import AppendReport, IndexFolder, State
+from hivlp.index.batch import AppendReport
+from hivlp.index.coarse import CoarseIndex, CoarseShelf, CoarseSpec
+from hivlp.index.compact import CompactReport
+from hivlp.index.folder import IndexFolder, State
+from hivlp.index.items import StaleState
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.plans import Plan, default_plan
 from hivlp.search import RawResult, Rerank
 from hivlp.types import Embeddings, Hit, Hits, Item
+
+Answer = TypeVar("Answer")
 
 
 class LocalStore:
@@ -26,8 +30,7 @@ class LocalStore:
 
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
-        self._coarse: dict[CoarseSpec, CoarseIndex] = {}
-        self._building = threading.Lock()
+        self._coarse = CoarseShelf(folder.path)
 
     @classmethod
     def create(
@@ -81,6 +84,10 @@ class LocalStore:
         """Removes items by id; returns how many there were."""
         return self.folder.delete(ids)
 
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+        """Gives back the space of deleted items. See ``IndexFolder.compact``."""
+        return self.folder.compact(progress)
+
     def count(self) -> int:
         """Number of items that a search can find."""
         return len(self.folder)
@@ -89,12 +96,14 @@ class LocalStore:
         self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
-        view = self.view()
-        if plan is None:
-            plan = default_plan(view.mask.live)
-        results = search.run(plan, queries, view, k, rerank=rerank)
-        items = self._items_of(results)
-        return [_hits(result, items, plan) for result in results]
+
+        def answer(state: State) -> list[Hits]:
+            chosen = default_plan(state.mask.live) if plan is None else plan
+            results = search.run(chosen, queries, LocalView(state, self), k, rerank=rerank)
+            items = self._items_of(results, state.generation)
+            return [_hits(result, items, chosen) for result in results]
+
+        return self._of_one_moment(answer)
 
     def view(self) -> LocalView:
         """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
@@ -102,23 +111,14 @@ class LocalStore:
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None where there is none."""
-        rows = self.folder.items.rows_of(ids)
-        items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
+        with self.folder.items.one_moment():
+            rows = self.folder.items.rows_of(ids)
+            items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
         return [items.get(name) for name in ids]
 
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
         """The stored vectors of these ids, float32, of unit length. Raises QueryError for an unknown id."""
-        row_of, state = self.folder.items.rows_of(ids), self.folder.state()
-        for name in ids:
-            if row_of.get(name, state.mask.rows) >= state.mask.rows:
-                raise QueryError(
-                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
-                    "result."
-                )
-        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
-        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
-        # Rounding to half precision moved the lengths a little.
-        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+        return self._of_one_moment(lambda state: self._stored(ids, state))
 
     def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
         """Those of the ids that are in the index, with the SHA-256 of their content."""
@@ -138,7 +138,7 @@ class LocalStore:
 
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
-        held = {spec.name: index.nbytes() for spec, index in self._coarse.items()}
+        held = {spec.name: index.nbytes() for spec, index in self._coarse.held().items()}
         return {**self.folder.info(), "coarse_bytes": held}
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
@@ -155,18 +155,36 @@ class LocalStore:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def coarse(self, spec: CoarseSpec, level_ND: LevelArray) -> CoarseIndex:
-        """The coarse index of this recipe, made or grown so that it holds the rows of the level."""
-        with self._building:
-            index = self._coarse.get(spec)
-            if index is None:
-                index = self._coarse[spec] = make(spec)
-            index.extend(level_ND)
-            return index
+    def coarse(self, spec: CoarseSpec, state: State) -> CoarseIndex:
+        """The coarse index of this recipe, made or grown so that it holds the rows of the state."""
+        return self._coarse.get(spec, state.levels[spec.width], generation=state.generation)
 
-    def _items_of(self, results: list[RawResult]) -> dict[int, Item]:
+    def _of_one_moment(self, answer: Callable[[State], Answer]) -> Answer:
+        """What is answered of the current state, or of a newer one where a compaction has renumbered rows."""
+        while True:
+            try:
+                return answer(self.folder.state())
+            except StaleState:
+                self.folder.refresh()
+
+    def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
+        with self.folder.items.at(state.generation):
+            row_of = self.folder.items.rows_of(ids)
+        for name in ids:
+            if row_of.get(name, state.mask.rows) >= state.mask.rows:
+                raise QueryError(
+                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
+                    "result."
+                )
+        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
+        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
+        # Rounding to half precision moved the lengths a little.
+        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+
+    def _items_of(self, results: list[RawResult], generation: int) -> dict[int, Item]:
         rows = sorted({int(row) for result in results for row in result.rows})
-        return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
+        with self.folder.items.at(generation):
+            return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
 
 
 @dataclass(frozen=True)
@@ -188,7 +206,7 @@ class LocalView:
         return self.state.levels[width]
 
     def coarse(self, spec: CoarseSpec) -> CoarseIndex:
-        return self.store.coarse(spec, self.level(spec.width))
+        return self.store.coarse(spec, self.state)
 
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:

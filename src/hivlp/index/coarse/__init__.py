@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hivlp.index.coarse.base import CoarseIndex, Effort
 from hivlp.index.coarse.faiss_index import KINDS, principal_directions
+from hivlp.index.coarse.shelf import CoarseShelf
 from hivlp.index.coarse.spec import CODES, LINKS, CoarseSpec, check_kind
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "KINDS",
     "LINKS",
     "CoarseIndex",
+    "CoarseShelf",
     "CoarseSpec",
     "Effort",
     "check_kind",

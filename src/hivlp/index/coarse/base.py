@@ -61,6 +61,10 @@ class CoarseIndex(Protocol):
         """
         ...
 
+    def outgrown(self, rows: int) -> bool:
+        """Whether so many rows are too many for what was learned from the first ones: build it anew."""
+        ...
+
     def nbytes(self) -> int:
         """Bytes of codes, row numbers and links held in memory."""
         ...

@@ -1,0 +1,39 @@
+"""``hivlp compact``: gives back the space of deleted items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hivlp.cli import output
+
+
+def compact(
+    index: Annotated[Path, typer.Argument(help="An index folder.")],
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Give back the disk space of deleted items; searching goes on meanwhile."""
+    from hivlp.stores.local import LocalStore
+
+    with (
+        LocalStore.open(index, writable=True) as store,
+        output.progress("compacting", unit="rows") as advance,
+    ):
+        report = store.compact(progress=advance)
+        document = {
+            "index": str(index),
+            "dropped": report.dropped,
+            "bytes_freed": report.bytes_freed,
+            "items": store.count(),
+        }
+    output.answer(
+        document,
+        json=json,
+        human=lambda console: console.print(
+            f"{report.dropped:,} deleted rows dropped, {report.bytes_freed / 1e6:,.1f} MB given back; "
+            f"{index} holds {document['items']:,} items"
+        ),
+    )

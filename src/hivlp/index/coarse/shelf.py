@@ -1,0 +1,142 @@
+"""The coarse indexes of one index folder: held in memory once built, kept in ``coarse/`` so that opening is
+quick. It knows no items and no plans.
+
+Everything in ``coarse/`` is derived: whatever is missing, damaged, or of another generation of rows is built
+again from the levels.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from hivlp.index.coarse.base import CoarseIndex
+from hivlp.index.coarse.faiss_index import KINDS
+from hivlp.index.coarse.spec import CoarseSpec
+from hivlp.index.manifest import write_atomically
+from hivlp.index.vectors import LevelArray
+
+FOLDER = "coarse"
+_FORMAT, _VERSION = "hivlp-coarse", 1
+# A file is written anew when it lacks more than this share of the rows. So all writing together costs no more
+# than a fixed number of bytes an added row, and opening takes in at most this share of the rows.
+_LACKING = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class CoarseShelf:
+    """Gives coarse indexes by their recipe. Methods may be called by several threads."""
+
+    def __init__(self, index_folder: Path) -> None:
+        self._folder = index_folder / FOLDER
+        self._held: dict[tuple[int, CoarseSpec], CoarseIndex] = {}
+        self._building = threading.Lock()
+
+    def get(self, spec: CoarseSpec, level_ND: LevelArray, *, generation: int) -> CoarseIndex:
+        """The coarse index of this recipe: the one in memory, else the one on disk, else a new one.
+
+        Args:
+            spec: the recipe.
+            level_ND: the rows that it must hold at least, of the level that it reads.
+            generation: of the rows; those of another generation have other numbers.
+        """
+        with self._building:
+            for key in [key for key in self._held if key[0] < generation]:
+                del self._held[key]
+            index = self._held.get((generation, spec))
+            if index is None or index.outgrown(len(level_ND)):
+                index = self._read(spec, generation) or KINDS[spec.kind](spec)
+                if index.outgrown(len(level_ND)):
+                    index = KINDS[spec.kind](spec)
+                self._held[generation, spec] = index
+            index.extend(level_ND)
+            return index
+
+    def held(self) -> dict[CoarseSpec, CoarseIndex]:
+        """What is in memory right now."""
+        return {spec: index for (_, spec), index in self._held.items()}
+
+    def keep(self, spec: CoarseSpec, level_ND: LevelArray, *, generation: int) -> bool:
+        """Brings the file of a coarse index up to date, where it lacks much. For the one writer only.
+
+        Returns:
+            Whether something was written.
+        """
+        if _as_quick_to_build(spec) or not len(level_ND):
+            return False
+        index = self.get(spec, level_ND, generation=generation)
+        known = self._described(spec)
+        same = known.get("generation") == generation and known.get("trained_rows") == index.trained_rows
+        if same and int(known.get("rows", 0)) >= (1 - _LACKING) * len(index):
+            return False
+        self._write(index, generation)
+        return True
+
+    def clear(self) -> None:
+        """Removes the files of all coarse indexes. For the one writer of the folder."""
+        for path in self._folder.glob("*"):
+            path.unlink(missing_ok=True)
+
+    def _write(self, index: CoarseIndex, generation: int) -> None:
+        content, rows, name = index.serialise(), len(index), index.spec.name
+        self._folder.mkdir(exist_ok=True)
+        data = self._folder / f"{name}.{generation}.{rows}.faiss"
+        write_atomically(data, content)
+        record = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "file": data.name,
+            "generation": generation,
+            "rows": rows,
+            "trained_rows": index.trained_rows,
+            "crc32": zlib.crc32(content),
+            "spec": asdict(index.spec),
+        }
+        write_atomically(self._folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+        for old in self._folder.glob(f"{name}.*.faiss"):
+            if old != data:
+                with suppress(OSError):  # Windows keeps a file that is being read; the next write removes it
+                    old.unlink()
+
+    def _described(self, spec: CoarseSpec) -> dict[str, Any]:
+        """What the folder says of a coarse index; nothing where it says nothing that can be used."""
+        try:
+            record: Any = json.loads((self._folder / f"{spec.name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        known = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
+        usable = (known.get("format"), known.get("version"), known.get("spec")) == (
+            _FORMAT,
+            _VERSION,
+            asdict(spec),
+        )
+        return known if usable else {}
+
+    def _read(self, spec: CoarseSpec, generation: int) -> CoarseIndex | None:
+        known = self._described(spec)
+        if known.get("generation") != generation:
+            return None
+        index = KINDS[spec.kind](spec)
+        try:
+            content = (self._folder / Path(str(known["file"])).name).read_bytes()
+            if zlib.crc32(content) != known["crc32"]:
+                raise ValueError("its checksum differs from what was written")
+            index.restore(content, trained_rows=int(known["trained_rows"]))
+            if len(index) != known["rows"]:
+                raise ValueError(f"it holds {len(index)} rows and should hold {known['rows']}")
+        except (OSError, KeyError, ValueError) as error:
+            _log.warning("the coarse index %s is built anew: %s", self._folder / spec.name, error)
+            return None
+        return index
+
+
+def _as_quick_to_build(spec: CoarseSpec) -> bool:
+    """Whether a coarse index is the bytes of its level and nothing else."""
+    return spec.kind == "exact" and spec.code == "float16" and spec.dims is None

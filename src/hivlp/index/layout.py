@@ -1,0 +1,48 @@
+"""Which files an index folder has, and where; it knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hivlp.index.manifest import NAME as MANIFEST
+from hivlp.index.manifest import Manifest
+from hivlp.index.vectors import DTYPES, LevelFile
+
+ITEMS = "items.db"
+LEVELS = "levels"
+LOCK = "write.lock"
+_LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{'|'.join(DTYPES)})")
+
+
+def level_files(folder: Path, manifest: Manifest, generation: int) -> dict[int, LevelFile]:
+    """The level files of one generation, by width; they may be there or not."""
+    return {w: LevelFile(folder / LEVELS, w, manifest.dtype, generation) for w in manifest.widths}
+
+
+def leftovers(folder: Path, generation: int) -> list[Path]:
+    """What an interrupted writer left and nobody needs: files of other generations, drafts of the manifest.
+
+    While a compaction runs its new files look the same, so only the writer may remove any.
+    """
+    others = [path for path, name in _named_as_levels(folder) if int(name["generation"] or 0) != generation]
+    return [*others, *sorted(folder.glob(f"{MANIFEST}.*.tmp"))]
+
+
+def strange_levels(folder: Path, manifest: Manifest) -> list[Path]:
+    """Level files of widths that the manifest does not have."""
+    return [path for path, name in _named_as_levels(folder) if int(name["width"]) not in manifest.widths]
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of the index, by its name inside the folder."""
+    found = [folder / MANIFEST, folder / ITEMS, folder / f"{ITEMS}-wal", *sorted((folder / LEVELS).iterdir())]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found if path.exists()}
+
+
+def _named_as_levels(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    try:
+        paths = sorted((folder / LEVELS).iterdir())
+    except FileNotFoundError:
+        return []
+    return [(path, name) for path in paths if (name := _LEVEL_NAME.fullmatch(path.name))]

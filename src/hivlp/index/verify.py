@@ -1,0 +1,177 @@
+"""Reads a whole index folder and tells what is wrong, as far as the damage lets it; it mends nothing."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hivlp.errors import IndexFolderError
+from hivlp.index.items import Checksum, ItemTable, Moment, row_range
+from hivlp.index.layout import ITEMS, MANIFEST, leftovers, level_files, strange_levels
+from hivlp.index.manifest import Manifest
+from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, LevelFile
+
+_BLOCK_ROWS = 16_384
+_REMEDY = "Restore the folder from a copy, or index again into a new one."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What ``verify`` found.
+
+    Attributes:
+        items: how many the index holds; None where that can't be known.
+        problems: one sentence each, with its remedy; empty when all is well.
+        notes: what is no damage and still good to know.
+    """
+
+    items: int | None = None
+    problems: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def verify(folder: Path, progress: Callable[[int, int], None] | None = None) -> Findings:
+    """Reads everything and checks every promise of the format.
+
+    Args:
+        folder: the index; it may be damaged so much that it can't be opened, and may change meanwhile.
+        progress: called with (rows checked, rows to check), counted over all levels.
+
+    Raises:
+        IndexFolderError: there is no index at all.
+    """
+    try:
+        manifest = Manifest.read(folder)
+        table = ItemTable(folder / ITEMS, writable=False)
+    except IndexFolderError as error:
+        if not any((folder / name).exists() for name in (MANIFEST, ITEMS)):
+            raise
+        return Findings(problems=[str(error)])
+    found: list[str] = []
+    with ExitStack() as stack:
+        stack.callback(table.close)
+        try:
+            found += table.problems()
+            opened = _open(folder, manifest, table, stack)
+        except IndexFolderError as error:
+            return Findings(problems=[*found, str(error)])
+        moment = opened.moment
+        found += _folder_problems(folder, manifest, moment)
+        found += _level_problems(opened, progress)
+    return Findings(
+        items=moment.rows - len(moment.deleted),
+        problems=found,
+        notes=[_left(path) for path in leftovers(folder, moment.generation)],
+    )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """One moment of an index: what the table says, and the files of its levels, None for a missing one."""
+
+    moment: Moment
+    checksums: list[Checksum]
+    levels: Mapping[int, LevelFile]
+    files: Mapping[int, BinaryIO | None]
+
+
+def _open(folder: Path, manifest: Manifest, table: ItemTable, stack: ExitStack) -> _Opened:
+    """Files that were opened stay readable when a compaction removes them, so one moment is enough."""
+    while True:
+        with table.one_moment():
+            moment, checksums = table.state(), table.checksums()
+        levels = level_files(folder, manifest, moment.generation)
+        files = {width: _opened_file(level.path, stack) for width, level in levels.items()}
+        if None not in files.values() or table.generation() == moment.generation:
+            return _Opened(moment, checksums, levels, files)
+
+
+def _opened_file(path: Path, stack: ExitStack) -> BinaryIO | None:
+    try:
+        return stack.enter_context(path.open("rb"))
+    except OSError:
+        return None
+
+
+def _folder_problems(folder: Path, manifest: Manifest, moment: Moment) -> list[str]:
+    found = [
+        f"{path} is a level that {MANIFEST} does not name (it has {list(manifest.widths)}). Restore "
+        f"{MANIFEST} from a copy; if the file is of your own making, move it elsewhere."
+        for path in strange_levels(folder, manifest)
+    ]
+    if moment.generation and Manifest.read(folder).version < 2:  # read anew: it may have just been compacted
+        found.append(
+            f"{folder / MANIFEST} says format {manifest.version}, and the index was compacted, which that "
+            'format does not know: an old hivlp would misread it. Set "version" to 2 in this file.'
+        )
+    return found
+
+
+def _level_problems(opened: _Opened, progress: Callable[[int, int], None] | None) -> list[str]:
+    found: list[str] = []
+    done, total = 0, sum(block.rows for block in opened.checksums)
+    for width, level in opened.levels.items():
+        blocks = [block for block in opened.checksums if block.width == width]
+        found += _uncovered(blocks, width, opened.moment.rows)
+        file = opened.files[width]
+        held = opened.moment.rows if file is None else os.fstat(file.fileno()).st_size // level.row_bytes
+        if file is None:
+            lost = row_range(0, opened.moment.rows)
+            found.append(f"{level.path} is missing or closed to you: no vectors of {lost}. {_REMEDY}")
+        elif held < opened.moment.rows:
+            found.append(
+                f"{level.path} is truncated: it holds {held} rows, and {opened.moment.rows} were committed; "
+                f"{row_range(held, opened.moment.rows)} are gone. {_REMEDY}"
+            )
+        for block in blocks:
+            if file is not None and block.first_row + block.rows <= held:
+                found += _block_problems(level, file, block)
+            done += block.rows
+            if progress is not None:
+                progress(done, total)
+    return found
+
+
+def _uncovered(blocks: list[Checksum], width: int, rows: int) -> Iterator[str]:
+    """Every row has one checksum a level; where it does not, rows were lost from the table."""
+    covered = 0
+    for first, end in [*((block.first_row, block.first_row + block.rows) for block in blocks), (rows, rows)]:
+        if first > covered:
+            yield f"{ITEMS} has no checksum for {row_range(covered, first)} of level {width}. {_REMEDY}"
+        covered = max(covered, end)
+    if covered > rows:
+        yield f"{ITEMS} has vectors but no items for {row_range(rows, covered)} of level {width}. {_REMEDY}"
+
+
+def _block_problems(level: LevelFile, file: BinaryIO, block: Checksum) -> list[str]:
+    rows = row_range(block.first_row, block.first_row + block.rows)
+    try:
+        file.seek(block.first_row * level.row_bytes)
+        content = file.read(block.rows * level.row_bytes)
+    except OSError as error:
+        return [f"{level.path} can't be read in {rows}: {error.strerror or error}. {_REMEDY}"]
+    if zlib.crc32(content) != block.crc32:
+        return [f"{level.path} differs in {rows} from what was written: the file was damaged. {_REMEDY}"]
+    stored_ND: LevelArray = np.ndarray((block.rows, level.width), level.dtype, content)
+    for start in range(0, block.rows, _BLOCK_ROWS):
+        part_ND = stored_ND[start : start + _BLOCK_ROWS].astype(np.float32)
+        lengths_N = np.sqrt(np.einsum("nd,nd->n", part_ND, part_ND))
+        # Half precision moves a length by up to 2^-11 beyond what was let in.
+        if not (np.abs(lengths_N - 1.0) <= LENGTH_TOLERANCE + 2.0**-10).all():
+            return [f"{level.path} has vectors in {rows} that are not of length 1. {_REMEDY}"]
+    return []
+
+
+def _left(path: Path) -> str:
+    size = path.stat().st_size if path.exists() else 0
+    return (
+        f"{path} ({size:,} bytes) is the rest of an interrupted write, or part of one that runs. It does no "
+        "harm; the next command that writes to the index removes it."
+    )
