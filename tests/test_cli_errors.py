@@ -303,3 +303,11 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     assert ran.returncode == 2
     assert "needs the package 'torch'" in ran.stderr or "needs the package 'onnx'" in ran.stderr
     assert "pip install 'hivlp[train]'" in ran.stderr
+
+
+def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
+    refused(
+        hivlp("search", photos, "red", "--where", "caption = red", "--json"), "'red'", "caption = red\n", "^"
+    )
+    refused(hivlp("search", photos, "red", "--where", "captoin = 'red'", "--json"), "Did you mean caption?")
+    refused(hivlp("search", photos, "red", "--kind", "video", "--json"), "'video'", "image or text")

@@ -23,7 +23,7 @@ from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.search import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Hits, Sample
+from hivlp.types import KINDS, Embeddings, Hits, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -153,8 +153,10 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> Hits:
-        """The k pictures that fit the words best, best first.
+        """The k items that fit the words best, best first.
 
         Args:
             text: what to look for. What is longer than the model reads is cut, and a note says so.
@@ -164,12 +166,22 @@ class Index:
             plan: the whole recipe, instead of `candidates` and `exact`.
             min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; when that
                 leaves none, a note tells the best score that there was.
+            where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says
+                so where it leaves fewer than k. The language is described in ``docs/search.md``.
+            kind: only items of this kind, ``image`` or ``text``; None for all.
 
         Raises:
-            QueryError: the text is empty, or a number is out of range.
+            QueryError: the text is empty, a number is out of range, or the filter can't be understood.
         """
         return self.search_batch(
-            [text], k, candidates=candidates, exact=exact, plan=plan, min_score=min_score
+            [text],
+            k,
+            candidates=candidates,
+            exact=exact,
+            plan=plan,
+            min_score=min_score,
+            where=where,
+            kind=kind,
         )[0]
 
     def search_batch(
@@ -181,16 +193,19 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> list[Hits]:
         """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
         plan = _plan(candidates, exact, plan)
         _check_score(min_score)
+        _check_kind(kind)
         cleaned = [clean_query(text) for text in texts]
         if not cleaned:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, start, k, plan, min_score)
+        found = self._found(embeddings, start, k, plan, min_score, where, kind)
         return [
             replace(hits, notes=(*self._notes(text), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
@@ -205,8 +220,10 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> Hits:
-        """The k pictures that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
+        """The k items that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
 
         Raises:
             ImageError: the picture can't be decoded.
@@ -214,6 +231,7 @@ class Index:
         """
         plan = _plan(candidates, exact, plan)
         _check_score(min_score)
+        _check_kind(kind)
         if isinstance(image, (str, Path)):
             image = Path(image)
             if not image.is_file():
@@ -223,7 +241,7 @@ class Index:
             embeddings = self.encoder.encode_images([image])
         except ImageError as error:
             raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
-        return self._found(embeddings, start, k, plan, min_score)[0]
+        return self._found(embeddings, start, k, plan, min_score, where, kind)[0]
 
     def __len__(self) -> int:
         return self.store.count()
@@ -249,10 +267,17 @@ class Index:
         self.close()
 
     def _found(
-        self, embeddings: Embeddings, start: float, k: int, plan: Plan | None, min_score: float | None
+        self,
+        embeddings: Embeddings,
+        start: float,
+        k: int,
+        plan: Plan | None,
+        min_score: float | None,
+        where: str | None,
+        kind: str | None,
     ) -> list[Hits]:
         encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
-        found = self.store.search(embeddings, k=k, plan=plan)
+        found = self.store.search(embeddings, k=k, plan=plan, where=where, kind=kind)
         timed = [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
         return timed if min_score is None else [_at_least(min_score, hits) for hits in timed]
 
@@ -291,6 +316,11 @@ def _check_score(min_score: float | None) -> None:
         raise QueryError(
             f"min_score={min_score} can't be; scores are cosines, so it must be in [-1, 1], such as 0.2"
         )
+
+
+def _check_kind(kind: str | None) -> None:
+    if kind is not None and kind not in KINDS:
+        raise QueryError(f"there is no kind {kind!r} of items; take {' or '.join(KINDS)}, or leave it out")
 
 
 def _at_least(min_score: float, hits: Hits) -> Hits:

@@ -30,6 +30,15 @@ def search(
     min_score: Annotated[
         float | None, typer.Option(help="Keep only hits with at least this score, between -1 and 1.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER", help="Only items that meet a filter, such as \"color = 'red' and price < 20\"."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="image|text", help="Only items of this kind. [default: all]")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Also draw the hits as one picture, such as hits.png.")
@@ -45,10 +54,17 @@ def search(
     from hivlp.retriever import Index
 
     with Index.open(index, model) as opened:
+        options = {
+            "candidates": candidates,
+            "exact": exact,
+            "min_score": min_score,
+            "where": where,
+            "kind": kind,
+        }
         if image is not None:
-            hits = opened.search_image(image, k, candidates=candidates, exact=exact, min_score=min_score)
+            hits = opened.search_image(image, k, **options)
         else:
-            hits = opened.search(str(text), k, candidates=candidates, exact=exact, min_score=min_score)
+            hits = opened.search(str(text), k, **options)
     for note in hits.notes:
         output.say(note)
     document = hits.as_dict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hivlp.index.folder import AppendReport, IndexFolder, State
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.search import Plan, RawResult, Rerank
+from hivlp.stores.filters import Filters, note
 from hivlp.types import Embeddings, Hit, Hits, Item
 
 _ALL_UP_TO = 2_000
@@ -40,6 +41,7 @@ class LocalStore:
         self.folder = folder
         self._coarse: dict[tuple[str, int], CoarseIndex] = {}
         self._building = threading.Lock()
+        self._filters = Filters()
 
     @classmethod
     def create(
@@ -98,19 +100,28 @@ class LocalStore:
         return len(self.folder)
 
     def search(
-        self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
+        self,
+        queries: Embeddings,
+        *,
+        k: int,
+        plan: Plan | None = None,
+        rerank: Rerank | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
-        view = self.view()
+        view = self.view(where=where, kind=kind)
         if plan is None:
             plan = default_plan(view.mask.live)
         results = search.run(plan, queries, view, k, rerank=rerank)
         items = self._items_of(results)
-        return [_hits(result, items, plan) for result in results]
+        return [_hits(result, items, plan, note(view.mask, k)) for result in results]
 
-    def view(self) -> LocalView:
+    def view(self, *, where: str | None = None, kind: str | None = None) -> LocalView:
         """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
-        return LocalView(self.folder.state(), self)
+        state = self.folder.state()
+        mask = self._filters.narrowed(state.mask, self.folder.items, where=where, kind=kind)
+        return LocalView(replace(state, mask=mask), self)
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None where there is none."""
@@ -203,13 +214,14 @@ class LocalView:
         return self.store.coarse(kind, width, self.state.levels[width])
 
 
-def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
+def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:
     rows: list[int] = result.rows.tolist()
     hits = [
         Hit(
             rank=rank,
             id=items[row].id,
             uri=items[row].uri,
+            kind=items[row].kind,
             score=_cosine(result.scores[rank - 1]),
             coarse_score=_cosine(result.coarse_scores[rank - 1]),
             coarse_rank=int(result.coarse_ranks[rank - 1]),
@@ -218,7 +230,7 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
         )
         for rank, row in enumerate(rows, start=1)
     ]
-    return Hits(hits=tuple(hits), timings_ms=result.timings_ms, plan=plan.as_dict())
+    return Hits(hits=tuple(hits), timings_ms=result.timings_ms, plan=plan.as_dict(), notes=notes)
 
 
 def _cosine(score: np.floating[Any]) -> float:
