@@ -69,8 +69,8 @@ def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
 
 
 def test_neither_words_nor_picture_or_both(photos: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("search", photos, "--json"), "neither was given")
-    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "both were given")
+    refused(hivlp("search", photos, "--json"), "none was given")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "2 were given")
 
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:

@@ -22,6 +22,9 @@ def search(
     index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Annotated[Path | None, typer.Option(help="Search with a picture instead of words.")] = None,
+    item: Annotated[
+        str | None, typer.Option(metavar="ID", help="Search for what is like an item of the index.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="How many hits.")] = 10,
     candidates: Annotated[
         int | None, typer.Option(help="Candidates that the coarse level hands to the fine one.")
@@ -46,10 +49,11 @@ def search(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Find pictures by words, or by a picture."""
-    if (text is None) == (image is None):
-        given = "neither was" if text is None else "both were"
-        raise QueryError(f"give either words or --image FILE to search with; {given} given")
+    """Find pictures and texts by words, by a picture, or by an item of the index."""
+    given = [query for query in (text, image, item) if query is not None]
+    if len(given) != 1:
+        found = f"{len(given)} were" if given else "none was"
+        raise QueryError(f"give either words, --image FILE or --item ID to search with; {found} given")
 
     from hivlp.retriever import Index
 
@@ -63,6 +67,8 @@ def search(
         }
         if image is not None:
             hits = opened.search_image(image, k, **options)
+        elif item is not None:
+            hits = opened.search_item(item, k, **options)
         else:
             hits = opened.search(str(text), k, **options)
     for note in hits.notes:
@@ -71,7 +77,7 @@ def search(
     if sheet is not None:
         from hivlp.evaluate.contact_sheet import contact_sheet, save
 
-        save(contact_sheet(_rows(hits, text, image), subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text or item, image), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
         output.say(f"drew the hits as {sheet}")
     output.answer(document, json=json, human=lambda console: show(console, hits))
@@ -99,13 +105,16 @@ def show(console: Console, hits: Hits) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
-    table.add_column("picture", overflow="fold")
+    table.add_column("item", overflow="fold")
+    mixed = len({hit.kind for hit in hits}) > 1
+    if mixed:
+        table.add_column("kind", style="dim")
     captioned = any(hit.caption for hit in hits)
     if captioned:
         table.add_column("caption", style="dim")
     for hit in hits:
-        caption = (Text(hit.caption or ""),) if captioned else ()
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *caption)
+        more = [Text(hit.kind)] * mixed + [Text(hit.caption or "")] * captioned
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *more)
     console.print(table)
     stages = ", ".join(
         f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
