@@ -68,7 +68,7 @@ def test_search_gives_the_document_of_the_design(photos: Path, hivlp: Hivlp) -> 
     document = ran.document
     assert {"hits", "timings_ms", "plan"} <= set(document)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
-    expected = {"rank", "id", "uri", "score", "coarse_score", "coarse_rank", "caption", "meta"}
+    expected = {"rank", "id", "uri", "kind", "score", "coarse_score", "coarse_rank", "caption", "meta"}
     assert set(document["hits"][0]) == expected
     assert set(document["timings_ms"]) == {"encode", "coarse", "fine", "rerank", "total"}
     assert document["hits"][0]["id"] == "purple.png"
@@ -281,3 +281,19 @@ def test_notes_of_a_source_are_told(
     assert "has no splits" in note
     assert ran.err.count(note) == 1
     assert hivlp(*arguments, "--json").document["notes"] == []
+
+
+def test_search_keeps_to_a_filter_and_says_what_it_leaves(photos: Path, hivlp: Hivlp) -> None:
+    where = "caption like '%red' or caption in ('something blue')"
+    ran = hivlp("search", photos, "green", "--where", where, "--json")
+    assert {hit["id"] for hit in ran.document["hits"]} == {"red.png", "blue.png"}
+    assert ran.document["notes"] == ["the filter leaves 2 items; there is no more to find"]
+    assert "the filter leaves 2 items" in ran.err
+    picture = hivlp(
+        "search", photos, "--image", photos.parent / "pictures/red.png", "--where", where, "--json"
+    )
+    assert picture.document["hits"][0]["id"] == "red.png"
+    assert hivlp("search", photos, "green", "--kind", "text", "--json").document["hits"] == []
+    assert (
+        len(hivlp("search", photos, "green", "--kind", "image", "-k", "12", "--json").document["hits"]) == 12
+    )

@@ -69,8 +69,8 @@ def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
 
 
 def test_neither_words_nor_picture_or_both(photos: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("search", photos, "--json"), "neither was given")
-    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "both were given")
+    refused(hivlp("search", photos, "--json"), "none was given")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "2 were given")
 
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
@@ -303,3 +303,11 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     assert ran.returncode == 2
     assert "needs the package 'torch'" in ran.stderr or "needs the package 'onnx'" in ran.stderr
     assert "pip install 'hivlp[train]'" in ran.stderr
+
+
+def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
+    refused(
+        hivlp("search", photos, "red", "--where", "caption = red", "--json"), "'red'", "caption = red\n", "^"
+    )
+    refused(hivlp("search", photos, "red", "--where", "captoin = 'red'", "--json"), "Did you mean caption?")
+    refused(hivlp("search", photos, "red", "--kind", "video", "--json"), "'video'", "image or text")

@@ -312,3 +312,16 @@ def test_two_folders_may_hold_pictures_of_one_name(tmp_path: Path, colours: Colo
         moved = first.rename(tmp_path / "moved")
         assert (index.add(moved).skipped, len(index)) == (1, 2)
         assert index.search("green", k=1)[0].uri == str(moved / "IMG_1.png")
+
+
+def test_filters_and_kinds_reach_every_way_of_searching(filled: Index) -> None:
+    where = "caption like '%red' or caption like '%blue'"
+    expected = {"red.png", "blue.png"}
+    assert {hit.id for hit in filled.search("green", where=where)} == expected
+    for hits in filled.search_batch(["green", "red"], where=where):
+        assert {hit.id for hit in hits} == expected
+    assert {hit.id for hit in filled.search_image(png("green"), where=where)} == expected
+    assert {hit.kind for hit in filled.search("green", kind="image")} == {"image"}
+    assert len(filled.search("green", kind="text")) == 0
+    with pytest.raises(QueryError, match=r"no kind 'video'.*image or text"):
+        filled.search("green", kind="video")

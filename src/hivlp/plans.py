@@ -88,8 +88,10 @@ class Plan:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Every field; the stages as lists."""
-        return {**asdict(self), "stages": [list(stage) for stage in self.stages]}
+        """The fields that say something, JSON-compatible: none that are None, no empty ``stages``."""
+        record = {name: value for name, value in asdict(self).items() if value is not None}
+        record["stages"] = [list(stage) for stage in self.stages]
+        return record if self.stages else {name: v for name, v in record.items() if name != "stages"}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Plan:

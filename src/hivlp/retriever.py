@@ -10,20 +10,20 @@ from __future__ import annotations
 import math
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hivlp import ingest
-from hivlp.data.sources import open_source
+from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Hits, Sample
+from hivlp.types import KINDS, Embeddings, Hits, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -107,6 +107,7 @@ class Index:
         batch_size: int = 32,
         workers: int = 2,
         resume: bool = False,
+        captions: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> AddReport:
         """Indexes every picture of a source that the index does not hold yet.
@@ -123,6 +124,8 @@ class Index:
             batch_size: pictures a batch.
             workers: threads that decode beside the model.
             resume: skip every item whose id is known, without reading its file to compare the content.
+            captions: also keep each caption as an item of kind ``text``, with the id
+                ``<id of the picture>#<n>`` and the metadata ``{"of": <id of the picture>}``.
             progress: called after every batch.
         """
         samples: Iterable[Sample] = (
@@ -137,7 +140,40 @@ class Index:
             batch_size=batch_size,
             workers=workers,
             resume=resume,
+            captions=captions,
             progress=progress,
+        )
+
+    def add_texts(
+        self,
+        texts: Path | Source | Iterable[str],
+        ids: Sequence[str] | None = None,
+        meta: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        split: str | None = None,
+        batch_size: int = 256,
+        resume: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> AddReport:
+        """Indexes texts, as items of kind ``text`` whose caption is the text; what is known is skipped.
+
+        Args:
+            texts: the texts; or a ``Path``, of a ``.txt`` with one a line or of a table with a column
+                ``text`` or ``caption``; or what `data.sources.open_texts` gives.
+            ids: one a text; without them a text is named by its content, and the same text is one item.
+            meta: metadata, one mapping a text.
+            split: only this split of a table.
+            batch_size: texts a batch. Each batch is durable before the next.
+            resume: skip every item whose id is known, without comparing the content.
+            progress: called after every batch.
+
+        Raises:
+            DataError: the file can't be read as texts.
+            QueryError: the numbers of texts, ids and metadata differ.
+        """
+        samples = _text_samples(texts, ids, meta, split)
+        return ingest.add_texts(
+            self.store, self.encoder, samples, batch_size=batch_size, resume=resume, progress=progress
         )
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -153,8 +189,10 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> Hits:
-        """The k pictures that fit the words best, best first.
+        """The k items that fit the words best, best first.
 
         Args:
             text: what to look for. What is longer than the model reads is cut, and a note says so.
@@ -164,12 +202,22 @@ class Index:
             plan: the whole recipe, instead of `candidates` and `exact`.
             min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; when that
                 leaves none, a note tells the best score that there was.
+            where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says
+                so where it leaves fewer than k. The language is described in ``docs/search.md``.
+            kind: only items of this kind, ``image`` or ``text``; None for all.
 
         Raises:
-            QueryError: the text is empty, or a number is out of range.
+            QueryError: the text is empty, a number is out of range, or the filter can't be understood.
         """
         return self.search_batch(
-            [text], k, candidates=candidates, exact=exact, plan=plan, min_score=min_score
+            [text],
+            k,
+            candidates=candidates,
+            exact=exact,
+            plan=plan,
+            min_score=min_score,
+            where=where,
+            kind=kind,
         )[0]
 
     def search_batch(
@@ -181,16 +229,19 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> list[Hits]:
         """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
         plan = _plan(candidates, exact, plan)
         _check_score(min_score)
+        _check_kind(kind)
         cleaned = [clean_query(text) for text in texts]
         if not cleaned:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, start, k, plan, min_score)
+        found = self._found(embeddings, start, k, plan, min_score, where, kind)
         return [
             replace(hits, notes=(*self._notes(text), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
@@ -205,8 +256,10 @@ class Index:
         exact: bool = False,
         plan: Plan | None = None,
         min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> Hits:
-        """The k pictures that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
+        """The k items that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
 
         Raises:
             ImageError: the picture can't be decoded.
@@ -214,6 +267,7 @@ class Index:
         """
         plan = _plan(candidates, exact, plan)
         _check_score(min_score)
+        _check_kind(kind)
         if isinstance(image, (str, Path)):
             image = Path(image)
             if not image.is_file():
@@ -223,7 +277,34 @@ class Index:
             embeddings = self.encoder.encode_images([image])
         except ImageError as error:
             raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
-        return self._found(embeddings, start, k, plan, min_score)[0]
+        return self._found(embeddings, start, k, plan, min_score, where, kind)[0]
+
+    def search_item(
+        self,
+        name: str,
+        k: int = 10,
+        *,
+        candidates: Candidates | None = None,
+        exact: bool = False,
+        plan: Plan | None = None,
+        min_score: float | None = None,
+        where: str | None = None,
+        kind: str | None = None,
+    ) -> Hits:
+        """The k items that are most like an item of the index, by its stored vectors; without itself.
+
+        Raises:
+            QueryError: no item has this id, or a number is out of range. See `search`.
+        """
+        plan = _plan(candidates, exact, plan)
+        _check_score(min_score)
+        _check_kind(kind)
+        start = time.perf_counter()
+        embeddings = self.store.embeddings([name])
+        (hits,) = self._found(embeddings, start, k + 1 if k > 0 else k, plan, None, where, kind)
+        others = [hit for hit in hits if hit.id != name][:k]
+        hits = replace(hits, hits=tuple(replace(hit, rank=n) for n, hit in enumerate(others, start=1)))
+        return hits if min_score is None else _at_least(min_score, hits)
 
     def __len__(self) -> int:
         return self.store.count()
@@ -249,16 +330,34 @@ class Index:
         self.close()
 
     def _found(
-        self, embeddings: Embeddings, start: float, k: int, plan: Plan | None, min_score: float | None
+        self,
+        embeddings: Embeddings,
+        start: float,
+        k: int,
+        plan: Plan | None,
+        min_score: float | None,
+        where: str | None,
+        kind: str | None,
     ) -> list[Hits]:
         encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
-        found = self.store.search(embeddings, k=k, plan=plan)
+        found = self.store.search(embeddings, k=k, plan=plan, where=where, kind=kind)
         timed = [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
         return timed if min_score is None else [_at_least(min_score, hits) for hits in timed]
 
     def _notes(self, text: str) -> list[str]:
         cut = self.encoder.cuts(text)
         return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
+
+
+def _text_samples(
+    texts: Path | Source | Iterable[str],
+    ids: Sequence[str] | None,
+    meta: Sequence[Mapping[str, Any]] | None,
+    split: str | None,
+) -> Iterable[Sample]:
+    if isinstance(texts, Path):
+        return open_texts(texts, split=split)
+    return texts if isinstance(texts, Source) else ingest.text_samples(texts, ids, meta)
 
 
 def clean_query(text: str) -> str:
@@ -291,6 +390,11 @@ def _check_score(min_score: float | None) -> None:
         raise QueryError(
             f"min_score={min_score} can't be; scores are cosines, so it must be in [-1, 1], such as 0.2"
         )
+
+
+def _check_kind(kind: str | None) -> None:
+    if kind is not None and kind not in KINDS:
+        raise QueryError(f"there is no kind {kind!r} of items; take {' or '.join(KINDS)}, or leave it out")
 
 
 def _at_least(min_score: float, hits: Hits) -> Hits:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
+KINDS = ("image", "text")
+"""What an item can be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -58,7 +61,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing in an index, as it is stored: everything but its vectors."""
+    """One thing in an index, as it is stored: everything but its vectors.
+
+    Attributes:
+        kind: ``image``, or ``text``: then the caption is the text itself.
+        caption: a picture's first caption.
+        meta: JSON-compatible.
+        sha256: of the encoded picture, or of the text in UTF-8.
+        width: of the picture as it is shown, in pixels; so ``height``.
+    """
 
     id: str
     uri: str
@@ -123,6 +134,7 @@ class Hit:
 
     Attributes:
         rank: 1 for the best.
+        kind: ``image`` or ``text``.
         score: cosine at the fine level in [-1, 1], computed in float32.
         coarse_score: cosine at the coarse level in [-1, 1].
         coarse_rank: rank by the coarse level alone, 1 for the best.
@@ -134,6 +146,7 @@ class Hit:
     score: float
     coarse_score: float
     coarse_rank: int
+    kind: str = "image"
     caption: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -142,6 +155,7 @@ class Hit:
             "rank": self.rank,
             "id": self.id,
             "uri": self.uri,
+            "kind": self.kind,
             "score": self.score,
             "coarse_score": self.coarse_score,
             "coarse_rank": self.coarse_rank,

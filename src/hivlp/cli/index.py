@@ -1,13 +1,17 @@
-"""``hivlp index``: encodes the pictures of a source and adds them to an index."""
+"""``hivlp index``: encodes the pictures or texts of a source and adds them to an index."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hivlp.cli import output
+from hivlp.errors import QueryError
+
+if TYPE_CHECKING:
+    from hivlp.data.sources import Source
 
 
 def index(
@@ -15,7 +19,7 @@ def index(
         str,
         typer.Argument(
             help="A folder of pictures, a .tsv .csv .jsonl .parquet or .json of captions, "
-            "webdataset tars, or scenes:COUNT for drawn ones."
+            "webdataset tars, or scenes:COUNT for drawn ones. With --texts a .txt of lines, or a table."
         ),
     ],
     out: Annotated[
@@ -29,39 +33,68 @@ def index(
     image_root: Annotated[Path | None, typer.Option(help="Where the pictures of a caption file lie.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures a batch; a kill loses at most one batch.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            min=1, help="Items a batch; a kill loses at most one batch. [default: 32 pictures, 256 texts]"
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Skip every known id, without comparing the content of its file.")
+    ] = False,
+    captions: Annotated[
+        bool, typer.Option("--captions", help="Also keep each caption as an item of kind text.")
+    ] = False,
+    texts: Annotated[
+        bool,
+        typer.Option("--texts", help="Index the lines or the text column of SOURCE instead of pictures."),
     ] = False,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Index pictures; what is indexed already and unchanged is skipped."""
-    from hivlp.data.sources import open_source
+    """Index pictures or texts; what is indexed already and unchanged is skipped."""
     from hivlp.retriever import Index
 
-    samples = open_source(source, image_root=image_root, split=split)  # before an index is made for nothing
+    samples = _open(source, image_root, split, texts=texts, captions=captions)  # before an index is made
     for note in samples.notes:
         output.say(note)
-    with Index.ensure(out, model) as target, output.progress("indexing", unit="pictures") as advance:
-        report = target.add(
-            samples,
-            batch_size=batch_size,
-            workers=workers,
-            resume=resume,
-            progress=lambda p: advance(p.done, p.total, f"{p.skipped} skipped, {p.failed} failed"),
-        )
+    unit = "texts" if texts else "pictures"
+    with Index.ensure(out, model) as target, output.progress("indexing", unit=unit) as advance:
+        options: dict[str, Any] = {
+            "batch_size": batch_size or (256 if texts else 32),
+            "resume": resume,
+            "progress": lambda p: advance(p.done, p.total, f"{p.skipped} skipped, {p.failed} failed"),
+        }
+        if texts:
+            report = target.add_texts(samples, **options)
+        else:
+            report = target.add(samples, workers=workers, captions=captions, **options)
         items = len(target)
+    for note in report.notes[len(samples.notes) :]:
+        output.say(note)
     document = {"index": str(out), "items": items, **report.as_dict()}
     output.show_failures(document["failed"])
     output.answer(
         document,
         json=json,
         human=lambda console: console.print(
-            f"{out}: {report.indexed:,} indexed, {report.skipped:,} skipped, {len(report.failed):,} failed "
+            f"{out}: {report.indexed:,} indexed, "
+            + (f"{report.captions:,} captions, " if captions else "")
+            + f"{report.skipped:,} skipped, {len(report.failed):,} failed "
             f"in {report.seconds:.1f} s ({report.items_per_s:.1f}/s); it holds {items:,} items now",
             highlight=False,
             soft_wrap=True,
         ),
     )
+
+
+def _open(source: str, image_root: Path | None, split: str | None, *, texts: bool, captions: bool) -> Source:
+    from hivlp.data.sources import open_source, open_texts
+
+    if not texts:
+        return open_source(source, image_root=image_root, split=split)
+    if captions or image_root is not None:
+        raise QueryError(
+            f"--texts and {'--captions' if captions else '--image-root'} exclude each other: texts have no "
+            "pictures. Index pictures and texts by two calls into the same --out."
+        )
+    return open_texts(source, split=split)

@@ -22,6 +22,9 @@ def search(
     index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Annotated[Path | None, typer.Option(help="Search with a picture instead of words.")] = None,
+    item: Annotated[
+        str | None, typer.Option(metavar="ID", help="Search for what is like an item of the index.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="How many hits.")] = 10,
     candidates: Annotated[
         int | None, typer.Option(help="Candidates that the coarse level hands to the fine one.")
@@ -30,6 +33,15 @@ def search(
     min_score: Annotated[
         float | None, typer.Option(help="Keep only hits with at least this score, between -1 and 1.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER", help="Only items that meet a filter, such as \"color = 'red' and price < 20\"."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="image|text", help="Only items of this kind. [default: all]")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Also draw the hits as one picture, such as hits.png.")
@@ -37,25 +49,35 @@ def search(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Find pictures by words, or by a picture."""
-    if (text is None) == (image is None):
-        given = "neither was" if text is None else "both were"
-        raise QueryError(f"give either words or --image FILE to search with; {given} given")
+    """Find pictures and texts by words, by a picture, or by an item of the index."""
+    given = [query for query in (text, image, item) if query is not None]
+    if len(given) != 1:
+        found = f"{len(given)} were" if given else "none was"
+        raise QueryError(f"give either words, --image FILE or --item ID to search with; {found} given")
 
     from hivlp.retriever import Index
 
     with Index.open(index, model) as opened:
+        options = {
+            "candidates": candidates,
+            "exact": exact,
+            "min_score": min_score,
+            "where": where,
+            "kind": kind,
+        }
         if image is not None:
-            hits = opened.search_image(image, k, candidates=candidates, exact=exact, min_score=min_score)
+            hits = opened.search_image(image, k, **options)
+        elif item is not None:
+            hits = opened.search_item(item, k, **options)
         else:
-            hits = opened.search(str(text), k, candidates=candidates, exact=exact, min_score=min_score)
+            hits = opened.search(str(text), k, **options)
     for note in hits.notes:
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:
         from hivlp.evaluate.contact_sheet import contact_sheet, save
 
-        save(contact_sheet(_rows(hits, text, image), subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text or item, image), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
         output.say(f"drew the hits as {sheet}")
     output.answer(document, json=json, human=lambda console: show(console, hits))
@@ -83,13 +105,16 @@ def show(console: Console, hits: Hits) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
-    table.add_column("picture", overflow="fold")
+    table.add_column("item", overflow="fold")
+    mixed = len({hit.kind for hit in hits}) > 1
+    if mixed:
+        table.add_column("kind", style="dim")
     captioned = any(hit.caption for hit in hits)
     if captioned:
         table.add_column("caption", style="dim")
     for hit in hits:
-        caption = (Text(hit.caption or ""),) if captioned else ()
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *caption)
+        more = [Text(hit.kind)] * mixed + [Text(hit.caption or "")] * captioned
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *more)
     console.print(table)
     stages = ", ".join(
         f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"

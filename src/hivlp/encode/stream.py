@@ -6,6 +6,7 @@ One bad picture is a failure in its batch, never the end of the run. Order is ke
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,13 +27,13 @@ class EncodedBatch:
     """The samples of a batch that could be encoded, row by row with their embeddings, and the failures.
 
     Attributes:
-        sizes: width and height of each picture as it is shown, in pixels.
-        sha256: hash of each picture's encoded bytes.
+        sizes: width and height of each picture as it is shown, in pixels; None for a text.
+        sha256: hash of each picture's encoded bytes, or of each text in UTF-8.
     """
 
     samples: list[Sample]
     embeddings: Embeddings
-    sizes: list[tuple[int, int]]
+    sizes: list[tuple[int | None, int | None]]
     sha256: list[str]
     failures: list[Failure]
 
@@ -72,6 +73,22 @@ def encode_stream(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for outcomes in _batched(_ahead(pool, decode, samples, 2 * batch_size), batch_size):
             yield _encode(encoder, outcomes)
+
+
+def encode_text_stream(
+    encoder: Encoder, samples: Iterable[Sample], *, batch_size: int = 256
+) -> Iterator[EncodedBatch]:
+    """Batches of the encoded texts, the first captions, of samples without pictures, in their order."""
+    rest = iter(samples)
+    while batch := list(itertools.islice(rest, batch_size)):
+        texts = [sample.captions[0] for sample in batch]
+        yield EncodedBatch(
+            samples=batch,
+            embeddings=encoder.encode_texts(texts),
+            sizes=[(None, None)] * len(batch),
+            sha256=[hashlib.sha256(text.encode()).hexdigest() for text in texts],
+            failures=[],
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -227,7 +227,9 @@ def _draw_hit(
     opener: Opener,
 ) -> None:
     x, y = corner
-    _paste(sheet, _tile(lambda: opener(hit), layout), corner)
+    _paste(
+        sheet, _empty("text", layout) if hit.kind == "text" else _tile(lambda: opener(hit), layout), corner
+    )
     draw = ImageDraw.Draw(sheet)
     y += layout.thumb + 12
     rank = f"{hit.rank}"
@@ -245,9 +247,20 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
     try:
         picture = ImageOps.fit(decode(get(), hint=side), (side, side), Image.Resampling.LANCZOS)
     except (DataError, OSError, tarfile.TarError):
-        picture = Image.new("RGB", (side, side), EMPTY)
-        centre = (side // 2, side // 2)
-        ImageDraw.Draw(picture).text(centre, "picture not found", SOFT_INK, lettering.font(14), anchor="mm")
+        return _empty("picture not found", layout)
+    return _rounded(picture, layout)
+
+
+def _empty(words: str, layout: Layout) -> Image.Image:
+    """A tile without a picture, with words in its middle."""
+    tile = Image.new("RGB", (layout.thumb, layout.thumb), EMPTY)
+    centre = (layout.thumb // 2, layout.thumb // 2)
+    ImageDraw.Draw(tile).text(centre, words, SOFT_INK, lettering.font(14), anchor="mm")
+    return _rounded(tile, layout)
+
+
+def _rounded(picture: Image.Image, layout: Layout) -> Image.Image:
+    side = layout.thumb
     mask = Image.new("L", (side * _SMOOTH, side * _SMOOTH), 0)
     edge = side * _SMOOTH - 1
     ImageDraw.Draw(mask).rounded_rectangle(

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hivlp.errors import IndexFolderError
+from hivlp.index.where import Condition
 from hivlp.types import IntArray, Item
 
 _ITEMS_TABLE = """
@@ -223,6 +224,37 @@ class ItemTable:
         sql = f"SELECT {columns} FROM items WHERE deleted = 0 AND {key} IN {{}}"
         return [(line[0], line[1]) for line in self._read_in(sql, dict.fromkeys(values))]
 
+    def rows_where(self, condition: Condition | None, *, kind: str | None = None) -> IntArray:
+        """The live rows that meet a condition and are of a kind, ascending."""
+        sql, values = "1", dict[str, str | int | float]()
+        if condition is not None:
+            sql, values = condition.sql, dict(condition.values)
+        if kind is not None:
+            sql, values["kind"] = f"kind = :kind AND {sql}", kind
+        try:
+            with self._lock:
+                found = self._db.execute(
+                    f"SELECT row FROM items WHERE deleted = 0 AND {sql} ORDER BY row", values
+                )
+                return np.fromiter((row for (row,) in found), np.int64)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self._path, error) from error
+
+    def has_key(self, path: str) -> bool:
+        """Whether a live item has a value in its metadata at a path of SQLite, such as ``$."color"``."""
+        sql = "SELECT 1 FROM items WHERE deleted = 0 AND json_type(meta, ?) IS NOT NULL LIMIT 1"
+        return bool(self._read(sql, (path,)))
+
+    def sample_meta(self, count: int) -> list[dict[str, Any]]:
+        """The metadata of the first live items."""
+        found = self._read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
+        return [json.loads(meta) for (meta,) in found]
+
+    def version(self) -> tuple[int, int]:
+        """Changes with every commit of this or another process; equal versions are equal items."""
+        with self._lock:
+            return int(self._read("PRAGMA data_version")[0][0]), self._db.total_changes
+
     def kinds(self) -> dict[str, int]:
         """Live items by kind."""
         return dict(
@@ -366,7 +398,7 @@ def _connect_readonly(uri: str) -> sqlite3.Connection:
 
 def record(item: Item) -> tuple[Any, ...]:
     """The item as the table stores it: equal records are equal items."""
-    meta = json.dumps(dict(item.meta), ensure_ascii=False)
+    meta = json.dumps(dict(item.meta), ensure_ascii=False, allow_nan=False)  # NaN is no JSON
     return (item.id, item.kind, item.uri, item.caption, meta, item.sha256, item.width, item.height)
 
 

@@ -59,5 +59,7 @@ class RowMask:
         return self._bits
 
     def _without_deleted(self, allowed: IntArray) -> IntArray:
-        known = np.unique(allowed[(allowed >= 0) & (allowed < self.rows)])
-        return np.setdiff1d(known, self.deleted, assume_unique=True)
+        chosen_N = np.zeros(self.rows, np.bool_)  # many times faster than sets of sorted numbers
+        chosen_N[allowed[(allowed >= 0) & (allowed < self.rows)]] = True
+        chosen_N[self.deleted] = False
+        return np.flatnonzero(chosen_N)

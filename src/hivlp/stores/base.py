@@ -77,10 +77,19 @@ class Store(Protocol):
         ...
 
     def search(
-        self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
+        self,
+        queries: Embeddings,
+        *,
+        k: int,
+        plan: Plan | None = None,
+        rerank: Rerank | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> list[Hits]:
         """The best k items of each query, best first. ``plan=None`` takes the default of the index's size.
 
+        ``where`` lets only items through that meet a filter (see ``index.where``), ``kind`` only those of one
+        kind; a note says so where they leave fewer than k.
         ``timings_ms.encode`` is 0: whoever made the embeddings knows what they cost. Milliseconds of a batch
         are shared out evenly among its queries. Fewer than k hits come back where the index or the plan's
         candidates hold fewer.

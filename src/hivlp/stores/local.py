@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.plans import Plan, default_plan
 from hivlp.search import RawResult, Rerank
+from hivlp.stores.filters import Filters, note
 from hivlp.types import Embeddings, Hit, Hits, Item
 
 Answer = TypeVar("Answer")
@@ -31,6 +32,7 @@ class LocalStore:
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
         self._coarse = CoarseShelf(folder.path)
+        self._filters = Filters()
 
     @classmethod
     def create(
@@ -93,21 +95,29 @@ class LocalStore:
         return len(self.folder)
 
     def search(
-        self, queries: Embeddings, *, k: int, plan: Plan | None = None, rerank: Rerank | None = None
+        self,
+        queries: Embeddings,
+        *,
+        k: int,
+        plan: Plan | None = None,
+        rerank: Rerank | None = None,
+        where: str | None = None,
+        kind: str | None = None,
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
 
         def answer(state: State) -> list[Hits]:
-            chosen = default_plan(state.mask.live) if plan is None else plan
-            results = search.run(chosen, queries, LocalView(state, self), k, rerank=rerank)
+            view = self._view(state, where, kind)
+            chosen = default_plan(view.mask.live) if plan is None else plan
+            results = search.run(chosen, queries, view, k, rerank=rerank)
             items = self._items_of(results, state.generation)
-            return [_hits(result, items, chosen) for result in results]
+            return [_hits(result, items, chosen, note(view.mask, k)) for result in results]
 
         return self._of_one_moment(answer)
 
-    def view(self) -> LocalView:
+    def view(self, *, where: str | None = None, kind: str | None = None) -> LocalView:
         """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
-        return LocalView(self.folder.state(), self)
+        return self._of_one_moment(lambda state: self._view(state, where, kind))
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None where there is none."""
@@ -167,6 +177,13 @@ class LocalStore:
             except StaleState:
                 self.folder.refresh()
 
+    def _view(self, state: State, where: str | None, kind: str | None) -> LocalView:
+        if where is None and kind is None:
+            return LocalView(state, self)
+        with self.folder.items.at(state.generation):
+            mask = self._filters.narrowed(state.mask, self.folder.items, where=where, kind=kind)
+        return LocalView(replace(state, mask=mask), self)
+
     def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
         with self.folder.items.at(state.generation):
             row_of = self.folder.items.rows_of(ids)
@@ -209,13 +226,14 @@ class LocalView:
         return self.store.coarse(spec, self.state)
 
 
-def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
+def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:
     rows: list[int] = result.rows.tolist()
     hits = [
         Hit(
             rank=rank,
             id=items[row].id,
             uri=items[row].uri,
+            kind=items[row].kind,
             score=_cosine(result.scores[rank - 1]),
             coarse_score=_cosine(result.coarse_scores[rank - 1]),
             coarse_rank=int(result.coarse_ranks[rank - 1]),
@@ -224,7 +242,7 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan) -> Hits:
         )
         for rank, row in enumerate(rows, start=1)
     ]
-    return Hits(hits=tuple(hits), timings_ms=result.timings_ms, plan=plan.as_dict())
+    return Hits(hits=tuple(hits), timings_ms=result.timings_ms, plan=plan.as_dict(), notes=notes)
 
 
 def _cosine(score: np.floating[Any]) -> float:

@@ -15,10 +15,11 @@ from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
 from hivlp.data.sources.rows import read_csv, read_jsonl, read_tsv
 from hivlp.data.sources.table import open_table
 from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
+from hivlp.data.sources.texts import TextSource, read_lines
 from hivlp.errors import DataError
 from hivlp.types import Sample
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "open_texts"]
 
 _TABLES = {".tsv": read_tsv, ".csv": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
 _KNOWN = (
@@ -53,6 +54,27 @@ def open_source(
     if root is not None and not _takes_root(path):
         source.notes.append(f"the image root {root} has no effect: {source.name} holds its pictures itself")
     return source
+
+
+def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:
+    """Open a file of texts without pictures.
+
+    Args:
+        path: a ``.txt`` with one text a line, or a table in ``.tsv``, ``.csv``, ``.jsonl`` or ``.parquet``
+            with a column ``text`` or ``caption``.
+        split: only this split.
+
+    Raises:
+        DataError: the file is missing, holds no texts, or has no such column or split.
+        MissingExtraError: a parquet file is asked for without pyarrow.
+    """
+    path = Path(path).expanduser().absolute()
+    readers = {".txt": read_lines, **_TABLES, ".parquet": read_parquet}
+    if not path.exists():
+        raise DataError(_missing(path))
+    if path.is_dir() or path.suffix.lower() not in readers:
+        raise DataError(f"{path} is no file of texts; such a file ends in {' '.join(readers)}")
+    return TextSource(path, readers[path.suffix.lower()], split=split)
 
 
 def _open_path(path: Path, root: Path | None, split: str | None) -> Source:

@@ -1,0 +1,64 @@
+"""What adding to an index tells: how far it is, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hivlp.types import Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far `Index.add` is.
+
+    Attributes:
+        done: samples dealt with: indexed, skipped or failed.
+        total: samples of the source; None where it can't be known before its end.
+    """
+
+    done: int
+    total: int | None
+    indexed: int
+    skipped: int
+    failed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class AddReport:
+    """What `Index.add` did.
+
+    Attributes:
+        indexed: items that were encoded and written.
+        replaced: those of them that took the place of an item with the same id and other content.
+        skipped: items that the index had already, with the same content.
+        captions: captions of pictures that were written as items of their own.
+        failed: everything that could not be used, and why.
+        seconds: wall-clock time.
+        notes: what the source has to say, such as an option without effect.
+    """
+
+    indexed: int = 0
+    replaced: int = 0
+    skipped: int = 0
+    captions: int = 0
+    failed: list[Failure] = field(default_factory=list[Failure])
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def items_per_s(self) -> float:
+        """Items written a second; 0 where none was."""
+        return (self.indexed + self.captions) / self.seconds if self.seconds > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "indexed": self.indexed,
+            "replaced": self.replaced,
+            "skipped": self.skipped,
+            "captions": self.captions,
+            "failed": [failure.as_dict() for failure in self.failed],
+            "seconds": round(self.seconds, 3),
+            "items_per_s": round(self.items_per_s, 2),
+            "notes": self.notes,
+        }

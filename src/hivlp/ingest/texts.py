@@ -1,0 +1,133 @@
+"""Texts into a store: those of a list or a file, and the captions of pictures as items of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hivlp.data.sources.base import clean_text
+from hivlp.encode import encode_text_stream
+from hivlp.errors import QueryError
+from hivlp.ingest.adding import Adding
+from hivlp.ingest.report import AddReport, Progress
+from hivlp.types import Sample
+
+if TYPE_CHECKING:
+    from hivlp.encode import EncodedBatch, Encoder
+    from hivlp.stores.base import Store
+
+
+def add_texts(
+    store: Store,
+    encoder: Encoder,
+    texts: Iterable[Sample],
+    *,
+    batch_size: int,
+    resume: bool,
+    progress: Callable[[Progress], None] | None,
+) -> AddReport:
+    """Encodes and stores the texts (the first captions) of samples that the store does not hold yet."""
+    adding = _Texts(store, encoder, texts, batch_size=batch_size, resume=resume, progress=progress)
+    report = adding.run()
+    if adding.cut:
+        report.notes.append(f"{adding.cut:,} texts are longer than the model reads; their ends do not count")
+    return report
+
+
+def text_samples(
+    texts: Iterable[str], ids: Sequence[str] | None = None, meta: Sequence[Mapping[str, Any]] | None = None
+) -> Iterator[Sample]:
+    """Plain texts as samples. Without ids a text is named by its content, so the same text is one item.
+
+    Raises:
+        QueryError: there are more or fewer ids or metadata than texts.
+    """
+    if isinstance(texts, str):
+        raise QueryError(f"{texts[:40]!r} is one text where a list of texts is needed; pass it as [text]")
+    texts = list(texts)
+    for name, others in (("ids", ids), ("meta", meta)):
+        if others is not None and len(others) != len(texts):
+            raise QueryError(f"there are {len(texts)} texts and {len(others)} {name}; give one a text")
+    return (_sample(text, n, ids, meta) for n, text in enumerate(texts))
+
+
+def _sample(text: str, n: int, ids: Sequence[str] | None, meta: Sequence[Mapping[str, Any]] | None) -> Sample:
+    text = clean_text(text)
+    name = ids[n] if ids is not None else f"text-{_sha256(text)[:16]}"
+    return Sample(id=name, uri=name, image=None, captions=(text,), meta=meta[n] if meta is not None else {})
+
+
+class Captions:
+    """Keeps an item of kind ``text`` for each caption of some pictures, named ``<id of the picture>#<n>``."""
+
+    def __init__(
+        self, store: Store, encoder: Encoder, report: AddReport, *, batch_size: int, resume: bool
+    ) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.report = report
+        self.batch_size = batch_size
+        self.resume = resume
+
+    def of(self, pictures: list[Sample]) -> None:
+        """Brings the captions of these pictures up to date, those that are no more included."""
+        added = add_texts(
+            self.store,
+            self.encoder,
+            (caption for picture in pictures for caption in _captions(picture)),
+            batch_size=self.batch_size,
+            resume=self.resume,
+            progress=None,
+        )
+        self.report.captions += added.indexed
+        self.report.failed += added.failed
+        self._remove_behind_the_last(pictures)
+
+    def _remove_behind_the_last(self, pictures: list[Sample]) -> None:
+        behind = [(picture.id, len(picture.captions)) for picture in pictures]
+        while behind:
+            names = [f"{name}#{n}" for name, n in behind]
+            left = [
+                (name, n)
+                for (name, n), item in zip(behind, self.store.fetch(names), strict=True)
+                if item is not None and item.kind == "text" and item.meta.get("of") == name
+            ]
+            self.store.delete(f"{name}#{n}" for name, n in left)
+            behind = [(name, n + 1) for name, n in left]
+
+
+def _captions(picture: Sample) -> Iterator[Sample]:
+    for n, caption in enumerate(picture.captions):
+        yield Sample(
+            id=f"{picture.id}#{n}",
+            uri=f"{picture.uri}#{n}",
+            image=None,
+            captions=(caption,),
+            meta={"of": picture.id},
+        )
+
+
+class _Texts(Adding):
+    kind = "text"
+    cut = 0
+
+    def problem(self, sample: Sample) -> str | None:
+        if sample.captions and sample.captions[0]:
+            return None
+        return "is an empty text, so there is nothing to index"
+
+    def sha256(self, sample: Sample) -> str | None:
+        return _sha256(sample.captions[0])
+
+    def kept(self, samples: list[Sample]) -> None:
+        """Nothing follows a text."""
+
+    def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
+        for batch in encode_text_stream(self.encoder, fresh, batch_size=self.batch_size):
+            self.cut += sum(self.encoder.cuts(sample.captions[0]) for sample in batch.samples)
+            yield batch
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
