@@ -13,7 +13,8 @@ from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES, LINKS, CoarseSpec, Effort, check_kind
 
 _ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hnsw"}
-_ALL_UP_TO = 2_000
+ALL_UP_TO = 2_000
+"""With so few items scoring everything is exact and costs a few milliseconds: two stages do not pay."""
 _SCAN_UP_TO = 50_000
 
 
@@ -89,9 +90,9 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that say something, JSON-compatible: none that are None, no empty ``stages``."""
-        record = {name: value for name, value in asdict(self).items() if value is not None}
-        record["stages"] = [list(stage) for stage in self.stages]
-        return record if self.stages else {name: v for name, v in record.items() if name != "stages"}
+        stages = [list(stage) for stage in self.stages]
+        record = {**asdict(self), "stages": stages or None}
+        return {name: value for name, value in record.items() if value is not None}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Plan:
@@ -111,7 +112,7 @@ def default_plan(count: int) -> Plan:
     Scoring everything costs a few milliseconds up to about 2,000 items and is exact. Then a scan of the
     narrowest level takes over, and inverted lists when that scan would take a millisecond.
     """
-    if count <= _ALL_UP_TO:
+    if count <= ALL_UP_TO:
         return Plan(name="default-all", candidates="all")
     if count <= _SCAN_UP_TO:
         return Plan(name="default-scan", candidates=200)

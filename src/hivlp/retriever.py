@@ -7,31 +7,31 @@ hits = index.search("two dogs on a beach", k=10)
 
 from __future__ import annotations
 
-import math
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from hivlp import ingest
+from hivlp import tune as tuning
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
-from hivlp.plans import Plan
+from hivlp.options import Asked, SearchOptions
 from hivlp.stores.local import LocalStore
-from hivlp.types import KINDS, Embeddings, Hits, Sample
+from hivlp.types import Embeddings, Hits, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import Unpack
 
     from hivlp.encode import Encoder
     from hivlp.stores.base import Store
-
-Candidates: TypeAlias = "int | Literal['all']"
+    from hivlp.tuned import Tuned
 
 
 class Index:
@@ -133,7 +133,7 @@ class Index:
             if isinstance(source, (str, Path))
             else source
         )
-        return ingest.add(
+        report = ingest.add(
             self.store,
             self.encoder,
             samples,
@@ -143,6 +143,8 @@ class Index:
             captions=captions,
             progress=progress,
         )
+        self.store.prepare()
+        return report
 
     def add_texts(
         self,
@@ -172,9 +174,11 @@ class Index:
             QueryError: the numbers of texts, ids and metadata differ.
         """
         samples = _text_samples(texts, ids, meta, split)
-        return ingest.add_texts(
+        report = ingest.add_texts(
             self.store, self.encoder, samples, batch_size=batch_size, resume=resume, progress=progress
         )
+        self.store.prepare()
+        return report
 
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id. Returns how many there were; unknown ids are no error."""
@@ -184,66 +188,37 @@ class Index:
         self,
         text: str,
         k: int = 10,
-        *,
-        candidates: Candidates | None = None,
-        exact: bool = False,
-        plan: Plan | None = None,
-        min_score: float | None = None,
-        where: str | None = None,
-        kind: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Hits:
         """The k items that fit the words best, best first.
 
         Args:
             text: what to look for. What is longer than the model reads is cut, and a note says so.
             k: how many hits; fewer come back where the index, or `candidates`, is smaller.
-            candidates: how many rows the coarse level hands to the fine one; None leaves it to the index.
-            exact: score every item at the finest level.
-            plan: the whole recipe, instead of `candidates` and `exact`.
-            min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; when that
-                leaves none, a note tells the best score that there was.
-            where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says
-                so where it leaves fewer than k. The language is described in ``docs/search.md``.
-            kind: only items of this kind, ``image`` or ``text``; None for all.
+            options: see `hivlp.options.SearchOptions`.
 
         Raises:
             QueryError: the text is empty, a number is out of range, or the filter can't be understood.
         """
-        return self.search_batch(
-            [text],
-            k,
-            candidates=candidates,
-            exact=exact,
-            plan=plan,
-            min_score=min_score,
-            where=where,
-            kind=kind,
-        )[0]
+        return self.search_batch([text], k, **options)[0]
 
     def search_batch(
         self,
         texts: Sequence[str],
         k: int = 10,
-        *,
-        candidates: Candidates | None = None,
-        exact: bool = False,
-        plan: Plan | None = None,
-        min_score: float | None = None,
-        where: str | None = None,
-        kind: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> list[Hits]:
         """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
-        plan = _plan(candidates, exact, plan)
-        _check_score(min_score)
-        _check_kind(kind)
+        asked = Asked.of(options)
         cleaned = [clean_query(text) for text in texts]
         if not cleaned:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, start, k, plan, min_score, where, kind)
+        found = self._found(embeddings, start, k, asked)
+        match = self.store.match
         return [
-            replace(hits, notes=(*self._notes(text), *hits.notes))
+            asked.kept(replace(hits, notes=(*self._notes(text), *hits.notes)), match)
             for hits, text in zip(found, cleaned, strict=True)
         ]
 
@@ -251,13 +226,7 @@ class Index:
         self,
         image: str | Path | bytes | Image,
         k: int = 10,
-        *,
-        candidates: Candidates | None = None,
-        exact: bool = False,
-        plan: Plan | None = None,
-        min_score: float | None = None,
-        where: str | None = None,
-        kind: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Hits:
         """The k items that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
 
@@ -265,9 +234,7 @@ class Index:
             ImageError: the picture can't be decoded.
             QueryError: there is no such file, or a number is out of range.
         """
-        plan = _plan(candidates, exact, plan)
-        _check_score(min_score)
-        _check_kind(kind)
+        asked = Asked.of(options)
         if isinstance(image, (str, Path)):
             image = Path(image)
             if not image.is_file():
@@ -277,34 +244,60 @@ class Index:
             embeddings = self.encoder.encode_images([image])
         except ImageError as error:
             raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
-        return self._found(embeddings, start, k, plan, min_score, where, kind)[0]
+        return asked.kept(self._found(embeddings, start, k, asked)[0], None)
 
     def search_item(
         self,
         name: str,
         k: int = 10,
-        *,
-        candidates: Candidates | None = None,
-        exact: bool = False,
-        plan: Plan | None = None,
-        min_score: float | None = None,
-        where: str | None = None,
-        kind: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> Hits:
         """The k items that are most like an item of the index, by its stored vectors; without itself.
 
         Raises:
             QueryError: no item has this id, or a number is out of range. See `search`.
         """
-        plan = _plan(candidates, exact, plan)
-        _check_score(min_score)
-        _check_kind(kind)
+        asked = Asked.of(options)
         start = time.perf_counter()
         embeddings = self.store.embeddings([name])
-        (hits,) = self._found(embeddings, start, k + 1 if k > 0 else k, plan, None, where, kind)
+        (hits,) = self._found(embeddings, start, k + 1 if k > 0 else k, asked)
         others = [hit for hit in hits if hit.id != name][:k]
         hits = replace(hits, hits=tuple(replace(hit, rank=n) for n, hit in enumerate(others, start=1)))
-        return hits if min_score is None else _at_least(min_score, hits)
+        return asked.kept(hits, None)
+
+    def tune(
+        self,
+        recall: float = 0.99,
+        *,
+        k: int = 10,
+        queries: Sequence[str] | None = None,
+        count: int = 1_000,
+        kinds: Sequence[str] = tuning.KINDS,
+        seed: int = 0,
+        progress: tuning.Progress | None = None,
+    ) -> Tuned:
+        """Measures plans on this index and keeps those that hold their recall; see `hivlp.tune.tune`.
+
+        Measured with your queries, else with captions of the pictures, else (where fewer than 50 pictures
+        have one) with points between items. The result says which.
+
+        Args:
+            recall: the recall@k that a search must keep, in (0, 1].
+            k: results that the recall counts.
+            queries: texts, better some hundred: real ones make the promise worth most.
+            count: how many captions or points to take.
+            kinds: kinds of coarse indexes to try.
+            seed: of the choice of captions or points.
+            progress: called with (steps done, steps in all, a remark).
+
+        Raises:
+            QueryError: an impossible target, or too few queries.
+            IndexFolderError: the index is open for reading only.
+        """
+        if not isinstance(self.store, LocalStore):
+            raise QueryError("only an index folder on this machine can be tuned; a server has its own ways")
+        asked = tuning.tuning_queries(self.store, self.encoder, queries, count, seed)
+        return tuning.tune(self.store, asked, recall=recall, k=k, kinds=kinds, progress=progress)
 
     def __len__(self) -> int:
         return self.store.count()
@@ -329,20 +322,12 @@ class Index:
     ) -> None:
         self.close()
 
-    def _found(
-        self,
-        embeddings: Embeddings,
-        start: float,
-        k: int,
-        plan: Plan | None,
-        min_score: float | None,
-        where: str | None,
-        kind: str | None,
-    ) -> list[Hits]:
+    def _found(self, embeddings: Embeddings, start: float, k: int, asked: Asked) -> list[Hits]:
         encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
-        found = self.store.search(embeddings, k=k, plan=plan, where=where, kind=kind)
-        timed = [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
-        return timed if min_score is None else [_at_least(min_score, hits) for hits in timed]
+        found = self.store.search(
+            embeddings, k=k, plan=asked.plan, recall=asked.recall, where=asked.where, kind=asked.kind
+        )
+        return [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
 
     def _notes(self, text: str) -> list[str]:
         cut = self.encoder.cuts(text)
@@ -375,39 +360,6 @@ def clean_query(text: str) -> str:
             f"the query {text[:20]!r} has no visible character; give some words, such as 'a dog in the snow'"
         )
     return words
-
-
-def _plan(candidates: Candidates | None, exact: bool, plan: Plan | None) -> Plan | None:
-    if sum((candidates is not None, exact, plan is not None)) > 1:
-        raise QueryError("candidates, exact and plan exclude each other; give one of them")
-    if exact:
-        return Plan(name="exact", candidates="all")
-    return plan if candidates is None else Plan(candidates=candidates)
-
-
-def _check_score(min_score: float | None) -> None:
-    if min_score is not None and not -1 <= min_score <= 1:  # NaN is refused too
-        raise QueryError(
-            f"min_score={min_score} can't be; scores are cosines, so it must be in [-1, 1], such as 0.2"
-        )
-
-
-def _check_kind(kind: str | None) -> None:
-    if kind is not None and kind not in KINDS:
-        raise QueryError(f"there is no kind {kind!r} of items; take {' or '.join(KINDS)}, or leave it out")
-
-
-def _at_least(min_score: float, hits: Hits) -> Hits:
-    """The hits with this score or a better one; a note where there is none of them."""
-    kept = tuple(hit for hit in hits if hit.score >= min_score)
-    if kept or not hits.hits:
-        return replace(hits, hits=kept)
-    best = math.floor(max(hit.score for hit in hits) * 1000) / 1000  # downwards: it never looks like enough
-    return replace(
-        hits,
-        hits=kept,
-        notes=(*hits.notes, f"nothing scored at least {min_score:g}; the best was {best:.3f}"),
-    )
 
 
 def _encoder(model: str | Path | Encoder) -> Encoder:

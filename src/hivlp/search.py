@@ -27,6 +27,8 @@ from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 # all rows fit into this many numbers (64 MB): that bounds the memory of an exhaustive search.
 _BLOCK_ROWS = 8_192
 _BLOCK_SCORES = 1 << 24
+# Rows kept beyond the k best while scores are rough: that many ties within rounding are told apart.
+_SPARE = 16
 
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
 """Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
@@ -185,7 +187,7 @@ def _best(scores_K: FloatArray, rows_K: IntArray, keep: int) -> IntArray:
 
 def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
     """Every live row is scored at the fine level; the coarse level is read only to report its opinion."""
-    step = max(1, _BLOCK_SCORES // max(view.mask.rows, 1))
+    step = max(1, _BLOCK_SCORES // max(view.mask.live, 1))
     results: list[RawResult] = []
     for start in range(0, len(fine_QD), step):
         results += _exhaustive_block(coarse_QD[start : start + step], fine_QD[start : start + step], view, k)
@@ -193,31 +195,29 @@ def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) 
 
 
 def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
-    level_ND, coarse_ND = view.level(fine_QD.shape[1]), view.level(coarse_QD.shape[1])
+    live_N = view.mask.live_rows()
+    level_ND = view.level(fine_QD.shape[1])
     begin = time.perf_counter()
-    rough_QN = _rough_scores(level_ND, fine_QD)
-    hidden = view.mask.hidden_rows()
-    rough_QN[:, hidden] = -np.inf
+    rough_QN = _rough_scores(level_ND, live_N, fine_QD)
     rough_ms = _share(begin, len(fine_QD))
     begin = time.perf_counter()
-    coarse_QN = _all_scores(coarse_ND, coarse_QD)
-    coarse_QN[:, hidden] = -np.inf
+    coarse_QN = _all_scores(view.level(coarse_QD.shape[1]), live_N, coarse_QD)
     coarse_ms = _share(begin, len(fine_QD))
     results: list[RawResult] = []
     for query_D, rough_N, coarse_N in zip(fine_QD, rough_QN, coarse_QN, strict=True):
         begin = time.perf_counter()
-        rows_K = _surely_contains_best(rough_N, min(k, view.mask.live), len(query_D))
-        scores_K = cosines(level_ND, rows_K, query_D)
-        best = best_first(scores_K, rows_K)[:k]
-        rows, fine_ms = rows_K[best], _share(begin, 1)
+        likely_K = _surely_contains_best(rough_N, min(k, len(live_N)), len(query_D))
+        scores_K = cosines(level_ND, live_N[likely_K], query_D)
+        best = best_first(scores_K, likely_K)[:k]
+        places, fine_ms = likely_K[best], _share(begin, 1)
         begin = time.perf_counter()
-        ranks = _ranks(coarse_N, rows)
+        ranks = _ranks(coarse_N, places)
         timings = Timings(coarse=coarse_ms + _share(begin, 1), fine=rough_ms + fine_ms)
         results.append(
             RawResult(
-                rows=rows,
+                rows=live_N[places],
                 scores=scores_K[best],
-                coarse_scores=coarse_N[rows],
+                coarse_scores=coarse_N[places],
                 coarse_ranks=ranks,
                 rerank_scores=None,
                 timings_ms=timings,
@@ -226,25 +226,56 @@ def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k:
     return results
 
 
-def _rough_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
-    """Fast cosines by matrix products, right up to rounding: Q × N."""
-    rough_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
-    for start in range(0, len(level_ND), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        rows_BD = level_ND[rows].astype(np.float32)
-        np.matmul(queries_QD, np.transpose(rows_BD), out=rough_QN[:, rows])
+def exact_cutoffs(fine_QD: FloatArray, view: View, k: int) -> FloatArray:
+    """The score of each query's k-th best live row, or of its last one where there are fewer: Q.
+
+    A row is among the true k best where its score is not below this, ties included. One pass over the fine
+    level for all queries, where ``run`` with all candidates makes one every few queries.
+    """
+    level_ND, live_N = view.level(fine_QD.shape[1]), view.mask.live_rows()
+    kept = min(k + _SPARE, len(live_N))
+    best_QK = np.full((len(fine_QD), kept), -np.inf, np.float32)
+    rows_QK = np.full((len(fine_QD), kept), -1, np.int64)
+    for part, rows_BD in _blocks(level_ND, live_N):
+        rough_QN = np.concatenate([best_QK, fine_QD @ np.transpose(rows_BD)], axis=1)
+        names_QN = np.concatenate(
+            [rows_QK, np.broadcast_to(live_N[part], (len(fine_QD), len(rows_BD)))], axis=1
+        )
+        top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - kept, axis=1)[:, -kept:]
+        best_QK = np.take_along_axis(rough_QN, top_QK, 1)
+        rows_QK = np.take_along_axis(names_QN, top_QK, 1)
+    return np.array(
+        [
+            np.sort(cosines(level_ND, rows, query_D))[::-1][min(k, kept) - 1]
+            for rows, query_D in zip(rows_QK, fine_QD, strict=True)
+        ],
+        np.float32,
+    )
+
+
+def _rough_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:
+    """Fast cosines with some rows by matrix products, right up to rounding: Q × N."""
+    rough_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
+    for part, rows_BD in _blocks(level_ND, rows_N):
+        np.matmul(queries_QD, np.transpose(rows_BD), out=rough_QN[:, part])
     return rough_QN
 
 
-def _all_scores(level_ND: LevelArray, queries_QD: FloatArray) -> FloatArray:
-    """``cosines`` of every row, for several queries: Q × N."""
-    scores_QN = np.empty((len(queries_QD), len(level_ND)), np.float32)
-    for start in range(0, len(level_ND), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        rows_BD = level_ND[rows].astype(np.float32)
+def _all_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:
+    """``cosines`` of some rows, for several queries: Q × N."""
+    scores_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
+    for part, rows_BD in _blocks(level_ND, rows_N):
         for query_D, scores_N in zip(queries_QD, scores_QN, strict=True):
-            np.einsum("nd,d->n", rows_BD, query_D, out=scores_N[rows])
+            np.einsum("nd,d->n", rows_BD, query_D, out=scores_N[part])
     return scores_QN
+
+
+def _blocks(level_ND: LevelArray, rows_N: IntArray) -> Iterator[tuple[slice, FloatArray]]:
+    """Ascending rows of a level in blocks, widened to float32, each with its place among them."""
+    whole = len(rows_N) == len(level_ND)
+    for start in range(0, len(rows_N), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        yield part, level_ND[part if whole else rows_N[part]].astype(np.float32)
 
 
 def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
@@ -257,7 +288,7 @@ def _surely_contains_best(rough_N: FloatArray, k: int, width: int) -> IntArray:
         return np.empty(0, np.int64)
     threshold = np.partition(rough_N, len(rough_N) - k)[len(rough_N) - k]
     margin = 2.5 * width * float(np.finfo(np.float32).eps)
-    return np.flatnonzero((rough_N >= threshold - margin) & (rough_N > -np.inf))
+    return np.flatnonzero(rough_N >= threshold - margin)
 
 
 def _ranks(scores_N: FloatArray, rows: IntArray) -> IntArray:

@@ -136,8 +136,9 @@ class Hit:
         rank: 1 for the best.
         kind: ``image`` or ``text``.
         score: cosine at the fine level in [-1, 1], computed in float32.
-        coarse_score: cosine at the coarse level in [-1, 1].
-        coarse_rank: rank by the coarse level alone, 1 for the best.
+        coarse_score: cosine at the coarse level in [-1, 1], as the coarse index estimates it.
+        coarse_rank: rank by the coarse score alone, 1 for the best.
+        probability: how likely this picture is a match for the words, in [0, 1]; None where nothing tells.
     """
 
     rank: int
@@ -149,6 +150,7 @@ class Hit:
     kind: str = "image"
     caption: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    probability: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -159,6 +161,7 @@ class Hit:
             "score": self.score,
             "coarse_score": self.coarse_score,
             "coarse_rank": self.coarse_rank,
+            "probability": self.probability,
             "caption": self.caption,
             "meta": dict(self.meta),
         }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hivlp.cli import compact, delete, demo, evaluate, export, index, info, search, train, verify
+from hivlp.cli import compact, delete, demo, evaluate, export, index, info, search, train, tune, verify
 from hivlp.cli.output import guarded
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("tune")(tune.tune)
 app.command("info")(info.info)
 app.command("delete")(delete.delete)
 app.command("compact")(compact.compact)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hivlp.evaluate.contact_sheet import Row
+    from hivlp.options import SearchOptions
     from hivlp.types import Hits
 
 
@@ -30,8 +31,21 @@ def search(
         int | None, typer.Option(help="Candidates that the coarse level hands to the fine one.")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Score every item at the finest level.")] = False,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the fastest plan that `hivlp tune` measured to keep this recall, such as 0.95."
+        ),
+    ] = None,
     min_score: Annotated[
         float | None, typer.Option(help="Keep only hits with at least this score, between -1 and 1.")
+    ] = None,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep only pictures that match the words with at least this probability. Needs an index "
+            "tuned on captions."
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -58,10 +72,12 @@ def search(
     from hivlp.retriever import Index
 
     with Index.open(index, model) as opened:
-        options = {
+        options: SearchOptions = {
             "candidates": candidates,
             "exact": exact,
+            "recall": recall,
             "min_score": min_score,
+            "min_probability": min_probability,
             "where": where,
             "kind": kind,
         }

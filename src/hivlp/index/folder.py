@@ -165,7 +165,7 @@ class IndexFolder:
             IndexFolderError: open for reading only, bad vectors, an id twice, or a disk that can't take it;
                 nothing of the batch is in the index then.
         """
-        self._require_writer()
+        self.check_writable()
         vectors = self._check_batch(items, embeddings)
         with self._writing:
             batch = sort_batch(items, self.items)
@@ -179,7 +179,7 @@ class IndexFolder:
         Returns:
             How many there were.
         """
-        self._require_writer()
+        self.check_writable()
         with self._writing:
             rows = list(self.items.rows_of(ids).values())
             if rows:
@@ -199,7 +199,7 @@ class IndexFolder:
             IndexFolderError: open for reading only, damaged vectors, or a disk that can't take it; the index
                 is as it was then.
         """
-        self._require_writer()
+        self.check_writable()
         with self._writing:
             self.refresh()
             dropped = len(self._state.mask.deleted)
@@ -325,7 +325,8 @@ class IndexFolder:
             "live items are copied once) or repair it, and run the same command again."
         )
 
-    def _require_writer(self) -> None:
+    def check_writable(self) -> None:
+        """Raises IndexFolderError where the folder is open for reading only."""
         if not self.writable:
             raise IndexFolderError(
                 f"the index {self.path} is open for reading only. Open it with writable=True to change it."

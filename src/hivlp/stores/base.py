@@ -14,6 +14,7 @@ from hivlp.index.batch import AppendReport
 from hivlp.index.compact import CompactReport
 from hivlp.plans import Plan
 from hivlp.search import Rerank
+from hivlp.tuned import MatchModel
 from hivlp.types import Embeddings, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")
@@ -85,8 +86,12 @@ class Store(Protocol):
         rerank: Rerank | None = None,
         where: str | None = None,
         kind: str | None = None,
+        recall: float | None = None,
     ) -> list[Hits]:
-        """The best k items of each query, best first. ``plan=None`` takes the default of the index's size.
+        """The best k items of each query, best first.
+
+        Without ``plan`` the index chooses: the plan that was tuned, else one by its size. ``recall`` asks for
+        the fastest plan that was measured to keep it.
 
         ``where`` lets only items through that meet a filter (see ``index.where``), ``kind`` only those of one
         kind; a note says so where they leave fewer than k.
@@ -94,6 +99,15 @@ class Store(Protocol):
         are shared out evenly among its queries. Fewer than k hits come back where the index or the plan's
         candidates hold fewer.
         """
+        ...
+
+    @property
+    def match(self) -> MatchModel | None:
+        """How likely a hit of a search by words is a match, where tuning could tell."""
+        ...
+
+    def prepare(self) -> None:
+        """What makes the next opening and searching quick, after much was added. May do nothing."""
         ...
 
     def count(self) -> int:

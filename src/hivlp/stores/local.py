@@ -18,10 +18,13 @@ from hivlp.index.folder import IndexFolder, State
 from hivlp.index.items import StaleState
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
+from hivlp.index.where import Condition
 from hivlp.plans import Plan, default_plan
 from hivlp.search import RawResult, Rerank
+from hivlp.stores.choice import Choice, choose
 from hivlp.stores.filters import Filters, note
-from hivlp.types import Embeddings, Hit, Hits, Item
+from hivlp.tuned import MatchModel, Tuned
+from hivlp.types import Embeddings, Hit, Hits, IntArray, Item
 
 Answer = TypeVar("Answer")
 
@@ -33,6 +36,7 @@ class LocalStore:
         self.folder = folder
         self._coarse = CoarseShelf(folder.path)
         self._filters = Filters()
+        self._tuned = Tuned.read(folder.path)
 
     @classmethod
     def create(
@@ -103,15 +107,17 @@ class LocalStore:
         rerank: Rerank | None = None,
         where: str | None = None,
         kind: str | None = None,
+        recall: float | None = None,
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
 
         def answer(state: State) -> list[Hits]:
             view = self._view(state, where, kind)
-            chosen = default_plan(view.mask.live) if plan is None else plan
-            results = search.run(chosen, queries, view, k, rerank=rerank)
+            choice = self._choice(plan, recall, state, view, k)
+            results = search.run(choice.plan, queries, view, k, rerank=rerank)
             items = self._items_of(results, state.generation)
-            return [_hits(result, items, chosen, note(view.mask, k)) for result in results]
+            notes = (*choice.notes, *note(view.mask, k))
+            return [_hits(result, items, choice.plan, notes) for result in results]
 
         return self._of_one_moment(answer)
 
@@ -144,7 +150,56 @@ class LocalStore:
 
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""
-        return self.folder.refresh()
+        before, self._tuned = self._tuned, Tuned.read(self.folder.path)
+        return self.folder.refresh() or self._tuned != before
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """What tuning has measured; None where the index was not tuned."""
+        return self._tuned
+
+    @property
+    def match(self) -> MatchModel | None:
+        """How likely a hit of a search by words is a match, where tuning could tell."""
+        return None if self._tuned is None else self._tuned.match
+
+    def check_writable(self) -> None:
+        """Raises IndexFolderError where the folder is open for reading only."""
+        self.folder.check_writable()
+
+    def keep_tuned(self, tuned: Tuned) -> None:
+        """Writes what tuning has measured, and the coarse indexes that its plans need, into the folder."""
+        self.folder.check_writable()
+        tuned.write(self.folder.path)
+        self._tuned = tuned
+        self._coarse.keep_only(tuned.specs(self.widths))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Keeps the coarse indexes that searches will ask for in the folder, so that opening it is quick.
+
+        Only what lacks much of the rows is written: a tenth. Does nothing where the folder is not open for
+        writing, or a search needs no coarse index.
+        """
+        state = self.folder.state()
+        if not self.folder.writable:
+            return
+        plan = default_plan(state.mask.live)
+        usual = set[CoarseSpec]() if plan.candidates == "all" else {plan.spec(self.widths)}
+        for spec in usual if self._tuned is None else self._tuned.specs(self.widths):
+            self._coarse.keep(spec, state.levels[spec.width], generation=state.generation)
+
+    def rows_where(self, condition: Condition | None, *, kind: str | None = None) -> IntArray:
+        """Row numbers of the items that meet a condition and are of a kind, ascending."""
+        return self.folder.items.rows_where(condition, kind=kind)
+
+    def items_of(self, rows: Sequence[int]) -> list[Item]:
+        """The items of these rows, in this order."""
+        return self.folder.items.fetch(rows)
+
+    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """Row number of each of these ids that is in the index; numbers hold until the next compaction."""
+        return self.folder.items.rows_of(ids)
 
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
@@ -183,6 +238,20 @@ class LocalStore:
         with self.folder.items.at(state.generation):
             mask = self._filters.narrowed(state.mask, self.folder.items, where=where, kind=kind)
         return LocalView(replace(state, mask=mask), self)
+
+    def _choice(
+        self, plan: Plan | None, recall: float | None, state: State, view: LocalView, k: int
+    ) -> Choice:
+        if plan is not None:
+            return Choice(plan)
+        return choose(
+            self._tuned,
+            recall=recall,
+            items=state.mask.live,
+            live=view.mask.live,
+            k=k,
+            where=self.folder.path,
+        )
 
     def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
         with self.folder.items.at(state.generation):

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -79,10 +80,15 @@ class CoarseShelf:
         self._write(index, generation)
         return True
 
-    def clear(self) -> None:
-        """Removes the files of all coarse indexes. For the one writer of the folder."""
+    def keep_only(self, specs: Collection[CoarseSpec]) -> None:
+        """Forgets all other coarse indexes, in memory and on disk. For the one writer of the folder."""
+        with self._building:
+            self._held = {key: index for key, index in self._held.items() if key[1] in specs}
+        names = {spec.name for spec in specs}
         for path in self._folder.glob("*"):
-            path.unlink(missing_ok=True)
+            if path.name.split(".")[0] not in names:
+                with suppress(OSError):
+                    path.unlink()
 
     def _write(self, index: CoarseIndex, generation: int) -> None:
         content, rows, name = index.serialise(), len(index), index.spec.name

@@ -1,0 +1,95 @@
+"""``hivlp tune``: measures plans on an index, and keeps those that hold their recall."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hivlp.cli import output
+from hivlp.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hivlp.tuned import Tuned
+
+
+def tune(
+    index: Annotated[Path, typer.Argument(help="An index folder.")],
+    recall: Annotated[
+        float, typer.Option(help="Share of the true k best that a search must return, such as 0.99.")
+    ] = 0.99,
+    k: Annotated[int, typer.Option("-k", "--k", help="Results that the recall counts.")] = 10,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="A text file with one query a line. [default: captions of the index, else points between "
+            "its items]"
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many captions or points to measure with.")] = 1_000,
+    coarse: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Try only this kind of coarse index; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of captions or points.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Measure plans on an index; searches then take the fastest that keeps the recall."""
+    texts = None if queries is None else read_queries(queries)
+
+    from hivlp.retriever import Index
+    from hivlp.tune import KINDS
+
+    with (
+        Index.open(index, model, writable=True) as opened,
+        output.progress("tuning", unit="plans") as advance,
+    ):
+        tuned = opened.tune(
+            recall, k=k, queries=texts, count=count, kinds=coarse or KINDS, seed=seed, progress=advance
+        )
+    document = {"index": str(index), **tuned.as_dict()}
+    output.answer(document, json=json, human=lambda console: _show(console, tuned))
+
+
+def read_queries(path: Path) -> list[str]:
+    """The lines of a text file that say something."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is no text in UTF-8: {error}. Save it as UTF-8, one query a line."
+        ) from error
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise DataError(f"{path} holds no query; write one a line")
+    return texts
+
+
+def _show(console: Console, tuned: Tuned) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("plan", f"recall@{tuned.k}", "at least", "p50 ms", "p99 ms", "bytes an item"):
+        table.add_column(title, justify="left" if title == "plan" else "right")
+    for one in tuned.pareto:
+        table.add_row(
+            one.plan.name,
+            f"{one.recall:.4f}",
+            f"{one.recall_low:.4f}",
+            f"{one.p50_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.hot_bytes_per_item:.0f}",
+            style="bold" if one.plan == tuned.chosen.plan else None,
+        )
+    console.print(table)
+    console.print(
+        f"chosen: {tuned.chosen.plan.name}; its recall@{tuned.k} is at least {tuned.chosen.recall_low:.4f} "
+        f"with 95 % confidence, measured with {tuned.query_count:,} {tuned.queries} on {tuned.items:,} items",
+        highlight=False,
+        soft_wrap=True,
+    )

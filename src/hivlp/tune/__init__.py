@@ -1,0 +1,107 @@
+"""Measures plans on an index and keeps the cheapest that holds a promised recall; it encodes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import TypeAlias
+
+from hivlp import search
+from hivlp.errors import QueryError
+from hivlp.index.coarse import CODES
+from hivlp.stores.local import LocalStore
+from hivlp.tune.match import match_model
+from hivlp.tune.measure import environment, measure, measure_exact, timed_well
+from hivlp.tune.queries import LEAST, TuningQueries, perturbed_items, tuning_queries
+from hivlp.tune.statistics import pareto_front, recall_bound
+from hivlp.tune.trials import trials
+from hivlp.tuned import Tuned
+
+__all__ = [
+    "KINDS",
+    "Progress",
+    "TuningQueries",
+    "pareto_front",
+    "perturbed_items",
+    "recall_bound",
+    "tune",
+    "tuning_queries",
+]
+
+Progress: TypeAlias = "Callable[[int, int, str], None]"
+
+KINDS = ("exact", "pq", "bits", "ivf")
+"""Kinds of coarse indexes that are tried unless told; ``hnsw`` takes long to build and much memory."""
+
+
+def tune(
+    store: LocalStore,
+    queries: TuningQueries,
+    *,
+    recall: float = 0.99,
+    k: int = 10,
+    kinds: Sequence[str] = KINDS,
+    progress: Progress | None = None,
+) -> Tuned:
+    """Measures plans on an open index, writes ``plan.json`` and the coarse indexes that its plans need.
+
+    A plan holds the promise when the lower 95 % confidence bound of its recall@k, against the exact search at
+    the fine level over this very index, meets the target. Of those the fastest is chosen; the exact search is
+    always among them.
+
+    Args:
+        store: open for writing.
+        queries: at least 50, not used to choose or train anything else.
+        recall: the target, in (0, 1].
+        k: results that the recall counts.
+        kinds: kinds of coarse indexes to try.
+        progress: called with (steps done, steps in all, a remark).
+
+    Raises:
+        QueryError: an impossible target, too few queries, or an index without items.
+        IndexFolderError: the store is open for reading only.
+    """
+    _check(store, queries, recall, k, kinds)
+    view = store.view()
+    cutoffs_Q = search.exact_cutoffs(queries.embeddings.fine, view, k)
+    every = [trial for trial in trials(view, kinds) if trial.candidates]
+    measured = [measure_exact(view, queries.embeddings, k)]
+    for step, trial in enumerate(every):
+        if progress is not None:
+            progress(step, len(every), trial.base.name)
+        measured += measure(trial, view, queries.embeddings, cutoffs_Q, k, target=recall)
+    rough = pareto_front(measured)
+    pareto = pareto_front(timed_well(one, view, queries.embeddings, k) for one in rough)
+    chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")
+    tuned = Tuned(
+        k=k,
+        target=recall,
+        chosen=chosen,
+        pareto=pareto,
+        items=view.mask.live,
+        queries=queries.described,
+        query_count=len(queries.embeddings),
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        environment=environment(),
+        match=match_model(store, queries, chosen.plan),
+    )
+    store.keep_tuned(tuned)
+    return tuned
+
+
+def _check(store: LocalStore, queries: TuningQueries, recall: float, k: int, kinds: Sequence[str]) -> None:
+    if not 0 < recall <= 1:
+        raise QueryError(f"recall={recall} can't be promised; it must be in (0, 1], such as 0.99.")
+    if k < 1:
+        raise QueryError(f"k={k} can't be; it must be a whole number, at least 1, such as 10.")
+    unknown = [kind for kind in kinds if kind not in CODES]
+    if unknown:
+        raise QueryError(f"{unknown[0]!r} is no kind of coarse index; take some of {', '.join(CODES)}.")
+    if not store.count():
+        raise QueryError("the index holds no item, so there is nothing to measure. Add some first.")
+    if len(queries.embeddings) < LEAST:
+        raise QueryError(
+            f"{len(queries.embeddings)} queries are too few to promise anything; give at least {LEAST}, "
+            "better 1,000."
+        )
+    store.check_writable()

@@ -1,0 +1,65 @@
+"""What samples say of a whole: a bound for a recall, a front of plans, a logistic regression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from hivlp.tuned import Measured
+from hivlp.types import FloatArray
+
+_ONE_SIDED_95 = 1.645
+
+
+def recall_bound(recalls_Q: FloatArray) -> float:
+    """Lower 95 % confidence bound of the mean recall, one-sided.
+
+    Wilson's bound with an effective number of trials: the results of one query are not independent, and what
+    they are worth follows from the spread between queries (the design effect of Kish 1965). Where all queries
+    agree, each counts as one trial.
+
+    Args:
+        recalls_Q: recall of each query, in [0, 1].
+    """
+    queries, mean = len(recalls_Q), float(np.mean(recalls_Q))
+    spread = float(np.var(recalls_Q, ddof=1)) if queries > 1 else 0.0
+    trials = queries * mean * (1 - mean) / spread if spread > 0 else float(queries)
+    trials = max(trials, float(queries))
+    z2 = _ONE_SIDED_95**2
+    centre = mean + z2 / (2 * trials)
+    margin = _ONE_SIDED_95 * math.sqrt(mean * (1 - mean) / trials + z2 / (4 * trials**2))
+    return max(0.0, (centre - margin) / (1 + z2 / trials))
+
+
+def pareto_front(measured: Iterable[Measured]) -> tuple[Measured, ...]:
+    """Those that no other one beats in both time and recall, fastest first."""
+    front: list[Measured] = []
+    for one in sorted(measured, key=lambda one: (one.p50_ms, -one.recall_low, one.hot_bytes_per_item)):
+        if not front or one.recall_low > front[-1].recall_low:
+            front.append(one)
+    return tuple(front)
+
+
+def logistic(ones_N: np.ndarray, zeros_N: np.ndarray) -> tuple[float, float]:
+    """Slope (not below 0) and intercept of the logistic regression on one number, by Newton's method.
+
+    A small ridge on the slope keeps it finite where the two kinds do not overlap.
+    """
+    values = np.concatenate([ones_N, zeros_N]).astype(np.float64)
+    labels = np.concatenate([np.ones(len(ones_N)), np.zeros(len(zeros_N))])
+    design = np.stack([values, np.ones_like(values)], axis=1)
+    ridge = np.diag([1e-3, 1e-9])
+    weights = np.zeros(2)
+    for _ in range(100):
+        chances = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        slope = design.T @ (chances - labels) + ridge @ weights
+        curve = (design * (chances * (1 - chances))[:, None]).T @ design + ridge
+        step = np.linalg.solve(curve, slope)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    if weights[0] <= 0:  # the scores tell nothing, or the wrong way round
+        return 0.0, float(np.log(len(ones_N) / len(zeros_N)))
+    return float(weights[0]), float(weights[1])
