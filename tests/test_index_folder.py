@@ -376,18 +376,6 @@ def test_an_interrupt_right_after_a_commit_costs_nothing(folder, monkeypatch):
         assert index.verify() == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission_can_be_read(folder):
-    folder.chmod(0o555)
-    try:
-        with IndexFolder.open(folder) as index:
-            assert len(index) == 20
-        with pytest.raises(IndexFolderError, match="permission"):
-            IndexFolder.open(folder, writable=True)
-    finally:
-        folder.chmod(0o755)
-
-
 @pytest.mark.parametrize("log_is_empty", [True, False])
 def test_a_table_that_can_only_be_read_is_complete(folder, monkeypatch, log_is_empty):
     """As in a folder without write permission, where SQLite can't make its shared file."""

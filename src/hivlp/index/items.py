@@ -59,6 +59,9 @@ _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
 
 
+_PATIENCE_S = 30.0  # how long to wait for another process that holds the table
+
+
 class StaleState(Exception):  # noqa: N818 - no failure: whoever meets it reads the state again
     """Row numbers of an older generation were asked for; a compaction has given the rows new ones."""
 
@@ -116,7 +119,7 @@ class ItemTable:
 
     @staticmethod
     def _open_writable(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before it is reported
         db.execute("SELECT count(*) FROM items WHERE row = 0")
@@ -165,7 +168,7 @@ class ItemTable:
             try:
                 yield
             finally:
-                self._read("COMMIT")
+                self._read("ROLLBACK")  # there is nothing to commit
 
     @contextmanager
     def at(self, generation: int) -> Generator[None, None, None]:
@@ -319,7 +322,12 @@ class ItemTable:
         """Shrinks the files to what they hold. Raises sqlite3.Error where that can't be done now."""
         with self._lock:
             self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # A reader amid a long query holds this up; the last one to close the table does it then.
+            self._db.execute("PRAGMA busy_timeout = 200")
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1e3:.0f}")
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -387,7 +395,7 @@ def row_range(first: int, end: int) -> str:
 
 
 def _connect_readonly(uri: str) -> sqlite3.Connection:
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
     try:
         db.execute("SELECT count(*) FROM items WHERE row = 0").fetchone()
     except BaseException:
