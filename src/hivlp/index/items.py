@@ -41,7 +41,6 @@ CREATE TABLE items(
 """
 _ITEMS_INDEXES = (
     "CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0",
-    "CREATE INDEX items_sha256 ON items(sha256)",
     "CREATE INDEX items_uri ON items(uri)",
     "CREATE INDEX items_deleted ON items(row) WHERE deleted = 1",
 )
@@ -55,10 +54,10 @@ CREATE TABLE checksums(
 )
 """
 _FIELDS = "id, kind, uri, caption, meta, sha256, width, height"
+# Made once: for small metadata that is half of the work. NaN is no JSON.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
-
-
 _PATIENCE_S = 30.0  # how long to wait for another process that holds the table
 
 
@@ -182,12 +181,22 @@ class ItemTable:
         """Number of compactions so far."""
         return int(self._read("PRAGMA user_version")[0][0])
 
-    def state(self) -> Moment:
-        """The rows that exist now."""
+    def state(self, known: Moment | None = None) -> Moment:
+        """The rows that exist now.
+
+        Args:
+            known: an earlier moment. Within a generation rows are only ever deleted, so where as many are
+                deleted as then they are the same, and need not be read.
+        """
         with self.one_moment():
-            deleted = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
-            rows = np.fromiter((row for (row,) in deleted), np.int64, len(deleted))
-            return Moment(self.generation(), self.rows(), rows)
+            generation = self.generation()
+            count = self._read("SELECT count(*) FROM items WHERE deleted = 1")[0][0]
+            if known is not None and (known.generation, len(known.deleted)) == (generation, count):
+                deleted = known.deleted
+            else:
+                found = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+                deleted = np.fromiter((row for (row,) in found), np.int64, len(found))
+            return Moment(generation, self.rows(), deleted)
 
     def rows(self) -> int:
         """Number of committed rows, deleted ones included."""
@@ -218,10 +227,6 @@ class ItemTable:
     def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
         """SHA-256 of each of these uris that is live."""
         return dict(self._known("uri, sha256", "uri", uris))
-
-    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
-        """One live id for each of these sums that an item has."""
-        return dict(self._known("sha256, id", "sha256", hashes))
 
     def _known(self, columns: str, key: str, values: Iterable[str]) -> list[tuple[Any, Any]]:
         sql = f"SELECT {columns} FROM items WHERE deleted = 0 AND {key} IN {{}}"
@@ -406,7 +411,7 @@ def _connect_readonly(uri: str) -> sqlite3.Connection:
 
 def record(item: Item) -> tuple[Any, ...]:
     """The item as the table stores it: equal records are equal items."""
-    meta = json.dumps(dict(item.meta), ensure_ascii=False, allow_nan=False)  # NaN is no JSON
+    meta = _JSON.encode(dict(item.meta)) if item.meta else "{}"
     return (item.id, item.kind, item.uri, item.caption, meta, item.sha256, item.width, item.height)
 
 
