@@ -140,7 +140,8 @@ class ItemTable:
             shutil.copyfile(part, Path(self._copy.name) / part.name)
         return _connect_readonly((Path(self._copy.name) / path.name).as_uri() + "?mode=ro")
 
-    def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query of SQL finds. Raises IndexFolderError where the table is damaged."""
         try:
             with self._lock:
                 return self._db.execute(sql, parameters).fetchall()
@@ -153,7 +154,7 @@ class ItemTable:
         found: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), _CHUNK):
             part = keys[start : start + _CHUNK]
-            found += self._read(sql.format(f"({','.join('?' * len(part))})"), part)
+            found += self.read(sql.format(f"({','.join('?' * len(part))})"), part)
         return found
 
     @contextmanager
@@ -163,11 +164,11 @@ class ItemTable:
             if self._db.in_transaction:
                 yield
                 return
-            self._read("BEGIN")
+            self.read("BEGIN")
             try:
                 yield
             finally:
-                self._read("ROLLBACK")  # there is nothing to commit
+                self.read("ROLLBACK")  # there is nothing to commit
 
     @contextmanager
     def at(self, generation: int) -> Generator[None, None, None]:
@@ -179,7 +180,7 @@ class ItemTable:
 
     def generation(self) -> int:
         """Number of compactions so far."""
-        return int(self._read("PRAGMA user_version")[0][0])
+        return int(self.read("PRAGMA user_version")[0][0])
 
     def state(self, known: Moment | None = None) -> Moment:
         """The rows that exist now.
@@ -190,21 +191,21 @@ class ItemTable:
         """
         with self.one_moment():
             generation = self.generation()
-            count = self._read("SELECT count(*) FROM items WHERE deleted = 1")[0][0]
+            count = self.read("SELECT count(*) FROM items WHERE deleted = 1")[0][0]
             if known is not None and (known.generation, len(known.deleted)) == (generation, count):
                 deleted = known.deleted
             else:
-                found = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+                found = self.read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
                 deleted = np.fromiter((row for (row,) in found), np.int64, len(found))
             return Moment(generation, self.rows(), deleted)
 
     def rows(self) -> int:
         """Number of committed rows, deleted ones included."""
-        return int(self._read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
+        return int(self.read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
 
     def checksums(self) -> list[Checksum]:
         """Those of every batch that was written, by first row."""
-        lines = self._read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
+        lines = self.read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
         return [Checksum(*line) for line in lines]
 
     def fetch(self, rows: Sequence[int]) -> list[Item]:
@@ -251,22 +252,22 @@ class ItemTable:
     def has_key(self, path: str) -> bool:
         """Whether a live item has a value in its metadata at a path of SQLite, such as ``$."color"``."""
         sql = "SELECT 1 FROM items WHERE deleted = 0 AND json_type(meta, ?) IS NOT NULL LIMIT 1"
-        return bool(self._read(sql, (path,)))
+        return bool(self.read(sql, (path,)))
 
     def sample_meta(self, count: int) -> list[dict[str, Any]]:
         """The metadata of the first live items."""
-        found = self._read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
+        found = self.read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
         return [json.loads(meta) for (meta,) in found]
 
     def version(self) -> tuple[int, int]:
         """Changes with every commit of this or another process; equal versions are equal items."""
         with self._lock:
-            return int(self._read("PRAGMA data_version")[0][0]), self._db.total_changes
+            return int(self.read("PRAGMA data_version")[0][0]), self._db.total_changes
 
     def kinds(self) -> dict[str, int]:
         """Live items by kind."""
         return dict(
-            self._read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
+            self.read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
         )
 
     def write(
@@ -347,56 +348,12 @@ class ItemTable:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def problems(self) -> list[str]:
-        """What is wrong with the table itself: damage, gaps in the rows, ids that are live twice.
-
-        Raises:
-            IndexFolderError: so much damage that SQLite gives up.
-        """
-        found = [
-            f"{self._path} is damaged: {line}. {_REMEDY}"
-            for (line,) in self._read("PRAGMA integrity_check")
-            if line != "ok"
-        ]
-        gaps = self._read(
-            "WITH steps AS (SELECT row, lag(row, 1, -1) OVER (ORDER BY row) AS last FROM items) "
-            "SELECT last + 1, row FROM steps WHERE row > last + 1 LIMIT 5"
-        )
-        found += [f"{self._path} lacks {row_range(a, b)}: lost without a trace. {_REMEDY}" for a, b in gaps]
-        twice = self._read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
-        found += [f"{self._path} has the id {name!r} more than once. {_REMEDY}" for (name,) in twice]
-        return found + self._unreadable_rows()
-
-    def _unreadable_rows(self) -> list[str]:
-        """Texts have no checksum, but what can't be read as text or as JSON shows itself when it is read."""
-        found: list[str] = []
-        rows = [row for (row,) in self._read("SELECT row FROM items ORDER BY row")]
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            try:
-                self.fetch(part)
-            except IndexFolderError:
-                found += [f"row {row}: {error}" for row in part if (error := self._error_of(row))]
-        return found
-
-    def _error_of(self, row: int) -> IndexFolderError | None:
-        try:
-            self.fetch([row])
-        except IndexFolderError as error:
-            return error
-        return None
-
     def close(self) -> None:
         with self._lock:
             self._db.close()
             if self._copy is not None:
                 self._copy.cleanup()
                 self._copy = None
-
-
-def row_range(first: int, end: int) -> str:
-    """``row 3``, or ``rows 3 to 7`` for ``(3, 8)``."""
-    return f"row {first}" if end == first + 1 else f"rows {first} to {end - 1}"
 
 
 def _connect_readonly(uri: str) -> sqlite3.Connection:
