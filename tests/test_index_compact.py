@@ -84,7 +84,7 @@ def test_the_files_of_a_compacted_index_are_as_the_format_says(folder):
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE sql IS NOT NULL")}
-    assert names == {"items", "checksums", "items_live_id", "items_sha256", "items_uri", "items_deleted"}
+    assert names == {"items", "checksums", "items_live_id", "items_uri", "items_deleted"}
     db.close()
 
 
@@ -219,8 +219,8 @@ def test_one_moment_is_one_moment(folder):
 def test_a_file_that_vanishes_while_opening_is_looked_for_again(folder, monkeypatch):
     real, writer = ItemTable.state, IndexFolder.open(folder, writable=True)
 
-    def late(table):
-        moment = real(table)
+    def late(table, known=None):
+        moment = real(table, known)
         monkeypatch.setattr(ItemTable, "state", real)
         writer.compact()
         return moment

@@ -326,7 +326,7 @@ FRAGMENTS = [
 @pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
 def test_attacks_are_values_or_refused_and_change_nothing(store: Any, attack: str) -> None:
     items = store.folder.items
-    before = items.fetch(range(120)), items.version(), items.problems()
+    before = items.fetch(range(120)), items.version(), store.verify()
     quoted = "'" + attack.replace("'", "''") + "'"
     shapes = [
         attack,
@@ -347,7 +347,7 @@ def test_attacks_are_values_or_refused_and_change_nothing(store: Any, attack: st
         else:
             assert quoted in expression
             assert len(hits) == 0
-    assert (items.fetch(range(120)), items.version(), items.problems()) == before
+    assert (items.fetch(range(120)), items.version(), store.verify()) == before
 
 
 @settings(max_examples=300, deadline=None)

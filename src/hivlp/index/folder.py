@@ -28,7 +28,7 @@ import numpy as np
 from hivlp.errors import IndexFolderError
 from hivlp.index.batch import AppendReport, Batch, check_items, sort_batch
 from hivlp.index.compact import CompactReport, copy_live_rows
-from hivlp.index.items import ItemTable
+from hivlp.index.items import ItemTable, Moment
 from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, sizes
 from hivlp.index.lock import WriteLock
 from hivlp.index.manifest import VERSION, Manifest, package_version, sync_folder
@@ -64,7 +64,7 @@ class IndexFolder:
         self._items: ItemTable | None = None
         try:
             self._items = ItemTable(path / ITEMS, writable=writable)
-            self._state = self._read_state()
+            self._state = self._read_state(None)
             if writable:
                 self._remove_leftovers()
                 for level in self._level_files().values():
@@ -215,12 +215,7 @@ class IndexFolder:
 
     def refresh(self) -> bool:
         """Takes up what any process has committed since. True where there was something."""
-        with self._writing:
-            state, old = self._read_state(), self._state
-            changed = _identity(state) != _identity(old)
-            if changed:
-                self._state = state
-            return changed
+        return self._take_up()
 
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible: items, kinds, widths, model, bytes of each file …"""
@@ -270,9 +265,21 @@ class IndexFolder:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read_state(self) -> State:
+    def _take_up(self, retired: Sequence[int] = ()) -> bool:
+        """Reads the state anew; what this process deleted itself since need not be read."""
+        with self._writing:
+            old = self._state
+            deleted, new = old.mask.deleted, np.sort(np.asarray(retired, dtype=np.int64))
+            known = np.insert(deleted, np.searchsorted(deleted, new), new)
+            self._state = self._read_state(Moment(old.generation, old.mask.rows, known))
+            changed = _identity(self._state) != _identity(old)
+            if not changed:
+                self._state = old
+            return changed
+
+    def _read_state(self, known: Moment | None) -> State:
         while True:
-            generation, rows, deleted = self.items.state()
+            generation, rows, deleted = self.items.state(known)
             files = level_files(self.path, self.manifest, generation)
             try:
                 for level in files.values():
@@ -367,12 +374,12 @@ class IndexFolder:
             checksums=checksums,
         )
 
-    def _commit(self, **changes: Any) -> None:
+    def _commit(self, *, retired: Sequence[int], **changes: Any) -> None:
         try:
-            self.items.write(**changes)
+            self.items.write(retired=retired, **changes)
         except sqlite3.Error as error:
             raise self._not_written(error) from error
-        self.refresh()
+        self._take_up(retired)
 
     def _cut_off(self, rows: int) -> None:
         with suppress(OSError):  # gives the space back; not needed for correctness

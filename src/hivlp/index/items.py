@@ -41,7 +41,6 @@ CREATE TABLE items(
 """
 _ITEMS_INDEXES = (
     "CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0",
-    "CREATE INDEX items_sha256 ON items(sha256)",
     "CREATE INDEX items_uri ON items(uri)",
     "CREATE INDEX items_deleted ON items(row) WHERE deleted = 1",
 )
@@ -55,8 +54,11 @@ CREATE TABLE checksums(
 )
 """
 _FIELDS = "id, kind, uri, caption, meta, sha256, width, height"
+# Made once: for small metadata that is half of the work. NaN is no JSON.
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
+_PATIENCE_S = 30.0  # how long to wait for another process that holds the table
 
 
 class StaleState(Exception):  # noqa: N818 - no failure: whoever meets it reads the state again
@@ -116,7 +118,7 @@ class ItemTable:
 
     @staticmethod
     def _open_writable(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before it is reported
         db.execute("SELECT count(*) FROM items WHERE row = 0")
@@ -138,7 +140,8 @@ class ItemTable:
             shutil.copyfile(part, Path(self._copy.name) / part.name)
         return _connect_readonly((Path(self._copy.name) / path.name).as_uri() + "?mode=ro")
 
-    def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query of SQL finds. Raises IndexFolderError where the table is damaged."""
         try:
             with self._lock:
                 return self._db.execute(sql, parameters).fetchall()
@@ -151,7 +154,7 @@ class ItemTable:
         found: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), _CHUNK):
             part = keys[start : start + _CHUNK]
-            found += self._read(sql.format(f"({','.join('?' * len(part))})"), part)
+            found += self.read(sql.format(f"({','.join('?' * len(part))})"), part)
         return found
 
     @contextmanager
@@ -161,11 +164,11 @@ class ItemTable:
             if self._db.in_transaction:
                 yield
                 return
-            self._read("BEGIN")
+            self.read("BEGIN")
             try:
                 yield
             finally:
-                self._read("COMMIT")
+                self.read("ROLLBACK")  # there is nothing to commit
 
     @contextmanager
     def at(self, generation: int) -> Generator[None, None, None]:
@@ -177,22 +180,32 @@ class ItemTable:
 
     def generation(self) -> int:
         """Number of compactions so far."""
-        return int(self._read("PRAGMA user_version")[0][0])
+        return int(self.read("PRAGMA user_version")[0][0])
 
-    def state(self) -> Moment:
-        """The rows that exist now."""
+    def state(self, known: Moment | None = None) -> Moment:
+        """The rows that exist now.
+
+        Args:
+            known: an earlier moment. Within a generation rows are only ever deleted, so where as many are
+                deleted as then they are the same, and need not be read.
+        """
         with self.one_moment():
-            deleted = self._read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
-            rows = np.fromiter((row for (row,) in deleted), np.int64, len(deleted))
-            return Moment(self.generation(), self.rows(), rows)
+            generation = self.generation()
+            count = self.read("SELECT count(*) FROM items WHERE deleted = 1")[0][0]
+            if known is not None and (known.generation, len(known.deleted)) == (generation, count):
+                deleted = known.deleted
+            else:
+                found = self.read("SELECT row FROM items WHERE deleted = 1 ORDER BY row")
+                deleted = np.fromiter((row for (row,) in found), np.int64, len(found))
+            return Moment(generation, self.rows(), deleted)
 
     def rows(self) -> int:
         """Number of committed rows, deleted ones included."""
-        return int(self._read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
+        return int(self.read("SELECT coalesce(max(row) + 1, 0) FROM items")[0][0])
 
     def checksums(self) -> list[Checksum]:
         """Those of every batch that was written, by first row."""
-        lines = self._read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
+        lines = self.read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
         return [Checksum(*line) for line in lines]
 
     def fetch(self, rows: Sequence[int]) -> list[Item]:
@@ -215,10 +228,6 @@ class ItemTable:
     def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
         """SHA-256 of each of these uris that is live."""
         return dict(self._known("uri, sha256", "uri", uris))
-
-    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
-        """One live id for each of these sums that an item has."""
-        return dict(self._known("sha256, id", "sha256", hashes))
 
     def _known(self, columns: str, key: str, values: Iterable[str]) -> list[tuple[Any, Any]]:
         sql = f"SELECT {columns} FROM items WHERE deleted = 0 AND {key} IN {{}}"
@@ -243,22 +252,22 @@ class ItemTable:
     def has_key(self, path: str) -> bool:
         """Whether a live item has a value in its metadata at a path of SQLite, such as ``$."color"``."""
         sql = "SELECT 1 FROM items WHERE deleted = 0 AND json_type(meta, ?) IS NOT NULL LIMIT 1"
-        return bool(self._read(sql, (path,)))
+        return bool(self.read(sql, (path,)))
 
     def sample_meta(self, count: int) -> list[dict[str, Any]]:
         """The metadata of the first live items."""
-        found = self._read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
+        found = self.read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
         return [json.loads(meta) for (meta,) in found]
 
     def version(self) -> tuple[int, int]:
         """Changes with every commit of this or another process; equal versions are equal items."""
         with self._lock:
-            return int(self._read("PRAGMA data_version")[0][0]), self._db.total_changes
+            return int(self.read("PRAGMA data_version")[0][0]), self._db.total_changes
 
     def kinds(self) -> dict[str, int]:
         """Live items by kind."""
         return dict(
-            self._read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
+            self.read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
         )
 
     def write(
@@ -319,7 +328,12 @@ class ItemTable:
         """Shrinks the files to what they hold. Raises sqlite3.Error where that can't be done now."""
         with self._lock:
             self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # A reader amid a long query holds this up; the last one to close the table does it then.
+            self._db.execute("PRAGMA busy_timeout = 200")
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {_PATIENCE_S * 1e3:.0f}")
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection, None, None]:
@@ -334,45 +348,6 @@ class ItemTable:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def problems(self) -> list[str]:
-        """What is wrong with the table itself: damage, gaps in the rows, ids that are live twice.
-
-        Raises:
-            IndexFolderError: so much damage that SQLite gives up.
-        """
-        found = [
-            f"{self._path} is damaged: {line}. {_REMEDY}"
-            for (line,) in self._read("PRAGMA integrity_check")
-            if line != "ok"
-        ]
-        gaps = self._read(
-            "WITH steps AS (SELECT row, lag(row, 1, -1) OVER (ORDER BY row) AS last FROM items) "
-            "SELECT last + 1, row FROM steps WHERE row > last + 1 LIMIT 5"
-        )
-        found += [f"{self._path} lacks {row_range(a, b)}: lost without a trace. {_REMEDY}" for a, b in gaps]
-        twice = self._read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
-        found += [f"{self._path} has the id {name!r} more than once. {_REMEDY}" for (name,) in twice]
-        return found + self._unreadable_rows()
-
-    def _unreadable_rows(self) -> list[str]:
-        """Texts have no checksum, but what can't be read as text or as JSON shows itself when it is read."""
-        found: list[str] = []
-        rows = [row for (row,) in self._read("SELECT row FROM items ORDER BY row")]
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            try:
-                self.fetch(part)
-            except IndexFolderError:
-                found += [f"row {row}: {error}" for row in part if (error := self._error_of(row))]
-        return found
-
-    def _error_of(self, row: int) -> IndexFolderError | None:
-        try:
-            self.fetch([row])
-        except IndexFolderError as error:
-            return error
-        return None
-
     def close(self) -> None:
         with self._lock:
             self._db.close()
@@ -381,13 +356,8 @@ class ItemTable:
                 self._copy = None
 
 
-def row_range(first: int, end: int) -> str:
-    """``row 3``, or ``rows 3 to 7`` for ``(3, 8)``."""
-    return f"row {first}" if end == first + 1 else f"rows {first} to {end - 1}"
-
-
 def _connect_readonly(uri: str) -> sqlite3.Connection:
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE_S)
     try:
         db.execute("SELECT count(*) FROM items WHERE row = 0").fetchone()
     except BaseException:
@@ -398,7 +368,7 @@ def _connect_readonly(uri: str) -> sqlite3.Connection:
 
 def record(item: Item) -> tuple[Any, ...]:
     """The item as the table stores it: equal records are equal items."""
-    meta = json.dumps(dict(item.meta), ensure_ascii=False, allow_nan=False)  # NaN is no JSON
+    meta = _JSON.encode(dict(item.meta)) if item.meta else "{}"
     return (item.id, item.kind, item.uri, item.caption, meta, item.sha256, item.width, item.height)
 
 

@@ -21,12 +21,12 @@ def level_files(folder: Path, manifest: Manifest, generation: int) -> dict[int, 
 
 
 def leftovers(folder: Path, generation: int) -> list[Path]:
-    """What an interrupted writer left and nobody needs: files of other generations, drafts of the manifest.
+    """What an interrupted writer left and nobody needs: files of other generations, drafts of whole files.
 
     While a compaction runs its new files look the same, so only the writer may remove any.
     """
     others = [path for path, name in _named_as_levels(folder) if int(name["generation"] or 0) != generation]
-    return [*others, *sorted(folder.glob(f"{MANIFEST}.*.tmp"))]
+    return [*others, *sorted(folder.glob("*.tmp")), *sorted(folder.glob("*/*.tmp"))]
 
 
 def strange_levels(folder: Path, manifest: Manifest) -> list[Path]:

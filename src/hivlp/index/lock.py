@@ -57,7 +57,15 @@ class WriteLock:
                 f"longer runs, delete {path}."
             )
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._write_text(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), now))))
+        try:
+            self._write_text(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), now))))
+        except OSError as error:
+            os.close(self._file)
+            self._file = None
+            raise IndexFolderError(
+                f"can't write {path}: {error.strerror or error}. Make space on the disk, or open the index "
+                "for reading only."
+            ) from error
 
     def _acquire(self, file: int) -> bool:
         try:

@@ -13,12 +13,12 @@ from typing import BinaryIO
 import numpy as np
 
 from hivlp.errors import IndexFolderError
-from hivlp.index.items import Checksum, ItemTable, Moment, row_range
+from hivlp.index.items import Checksum, ItemTable, Moment
 from hivlp.index.layout import ITEMS, MANIFEST, leftovers, level_files, strange_levels
 from hivlp.index.manifest import Manifest
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, LevelFile
 
-_BLOCK_ROWS = 16_384
+_BLOCK_ROWS, _BLOCK_ITEMS = 16_384, 500
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
 
 
@@ -58,7 +58,7 @@ def verify(folder: Path, progress: Callable[[int, int], None] | None = None) -> 
     with ExitStack() as stack:
         stack.callback(table.close)
         try:
-            found += table.problems()
+            found += _table_problems(folder / ITEMS, table)
             opened = _open(folder, manifest, table, stack)
         except IndexFolderError as error:
             return Findings(problems=[*found, str(error)])
@@ -100,6 +100,39 @@ def _opened_file(path: Path, stack: ExitStack) -> BinaryIO | None:
         return None
 
 
+def _table_problems(path: Path, table: ItemTable) -> list[str]:
+    with table.one_moment():
+        damage = [line for (line,) in table.read("PRAGMA integrity_check") if line != "ok"]
+        gaps = table.read(
+            "WITH steps AS (SELECT row, lag(row, 1, -1) OVER (ORDER BY row) AS last FROM items) "
+            "SELECT last + 1, row FROM steps WHERE row > last + 1 LIMIT 5"
+        )
+        twice = table.read("SELECT id FROM items WHERE deleted = 0 GROUP BY id HAVING count(*) > 1 LIMIT 5")
+        return [
+            *(f"{path} is damaged: {line}. {_REMEDY}" for line in damage),
+            *(f"{path} lacks {_rows(first, end)}: lost without a trace. {_REMEDY}" for first, end in gaps),
+            *(f"{path} has the id {name!r} more than once. {_REMEDY}" for (name,) in twice),
+            *_unreadable_rows(table),
+        ]
+
+
+def _unreadable_rows(table: ItemTable) -> Iterator[str]:
+    """Items have no checksum, but what can't be read as text or as JSON shows itself when it is read."""
+    rows = [row for (row,) in table.read("SELECT row FROM items ORDER BY row")]
+    for start in range(0, len(rows), _BLOCK_ITEMS):
+        part = rows[start : start + _BLOCK_ITEMS]
+        if _fault(table, part):
+            yield from (f"row {row}: {fault}" for row in part if (fault := _fault(table, [row])))
+
+
+def _fault(table: ItemTable, rows: list[int]) -> IndexFolderError | None:
+    try:
+        table.fetch(rows)
+    except IndexFolderError as error:
+        return error
+    return None
+
+
 def _folder_problems(folder: Path, manifest: Manifest, moment: Moment) -> list[str]:
     found = [
         f"{path} is a level that {MANIFEST} does not name (it has {list(manifest.widths)}). Restore "
@@ -123,12 +156,12 @@ def _level_problems(opened: _Opened, progress: Callable[[int, int], None] | None
         file = opened.files[width]
         held = opened.moment.rows if file is None else os.fstat(file.fileno()).st_size // level.row_bytes
         if file is None:
-            lost = row_range(0, opened.moment.rows)
+            lost = _rows(0, opened.moment.rows)
             found.append(f"{level.path} is missing or closed to you: no vectors of {lost}. {_REMEDY}")
         elif held < opened.moment.rows:
             found.append(
                 f"{level.path} is truncated: it holds {held} rows, and {opened.moment.rows} were committed; "
-                f"{row_range(held, opened.moment.rows)} are gone. {_REMEDY}"
+                f"{_rows(held, opened.moment.rows)} are gone. {_REMEDY}"
             )
         for block in blocks:
             if file is not None and block.first_row + block.rows <= held:
@@ -144,14 +177,14 @@ def _uncovered(blocks: list[Checksum], width: int, rows: int) -> Iterator[str]:
     covered = 0
     for first, end in [*((block.first_row, block.first_row + block.rows) for block in blocks), (rows, rows)]:
         if first > covered:
-            yield f"{ITEMS} has no checksum for {row_range(covered, first)} of level {width}. {_REMEDY}"
+            yield f"{ITEMS} has no checksum for {_rows(covered, first)} of level {width}. {_REMEDY}"
         covered = max(covered, end)
     if covered > rows:
-        yield f"{ITEMS} has vectors but no items for {row_range(rows, covered)} of level {width}. {_REMEDY}"
+        yield f"{ITEMS} has vectors but no items for {_rows(rows, covered)} of level {width}. {_REMEDY}"
 
 
 def _block_problems(level: LevelFile, file: BinaryIO, block: Checksum) -> list[str]:
-    rows = row_range(block.first_row, block.first_row + block.rows)
+    rows = _rows(block.first_row, block.first_row + block.rows)
     try:
         file.seek(block.first_row * level.row_bytes)
         content = file.read(block.rows * level.row_bytes)
@@ -167,6 +200,10 @@ def _block_problems(level: LevelFile, file: BinaryIO, block: Checksum) -> list[s
         if not (np.abs(lengths_N - 1.0) <= LENGTH_TOLERANCE + 2.0**-10).all():
             return [f"{level.path} has vectors in {rows} that are not of length 1. {_REMEDY}"]
     return []
+
+
+def _rows(first: int, end: int) -> str:
+    return f"row {first}" if end == first + 1 else f"rows {first} to {end - 1}"
 
 
 def _left(path: Path) -> str:

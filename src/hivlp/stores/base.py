@@ -130,10 +130,6 @@ class Store(Protocol):
         """Those of the uris that are in the index, with the SHA-256 of their content."""
         ...
 
-    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
-        """Those of the SHA-256 sums that are in the index, with the id of one item that has it."""
-        ...
-
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""
         ...

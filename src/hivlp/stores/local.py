@@ -144,10 +144,6 @@ class LocalStore:
         """Those of the uris that are in the index, with the SHA-256 of their content."""
         return self.folder.items.known_uris(uris)
 
-    def known_hashes(self, hashes: Iterable[str]) -> dict[str, str]:
-        """Those of the SHA-256 sums that are in the index, with the id of one item that has it."""
-        return self.folder.items.known_hashes(hashes)
-
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""
         before, self._tuned = self._tuned, Tuned.read(self.folder.path)
