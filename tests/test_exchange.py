@@ -21,7 +21,7 @@ from hivlp.retriever import Index
 from hivlp.retriever import import_index as import_for_people
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
-from index_tools import WIDTHS, create, embeddings, unit
+from index_tools import WIDTHS, create, embeddings, items, unit
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -148,10 +148,27 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_done(
         export_index(store, tmp_path / "e")
     with pytest.raises(QueryError, match="shard of 0 rows"):
         export_index(store, tmp_path / "f", shard_size=0)
-    monkeypatch.setattr(store.folder.items, "fetch", lambda rows: 1 / 0)
+    monkeypatch.setattr("hivlp.index.items.ItemTable.fetch", lambda self, rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_index(store, tmp_path / "g")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "x.hivlp"]
+
+
+def test_what_happens_meanwhile_is_not_in_the_export(store: Any, tmp_path: Path) -> None:
+    """Adding, deleting and compacting go on while an export is running."""
+    before = contents(store)
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 7:
+            store.append(items(5), embeddings(5))
+            store.delete(["5-雪", "6-雪"])
+            store.compact()
+
+    export_index(store, tmp_path / "e", shard_size=7, progress=meanwhile)
+    assert contents(store) != before
+    import_index(tmp_path / "e", tmp_path / "y.hivlp")
+    with LocalStore.open(tmp_path / "y.hivlp") as read:
+        assert contents(read) == before
 
 
 # Folders of other tools.

@@ -14,7 +14,7 @@ import numpy as np
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import QueryError
 from hivlp.exchange.layout import STEMS, Layout, Model, Part, shard_name
-from hivlp.index.items import record
+from hivlp.index.items import StaleState, record
 from hivlp.index.manifest import package_version
 from hivlp.stores.local import LocalStore, LocalView
 from hivlp.types import IntArray
@@ -58,7 +58,9 @@ def export_index(
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir()
-        counts = _Export(store, draft, shard_size, progress).run()
+        # A reader of its own: it keeps to one moment for as long as it takes, and nobody waits for it.
+        with LocalStore.open(store.folder.path) as reader:
+            counts = _Export(reader, draft, shard_size, progress).run()
         if out.exists():
             out.rmdir()
         draft.rename(out)
@@ -87,7 +89,16 @@ class _Export:
     done: int = 0
 
     def run(self) -> dict[str, int]:
-        view, items = self.store.view(), self.store.folder.items
+        while True:
+            view = self.store.view()
+            try:
+                with self.store.folder.items.at(view.state.generation):
+                    return self._run(view)
+            except StaleState:  # compacted between the two lines above
+                self.store.refresh()
+
+    def _run(self, view: LocalView) -> dict[str, int]:
+        items = self.store.folder.items
         rows_of = {
             kind: view.mask.only(items.rows_where(None, kind=kind)).live_rows() for kind in items.kinds()
         }
