@@ -28,6 +28,7 @@ TORCH_FREE = [
     "hivlp.stores.local",
     "hivlp.encode",
     "hivlp.encode.onnx",
+    "hivlp.exchange",
     "hivlp.retriever",
     "hivlp.evaluate.metrics",
     "hivlp.evaluate.protocols",

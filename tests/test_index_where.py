@@ -497,3 +497,24 @@ def test_metadata_that_is_no_json_is_refused_at_the_door(tmp_path: Path) -> None
 
     with create(tmp_path / "x.hivlp") as store, pytest.raises(IndexFolderError, match="JSON"):
         store.append([Item(id="a", uri="a", meta={"x": float("nan")})], embeddings(1))
+
+
+def test_a_filter_follows_a_compaction_that_renumbers_the_rows(store: Any) -> None:
+    from hivlp.stores.local import LocalStore
+
+    where = "kind = 'image' and id <> '7'"
+    with LocalStore.open(store.folder.path) as reader:
+        before = [hit.id for hit in reader.search(embeddings(1), k=120, where=where)[0]]
+        store.delete([str(n) for n in range(60)])
+        store.compact()
+        after = [hit.id for hit in reader.search(embeddings(1), k=120, where=where)[0]]
+    assert after == [name for name in before if int(name) >= 60]
+
+
+def test_a_filter_takes_the_plan_of_the_whole_index_unless_it_leaves_few(tmp_path: Path) -> None:
+    with create(tmp_path / "x.hivlp", 2_500) as store:
+        (many,) = store.search(embeddings(1), k=5, where="n >= 10")
+        (few,) = store.search(embeddings(1), k=5, where="n >= 1000")
+        (all_,) = store.search(embeddings(1), k=5)
+    assert many.plan == all_.plan
+    assert (few.plan["candidates"], many.plan["candidates"]) == ("all", 200)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hivlp.ingest import AddReport as AddReport
     from hivlp.plans import Plan as Plan
     from hivlp.retriever import Index as Index
+    from hivlp.retriever import import_index as import_index
     from hivlp.types import Embeddings as Embeddings
     from hivlp.types import Hit as Hit
     from hivlp.types import Hits as Hits
@@ -41,6 +42,7 @@ _HOMES = {
     "Item": "hivlp.types",
     "Plan": "hivlp.plans",
     "Sample": "hivlp.types",
+    "import_index": "hivlp.retriever",
     "load": "hivlp.encode",
     "open_source": "hivlp.data.sources",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "Plan",
     "Sample",
     "__version__",
+    "import_index",
     "load",
     "open_source",
 ]

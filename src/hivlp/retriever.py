@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from hivlp import ingest
+from hivlp import exchange, ingest
 from hivlp import tune as tuning
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
@@ -180,6 +180,18 @@ class Index:
         self.store.prepare()
         return report
 
+    def export(
+        self,
+        out: str | Path,
+        *,
+        shard_size: int = exchange.SHARD_SIZE,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Writes items and vectors as a folder in clip-retrieval's layout. See `exchange.export_index`."""
+        if not isinstance(self.store, LocalStore):
+            raise QueryError("only an index folder of this machine can be exported; open one")
+        return exchange.export_index(self.store, out, shard_size=shard_size, progress=progress)
+
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id. Returns how many there were; unknown ids are no error."""
         return self.store.delete(ids)
@@ -332,6 +344,36 @@ class Index:
     def _notes(self, text: str) -> list[str]:
         cut = self.encoder.cuts(text)
         return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
+
+
+def import_index(
+    folder: str | Path,
+    out: str | Path,
+    model: str | Path | Encoder | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Makes an index at `out` of a folder that `Index.export` or clip-retrieval wrote.
+
+    Args:
+        folder: it.
+        out: the index folder to make.
+        model: what made the vectors; needed where the folder does not say it, and checked where it does.
+        progress: called with (items read, items to read).
+
+    Returns:
+        ``index``, ``items``, ``kinds``, ``widths`` and ``notes``. See `exchange.import_index`.
+    """
+    made_by = None
+    if model is not None:
+        encoder = _encoder(model)
+        made_by = exchange.Model(
+            name=_name(encoder),
+            fingerprint=encoder.fingerprint,
+            widths=encoder.widths,
+            preprocessing=encoder.preprocessing.model_dump(mode="json"),
+        )
+    return exchange.import_index(folder, out, model=made_by, progress=progress)
 
 
 def _text_samples(

@@ -1,39 +1,68 @@
-"""``hivlp export``: ONNX graphs of a model, checked against its torch outputs."""
+"""``hivlp export``: a model as ONNX graphs, or an index as a folder of embeddings."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hivlp.cli import output
+from hivlp.errors import QueryError
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder.")],
+    what: Annotated[str, typer.Argument(metavar="MODEL|INDEX", help="A model folder, or an index folder.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where the graphs go. [default: into the model folder]")
+        Path | None,
+        typer.Option(
+            help="The folder to write. [default for a model: the model folder; needed for an index]"
+        ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Also write graphs with 8-bit weights, with their loss.")
+        bool, typer.Option("--int8", help="Of a model: also graphs with 8-bit weights, with their loss.")
     ] = False,
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="Of an index: rows a file. [default: 1,000,000]")
+    ] = None,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Write the ONNX graphs that index and search run without torch. Needs the extra hivlp[train]."""
+    """Write a model as ONNX graphs, or an index as .npy and .parquet files in clip-retrieval's layout.
+
+    The graphs are what index and search run without torch; writing them needs the extra hivlp[train]. An
+    index needs hivlp[parquet].
+    """
+    if (Path(what) / "manifest.json").exists():
+        if int8:
+            raise QueryError(f"{what} is an index, and --int8 is for models; leave it out")
+        document, lines = _index(what, out, shard_size)
+    else:
+        if shard_size is not None:
+            raise QueryError(f"{what} is no index, and --shard-size is for indexes; leave it out")
+        document, lines = _model(what, out, int8=int8)
+    output.answer(
+        document,
+        json=json,
+        human=lambda console: console.print(*lines, sep="\n", highlight=False, soft_wrap=True),
+    )
+
+
+def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode.base import model_folder
     from hivlp.encode.export import export as write
 
     document = write(model_folder(model), out, int8=int8)
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            *(f"wrote {file}" for file in document["files"]),
-            f"largest difference from torch: {document['max_abs_diff']:.2e}",
-            sep="\n",
-            highlight=False,
-            soft_wrap=True,
-        ),
-    )
+    wrote = [f"wrote {file}" for file in document["files"]]
+    return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
+
+
+def _index(index: str, out: Path | None, shard_size: int | None) -> tuple[dict[str, Any], list[str]]:
+    from hivlp.exchange import SHARD_SIZE, export_index
+    from hivlp.stores.local import LocalStore
+
+    if out is None:
+        raise QueryError(f"{index} is an index; name the folder to write with --out DIR")
+    with LocalStore.open(index) as store, output.progress("exporting") as advance:
+        document = export_index(store, out, shard_size=shard_size or SHARD_SIZE, progress=advance)
+    return document, [f"wrote {document['items']:,} items as {len(document['files'])} files to {out}"]

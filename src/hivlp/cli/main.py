@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from hivlp.cli import compact, delete, demo, evaluate, export, index, info, search, train, tune, verify
+from hivlp.cli import (
+    compact,
+    delete,
+    demo,
+    evaluate,
+    export,
+    import_index,
+    index,
+    info,
+    search,
+    train,
+    tune,
+    verify,
+)
 from hivlp.cli.output import guarded
 
 app = typer.Typer(
@@ -31,6 +44,7 @@ app.command("verify")(verify.verify)
 app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.command("import")(import_index.import_index)
 
 
 def _print_version(wanted: bool) -> None:

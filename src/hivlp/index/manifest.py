@@ -84,7 +84,13 @@ def _parse(text: str, path: Path) -> Manifest:
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     known = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
-    if known.get("format") != FORMAT:
+    other = known.get("format")
+    if isinstance(other, str) and other != FORMAT and other.startswith("hivlp-"):
+        raise IndexFolderError(
+            f"{path.parent} is not an index folder: its manifest.json says format {other!r}. Give the folder "
+            "that `hivlp index --out` made; an exported index is read by `hivlp import`."
+        )
+    if other != FORMAT:
         raise _damaged(path, f'it does not say "format": "{FORMAT}"')
     version = known.get("version")
     if not isinstance(version, int) or version < 1:

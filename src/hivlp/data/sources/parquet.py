@@ -1,4 +1,4 @@
-"""Parquet files, with paths of pictures or with the pictures inside; the only place that imports pyarrow."""
+"""Parquet files, with paths of pictures or with the pictures inside; and the door to pyarrow."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hivlp.errors import DataError, MissingExtraError
 from hivlp.types import Sample
 
 
-def _pyarrow_parquet() -> ModuleType:
-    """The parquet reader. Raises MissingExtraError without pyarrow."""
+def pyarrow_parquet(purpose: str) -> ModuleType:
+    """The module ``pyarrow.parquet``. Raises MissingExtraError where it is not installed."""
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise MissingExtraError("pyarrow", "train", "reading parquet files") from None
+        raise MissingExtraError("pyarrow", "parquet", purpose) from None
     return parquet
 
 
 def _open(path: Path) -> Any:
     """The file as ``pyarrow.parquet.ParquetFile``. Raises DataError where it is none."""
-    parquet = _pyarrow_parquet()
+    parquet = pyarrow_parquet("reading parquet files")
     try:
         return parquet.ParquetFile(path)
     except Exception as error:

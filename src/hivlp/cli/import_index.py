@@ -1,0 +1,41 @@
+"""``hivlp import``: makes an index of a folder of embeddings in clip-retrieval's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hivlp.cli import output
+
+
+def import_index(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder that `hivlp export` or clip-retrieval wrote, with img_emb/ in it."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The index folder to make, such as photos.hivlp.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model that made the vectors. [default: what the folder says of itself]"),
+    ] = None,
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Make an index of exported embeddings. Needs the extra hivlp[parquet]."""
+    from hivlp.retriever import import_index as read
+
+    with output.progress("importing") as advance:
+        document = read(folder, out, model, progress=advance)
+    for note in document["notes"]:
+        output.say(note)
+    output.answer(
+        document,
+        json=json,
+        human=lambda console: console.print(
+            f"{out} holds {document['items']:,} items at the levels {document['widths']}",
+            highlight=False,
+            soft_wrap=True,
+        ),
+    )

@@ -1,0 +1,213 @@
+"""What lies where in a folder of embeddings, said by its manifest or seen from the names of its files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.errors import DataError
+
+MANIFEST = "manifest.json"
+FORMAT = "hivlp-embeddings"
+VERSION = 1
+STEMS = {"image": "img_emb", "text": "text_emb"}
+"""Kind of items -> the folder of their fine vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The model that made some vectors, as an index has to name it."""
+
+    name: str
+    fingerprint: str
+    widths: tuple[int, ...]
+    preprocessing: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The items of one kind.
+
+    Attributes:
+        levels: the folder of each width.
+        metadata: the folder of their descriptions.
+        count: how many there are; None where nobody said so.
+    """
+
+    kind: str
+    levels: Mapping[int, str]
+    metadata: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A folder of embeddings.
+
+    Attributes:
+        model: what made the vectors; None where there is no manifest of ours.
+        notes: what was left out.
+    """
+
+    folder: Path
+    parts: tuple[Part, ...]
+    model: Model | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(sorted({width for part in self.parts for width in part.levels}))
+
+    def write(self, folder: Path, extra: Mapping[str, Any]) -> None:
+        """Writes the manifest."""
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "model": asdict(self.model) if self.model else None,
+            "dtype": "float16",
+            "normalised": True,
+            "parts": [asdict(part) for part in self.parts],
+            **extra,
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_layout(folder: Path) -> Layout:
+    """What a folder of embeddings holds.
+
+    Raises:
+        DataError: there is none, or it can't be understood.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; give one that holds img_emb/, text_emb/ and metadata/")
+    path = folder / MANIFEST
+    if not path.exists():
+        return _seen(folder)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}; export the index again") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else None
+        raise DataError(f"{path} says format {found!r}, and {FORMAT!r} is needed; give an exported folder")
+    if document.get("version") != VERSION:
+        raise DataError(
+            f"{path} has version {document.get('version')!r}, this hivlp reads {VERSION}; upgrade hivlp"
+        )
+    try:
+        return Layout(folder=folder, parts=_parts(document), model=_model(document["model"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is damaged: {error!r}; export the index again") from error
+
+
+def _parts(document: Mapping[str, Any]) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            kind=str(part["kind"]),
+            levels={int(width): _inside(name) for width, name in part["levels"].items()},
+            metadata=_inside(part["metadata"]),
+            count=int(part["count"]),
+        )
+        for part in document["parts"]
+    )
+
+
+def _inside(name: Any) -> str:
+    """The name of a folder beside the manifest; nothing that leads elsewhere."""
+    if not re.fullmatch(r"[A-Za-z0-9_]+", str(name)):
+        raise ValueError(f"{name!r} is no name of a folder")
+    return str(name)
+
+
+def _model(record: Mapping[str, Any]) -> Model:
+    return Model(
+        name=str(record["name"]),
+        fingerprint=str(record["fingerprint"]),
+        widths=tuple(int(width) for width in record["widths"]),
+        preprocessing=dict(record["preprocessing"]),
+    )
+
+
+def _seen(folder: Path) -> Layout:
+    """The layout of a folder without a manifest: pictures where there are any, else texts."""
+    kinds = [kind for kind, stem in STEMS.items() if any((folder / stem).glob("*.npy"))]
+    if not kinds or not (folder / "metadata").is_dir():
+        raise DataError(
+            f"{folder} holds no embeddings in clip-retrieval's layout; needed are img_emb/ or text_emb/ with "
+            "files .npy, and metadata/ with files .parquet"
+        )
+    stem = STEMS[kinds[0]]
+    levels: dict[int, str] = {}
+    for path in [*sorted(folder.glob(f"level_*_{stem}")), folder / stem]:
+        first = next(iter(shards(folder, path.name, ".npy").values()))
+        levels[open_vectors(first).shape[1]] = path.name
+    left = f"{STEMS['text']}/ was left out: its rows belong to the same pictures; index the texts themselves"
+    notes = (left,) if len(kinds) > 1 else ()
+    return Layout(
+        folder=folder, parts=(Part(kind=kinds[0], levels=levels, metadata="metadata"),), notes=notes
+    )
+
+
+def shard_name(stem: str, number: int, shards: int, suffix: str) -> str:
+    """``img_emb/img_emb_07.npy``: with so many zeros that the order of names is that of numbers."""
+    return f"{stem}/{stem}_{number:0{len(str(max(shards - 1, 0)))}d}{suffix}"
+
+
+def shards(folder: Path, name: str, suffix: str) -> dict[int, Path]:
+    """The files of a folder by the number at the end of their names, ascending.
+
+    Raises:
+        DataError: there is none, or a name without number or with that of another file.
+    """
+    found: dict[int, Path] = {}
+    for path in sorted((folder / name).glob(f"*{suffix}")):
+        number = re.search(r"(\d+)$", path.stem)
+        if number is None or int(number[1]) in found:
+            raise DataError(
+                f"{path} has no number of its own at the end of its name, such as {name}_0{suffix}"
+            )
+        found[int(number[1])] = path
+    if not found:
+        raise DataError(f"{folder / name} holds no files {suffix}; copy the folder again")
+    return dict(sorted(found.items()))
+
+
+def open_vectors(path: Path) -> NDArray[np.floating[Any]]:
+    """The array of a file, memory-mapped. Raises DataError where it is none of N × D numbers."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} can't be read as vectors ({error}); write it again with numpy.save"
+        ) from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise DataError(
+            f"{path} holds {array.dtype} of shape {array.shape}; it must hold floating-point numbers, N × D"
+        )
+    return array
+
+
+def matched(layout: Layout, part: Part) -> Iterator[tuple[dict[int, Path], Path]]:
+    """The files of each shard: vectors by width, and descriptions.
+
+    Raises:
+        DataError: the folders have different shards.
+    """
+    metadata = shards(layout.folder, part.metadata, ".parquet")
+    levels = {width: shards(layout.folder, name, ".npy") for width, name in part.levels.items()}
+    for width, files in levels.items():
+        if list(files) != list(metadata):
+            raise DataError(
+                f"{layout.folder}: {part.levels[width]}/ has the shards {list(files)} and {part.metadata}/ "
+                f"has {list(metadata)}; each shard needs both, copy the folder again"
+            )
+    for number, path in metadata.items():
+        yield {width: files[number] for width, files in levels.items()}, path
