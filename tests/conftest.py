@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# As the command line does: two pools of threads that wait for the same processors make tests crawl.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

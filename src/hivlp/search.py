@@ -226,11 +226,11 @@ def _exhaustive_block(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k:
     return results
 
 
-def exact_cutoffs(fine_QD: FloatArray, view: View, k: int) -> FloatArray:
-    """The score of each query's k-th best live row, or of its last one where there are fewer: Q.
+def exact_best(fine_QD: FloatArray, view: View, k: int) -> IntArray:
+    """The rows of each query's true k best, with all that tie with the last of them: Q × (k + a few).
 
-    A row is among the true k best where its score is not below this, ties included. One pass over the fine
-    level for all queries, where ``run`` with all candidates makes one every few queries.
+    Rows of -1 fill up. One pass over the fine level for all queries, where ``run`` with all candidates makes
+    one every few queries.
     """
     level_ND, live_N = view.level(fine_QD.shape[1]), view.mask.live_rows()
     kept = min(k + _SPARE, len(live_N))
@@ -244,13 +244,10 @@ def exact_cutoffs(fine_QD: FloatArray, view: View, k: int) -> FloatArray:
         top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - kept, axis=1)[:, -kept:]
         best_QK = np.take_along_axis(rough_QN, top_QK, 1)
         rows_QK = np.take_along_axis(names_QN, top_QK, 1)
-    return np.array(
-        [
-            np.sort(cosines(level_ND, rows, query_D))[::-1][min(k, kept) - 1]
-            for rows, query_D in zip(rows_QK, fine_QD, strict=True)
-        ],
-        np.float32,
-    )
+    for rows_K, query_D in zip(rows_QK, fine_QD, strict=True):
+        scores_K = cosines(level_ND, rows_K, query_D)
+        rows_K[scores_K < np.sort(scores_K)[::-1][min(k, kept) - 1]] = -1
+    return rows_QK
 
 
 def _rough_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:

@@ -63,13 +63,13 @@ def tune(
     """
     _check(store, queries, recall, k, kinds)
     view = store.view()
-    cutoffs_Q = search.exact_cutoffs(queries.embeddings.fine, view, k)
+    true_QT = search.exact_best(queries.embeddings.fine, view, k)
     every = [trial for trial in trials(view, kinds) if trial.candidates]
     measured = [measure_exact(view, queries.embeddings, k)]
     for step, trial in enumerate(every):
         if progress is not None:
             progress(step, len(every), trial.base.name)
-        measured += measure(trial, view, queries.embeddings, cutoffs_Q, k, target=recall)
+        measured += measure(trial, view, queries.embeddings, true_QT, k, target=recall)
     rough = pareto_front(measured)
     pareto = pareto_front(timed_well(one, view, queries.embeddings, k) for one in rough)
     chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from hivlp import search
-from hivlp.index.vectors import cosines
 from hivlp.plans import Plan
 from hivlp.search import View
 from hivlp.tune.statistics import recall_bound
 from hivlp.tune.trials import Trial
 from hivlp.tuned import Measured
-from hivlp.types import Embeddings, FloatArray, IntArray
+from hivlp.types import Embeddings, IntArray
 
 # For each of these the smallest number of candidates that reaches it is worth timing, and no other.
 _WORTH_REACHING = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -28,14 +27,14 @@ _TIMED_EXACT = 20  # an exhaustive search takes long, and always about as long
 
 
 def measure(
-    trial: Trial, view: View, queries: Embeddings, cutoffs_Q: FloatArray, k: int, *, target: float
+    trial: Trial, view: View, queries: Embeddings, true_QT: IntArray, k: int, *, target: float
 ) -> list[Measured]:
     """Recall of every number of candidates from one coarse search, and the time of those worth it."""
     spec = trial.base.spec(view.widths)
     index = view.coarse(spec)
     most = max(trial.candidates)
     _, rows_QK = index.search(queries[spec.width], most, mask=view.mask, effort=trial.base.effort)
-    right_QK = _right(rows_QK, view, queries.fine, cutoffs_Q)
+    right_QK = _right(rows_QK, true_QT)
     wanted = min(k, view.mask.live)
     hot = index.nbytes() / max(1, len(index))
     found: list[Measured] = []
@@ -70,13 +69,11 @@ def _measured(plan: Plan, recall: float, low: float, times: list[float], hot: fl
     )
 
 
-def _right(rows_QK: IntArray, view: View, fine_QD: FloatArray, cutoffs_Q: FloatArray) -> np.ndarray:
-    """Which candidates are among the true k best, ties included: Q × K of bool."""
-    level_ND = view.level(view.widths[-1])
+def _right(rows_QK: IntArray, true_QT: IntArray) -> np.ndarray:
+    """Which candidates are among the true best: Q × K of bool."""
     right_QK = np.zeros(rows_QK.shape, np.bool_)
-    for query, rows_K in enumerate(rows_QK):
-        rows = rows_K[rows_K >= 0]
-        right_QK[query, : len(rows)] = cosines(level_ND, rows, fine_QD[query]) >= cutoffs_Q[query]
+    for rows_K, true_T, right_K in zip(rows_QK, true_QT, right_QK, strict=True):
+        right_K[:] = np.isin(rows_K, true_T[true_T >= 0])
     return right_QK
 
 
