@@ -104,8 +104,8 @@ def run(
             f"the plan re-ranks {plan.rerank} rows, and {'no' if rerank is None else 'a'} re-ranking "
             "function was given. Give both or neither."
         )
-    spec = plan.spec(view.widths)
-    fine = view.widths[-1]
+    widths = view.widths
+    spec, fine = plan.spec(widths), widths[-1]
     query_levels = {
         width: _query_level(queries, width, view)
         for width in {spec.width, fine, *(width for width, _ in plan.stages)}
@@ -330,14 +330,14 @@ def _query_level(queries: Embeddings, width: int, view: View) -> FloatArray:
             f"the query vectors of level {width} have the shape {level_QD.shape}; it must be (Q, {width}). "
             "Pass one row a query."
         )
-    with np.errstate(invalid="ignore", over="ignore"):
-        lengths_Q = np.sqrt(np.einsum("qd,qd->q", level_QD, level_QD, dtype=np.float64))
-    wrong_Q = ~(np.abs(lengths_Q - 1.0) <= LENGTH_TOLERANCE)
+    squares_Q = np.einsum("qd,qd->q", level_QD, level_QD)
+    wrong_Q = ~(np.abs(squares_Q - 1) <= 2 * LENGTH_TOLERANCE)  # NaN is wrong too
     if wrong_Q.any():
         query = int(np.argmax(wrong_Q))
+        length = float(np.linalg.norm(level_QD[query].astype(np.float64)))
         raise QueryError(
-            f"query {query} has a vector of length {lengths_Q[query]:.6g} at level {width}; it must be "
-            "finite and of length 1. Normalise the embeddings."
+            f"query {query} has a vector of length {length:.6g} at level {width}; it must be finite and of "
+            "length 1. Normalise the embeddings."
         )
     return level_QD
 

@@ -40,11 +40,13 @@ class FaissIndex:
         self.trained_rows = 0
         self._faiss: Any = importlib.import_module("faiss")  # here, so that importing this module stays cheap
         self._index: Any = None
+        self._rows = 0  # faiss knows it too, but a call of it costs microseconds a search
+        self._plain: dict[Effort, Any] = {}  # parameters of searches without a selector
         self._level: LevelArray = np.empty((0, spec.width), np.float16)
         self._gate = Gate()
 
     def __len__(self) -> int:
-        return 0 if self._index is None else int(self._index.ntotal)
+        return self._rows
 
     def extend(self, level_ND: LevelArray) -> None:
         if len(level_ND) > len(self._level):
@@ -56,30 +58,29 @@ class FaissIndex:
                 self._index = self._made(level_ND)
             for start in range(len(self), len(level_ND), BLOCK_ROWS):
                 self._take_in(level_ND[start : start + BLOCK_ROWS])
+                self._rows = int(self._index.ntotal)
 
     def search(
         self, queries_QD: FloatArray, count: int, *, mask: RowMask, effort: Effort
     ) -> tuple[FloatArray, IntArray]:
         queries_QD = np.ascontiguousarray(queries_QD, dtype=np.float32)
-        scores_QK, rows_QK = no_rows(len(queries_QD), count)
         found = min(count, mask.live)
         if found == 0 or len(queries_QD) == 0:
-            return scores_QK, rows_QK
+            return no_rows(len(queries_QD), count)
         if self._rather_scans(mask):
             return scan_rows(self._level, mask.live_rows(), queries_QD, count)
-        with self._gate.shared(), self._threads(len(queries_QD)):
-            some = self._ask(queries_QD, found, mask, effort)
-            short_Q = some[1][:, -1] < 0
-            if short_Q.any():  # the lists or the part of the graph that were visited hold too few rows
+        with self._gate.shared, self._threads(len(queries_QD)):
+            scores_QK, rows_QK = self._ask(queries_QD, found, mask, effort)
+            if rows_QK.min() < 0:  # the lists or the part of the graph that were visited hold too few rows
+                short_Q = rows_QK[:, -1] < 0
                 more = self._ask(queries_QD[short_Q], found, mask, self._utmost())
-                some[0][short_Q], some[1][short_Q] = more
-        scores_QK[:, :found], rows_QK[:, :found] = some
-        still_short_Q = rows_QK[:, found - 1] < 0
-        if still_short_Q.any():
-            rows_N = mask.live_rows()
-            more = scan_rows(self._level, rows_N, queries_QD[still_short_Q], count)
-            scores_QK[still_short_Q], rows_QK[still_short_Q] = more
-        return in_order(scores_QK, rows_QK)
+                scores_QK[short_Q], rows_QK[short_Q] = more
+        if rows_QK.min() < 0:
+            short_Q = rows_QK[:, -1] < 0
+            more = scan_rows(self._level, mask.live_rows(), queries_QD[short_Q], found)
+            scores_QK[short_Q], rows_QK[short_Q] = more
+        scores_QK, rows_QK = in_order(scores_QK, rows_QK)
+        return (scores_QK, rows_QK) if found == count else _padded(scores_QK, rows_QK, count)
 
     def outgrown(self, rows: int) -> bool:
         learns = self.spec.dims is not None or self.spec.code != "float16"
@@ -89,7 +90,7 @@ class FaissIndex:
         return len(self) * self._row_bytes()
 
     def serialise(self) -> bytes:
-        with self._gate.shared():
+        with self._gate.shared:
             content: NDArray[np.uint8] = self._faiss.serialize_index(self._index)
         return content.tobytes()
 
@@ -100,7 +101,10 @@ class FaissIndex:
             raise ValueError(f"faiss can't read it: {error}") from error
         if index.d != self.spec.width:
             raise ValueError(f"it is for vectors {index.d} wide, not {self.spec.width}")
-        self._index, self.trained_rows = index, trained_rows
+        self._took_over(index, trained_rows)
+
+    def _took_over(self, index: Any, trained_rows: int) -> None:
+        self._index, self._rows, self.trained_rows = index, int(index.ntotal), trained_rows
 
     @property
     def _dims(self) -> int:
@@ -149,8 +153,16 @@ class FaissIndex:
         return self._index.search(queries_QD, count, params=self._parameters(count, mask, effort))
 
     def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
+        """What faiss is told besides the query; made once for searches of all rows."""
         selector = self._selector(mask)
-        return None if selector is None else self._faiss.SearchParameters(sel=selector)
+        if selector is not None:
+            return self._told(count, mask, effort, selector)
+        if effort not in self._plain:
+            self._plain[effort] = self._told(count, mask, effort, None)
+        return self._plain[effort]
+
+    def _told(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
+        return self._faiss.SearchParameters(sel=selector)
 
     def _selector(self, mask: RowMask) -> Any:
         if mask.live == len(self):
@@ -229,11 +241,11 @@ class IvfIndex(FaissIndex):
     def _row_bytes(self) -> int:
         return int(self._inner().code_size) + 8  # every list keeps the row numbers of its codes
 
-    def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
+    def _told(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
         # Where few rows are allowed the nearest of them lie in more lists: as many allowed rows are visited
         # as without a filter.
         nprobe = min(math.ceil(effort.nprobe * len(self) / mask.live), int(self._inner().nlist))
-        return self._faiss.SearchParametersIVF(nprobe=nprobe, sel=self._selector(mask))
+        return self._faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
 
     def _utmost(self) -> Effort:
         return Effort(nprobe=int(self._inner().nlist))
@@ -305,7 +317,7 @@ class BitsIndex(FaissIndex):
         return scores_QK, rows_QK.astype(np.int64)
 
     def serialise(self) -> bytes:
-        with self._gate.shared():
+        with self._gate.shared:
             content: NDArray[np.uint8] = self._faiss.serialize_index_binary(self._index)
         return content.tobytes()
 
@@ -316,7 +328,7 @@ class BitsIndex(FaissIndex):
             raise ValueError(f"faiss can't read it: {error}") from error
         if index.d != self._bits:
             raise ValueError(f"it holds {index.d} bits a row, not {self._bits}")
-        self._index, self.trained_rows = index, trained_rows
+        self._took_over(index, trained_rows)
 
     def _signs(self, rows_ND: FloatArray) -> NDArray[np.uint8]:
         if self.spec.dims is not None:
@@ -354,6 +366,13 @@ def principal_directions(sample_ND: FloatArray, dims: int) -> FloatArray:
     moment_DD = np.matmul(np.transpose(sample_ND), sample_ND, dtype=np.float32)
     directions_DD = np.linalg.eigh(np.float64(moment_DD))[1][:, ::-1]  # eigenvalues ascend
     return np.ascontiguousarray(np.transpose(directions_DD[:, :dims]), dtype=np.float32)
+
+
+def _padded(scores_QK: FloatArray, rows_QK: IntArray, count: int) -> tuple[FloatArray, IntArray]:
+    padded = no_rows(len(rows_QK), count)
+    for target, some in zip(padded, (scores_QK, rows_QK), strict=True):
+        target[:, : some.shape[1]] = some
+    return padded
 
 
 def _sample(level_ND: LevelArray) -> FloatArray:

@@ -48,6 +48,9 @@ class CoarseShelf:
             level_ND: the rows that it must hold at least, of the level that it reads.
             generation: of the rows; those of another generation have other numbers.
         """
+        ready = self._held.get((generation, spec))
+        if ready is not None and len(ready) >= len(level_ND):  # the usual case, without a lock
+            return ready
         with self._building:
             for key in [key for key in self._held if key[0] < generation]:
                 del self._held[key]
