@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import TypeAlias
 
-from hivlp import search
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import match_model
-from hivlp.tune.measure import environment, measure, measure_exact, timed_well
+from hivlp.tune.measure import Measuring, environment
 from hivlp.tune.queries import LEAST, TuningQueries, perturbed_items, tuning_queries
 from hivlp.tune.statistics import pareto_front, recall_bound
 from hivlp.tune.trials import trials
@@ -30,8 +29,8 @@ __all__ = [
 
 Progress: TypeAlias = "Callable[[int, int, str], None]"
 
-KINDS = ("exact", "pq", "bits", "ivf")
-"""Kinds of coarse indexes that are tried unless told; ``hnsw`` takes long to build and much memory."""
+KINDS = ("ivf", "exact", "pq", "bits")
+"""Kinds of coarse indexes that are tried unless told, in this order; ``hnsw`` is slow to build and large."""
 
 
 def tune(
@@ -63,15 +62,14 @@ def tune(
     """
     _check(store, queries, recall, k, kinds)
     view = store.view()
-    true_QT = search.exact_best(queries.embeddings.fine, view, k)
+    measuring = Measuring(view, queries.embeddings, k, target=recall)
     every = [trial for trial in trials(view, kinds) if trial.candidates]
-    measured = [measure_exact(view, queries.embeddings, k)]
+    measured = [measuring.exact()]
     for step, trial in enumerate(every):
         if progress is not None:
             progress(step, len(every), trial.base.name)
-        measured += measure(trial, view, queries.embeddings, true_QT, k, target=recall)
-    rough = pareto_front(measured)
-    pareto = pareto_front(timed_well(one, view, queries.embeddings, k) for one in rough)
+        measured += measuring.trial(trial)
+    pareto = pareto_front(measuring.well_timed(one) for one in pareto_front(measured))
     chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")
     tuned = Tuned(
         k=k,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -17,82 +20,130 @@ from hivlp.search import View
 from hivlp.tune.statistics import recall_bound
 from hivlp.tune.trials import Trial
 from hivlp.tuned import Measured
-from hivlp.types import Embeddings, IntArray
+from hivlp.types import Embeddings, FloatArray, IntArray
 
 # For each of these the smallest number of candidates that reaches it is worth timing, and no other.
 _WORTH_REACHING = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+# What a stage between may keep, as multiples of k; fewer rows then have their widest vectors gathered.
+_STAGE_KEEPS = (2, 3, 5, 10)
+_STAGES_FROM = 30  # with fewer candidates a stage costs more than it saves
+_MOST_SAVED = 2.0  # a stage seldom halves the time of a search, so it can't help what is twice as slow
 _TIMED_QUICKLY = 40
 _TIMED_QUERIES = 400
 _TIMED_EXACT = 20  # an exhaustive search takes long, and always about as long
 
 
-def measure(
-    trial: Trial, view: View, queries: Embeddings, true_QT: IntArray, k: int, *, target: float
-) -> list[Measured]:
-    """Recall of every number of candidates from one coarse search, and the time of those worth it."""
-    spec = trial.base.spec(view.widths)
-    index = view.coarse(spec)
-    most = max(trial.candidates)
-    _, rows_QK = index.search(queries[spec.width], most, mask=view.mask, effort=trial.base.effort)
-    right_QK = _right(rows_QK, true_QT)
-    wanted = min(k, view.mask.live)
-    hot = index.nbytes() / max(1, len(index))
-    found: list[Measured] = []
-    reached = 0.0
-    for plan in trial.plans():
-        assert plan.candidates != "all"
-        recalls_Q = np.minimum(right_QK[:, : plan.candidates].sum(axis=1), wanted) / np.float32(wanted)
-        low = recall_bound(recalls_Q)
-        if any(reached < goal <= low for goal in (*_WORTH_REACHING, target)):
-            times = _milliseconds(plan, view, queries, k, _TIMED_QUICKLY)
-            found.append(_measured(plan, float(recalls_Q.mean()), low, times, hot))
-        reached = max(reached, low)
-    return found
+class Measuring:
+    """Queries on a view, with the rows that are right for each."""
+
+    def __init__(self, view: View, queries: Embeddings, k: int, *, target: float) -> None:
+        self.view = view
+        self.queries = queries
+        self.k = k
+        self.goals = sorted({*_WORTH_REACHING, target})
+        self._true_QT = search.exact_best(queries.fine, view, k)
+        self._fastest = dict.fromkeys(self.goals, math.inf)  # milliseconds of a plan that meets each goal
+
+    def exact(self) -> Measured:
+        """The time of scoring every item, which has no recall to lose."""
+        plan = Plan(name="exact", candidates="all")
+        return _measured(
+            plan, np.ones(len(self.queries), np.float32), self._milliseconds(plan, _TIMED_EXACT), 0.0
+        )
+
+    def trial(self, trial: Trial) -> Iterator[Measured]:
+        """The numbers of candidates that are worth it, with and without a stage between.
+
+        The fine level puts the right rows first wherever they stand among the candidates. So one coarse
+        search with the most candidates tells the recall of every smaller number.
+        """
+        spec = trial.base.spec(self.view.widths)
+        index = self.view.coarse(spec)
+        if self._is_beaten(trial):
+            return
+        _, rows_QK = index.search(
+            self.queries[spec.width], max(trial.candidates), mask=self.view.mask, effort=trial.base.effort
+        )
+        right_QK = self._right(rows_QK)
+        hot = index.nbytes() / max(1, len(index))
+        reached = 0.0
+        for count, plan in zip(trial.candidates, trial.plans(), strict=True):
+            recalls_Q = self._recalls(right_QK[:, :count])
+            low = recall_bound(recalls_Q)
+            met = [goal for goal in self.goals if reached < goal <= low]
+            if met:
+                whole = _measured(plan, recalls_Q, self._milliseconds(plan, _TIMED_QUICKLY), hot)
+                yield self._noted(whole)
+                if whole.p50_ms < _MOST_SAVED * self._fastest[met[-1]]:
+                    yield from map(self._noted, self._staged(plan, met[-1], hot))
+            reached = max(reached, low)
+
+    def _is_beaten(self, trial: Trial) -> bool:
+        """Whether the least that a trial can cost is more than a plan costs that meets every goal."""
+        least = statistics.median(self._milliseconds(next(trial.plans()), _TIMED_QUICKLY))
+        return least > self._fastest[self.goals[-1]]
+
+    def _noted(self, measured: Measured) -> Measured:
+        for goal in self.goals:
+            if measured.recall_low >= goal:
+                self._fastest[goal] = min(self._fastest[goal], measured.p50_ms)
+        return measured
+
+    def well_timed(self, rough: Measured) -> Measured:
+        """The same plan, timed with enough queries for a 99th percentile."""
+        if rough.plan.candidates == "all":
+            return rough
+        times = self._milliseconds(rough.plan, _TIMED_QUERIES)
+        return replace(rough, p50_ms=statistics.median(times), p99_ms=float(np.percentile(times, 99)))
+
+    def _staged(self, plan: Plan, goal: float, hot: float) -> Iterator[Measured]:
+        """The plan with one level between that keeps as few rows as still meet the goal."""
+        if plan.candidates == "all" or plan.candidates < _STAGES_FROM:
+            return
+        coarse_width = plan.spec(self.view.widths).width
+        between = [w for w in self.view.widths[:-1] if w > coarse_width or plan.dims is not None]
+        for width in between:
+            for keep in (self.k * times for times in _STAGE_KEEPS):
+                if 2 * keep > plan.candidates:
+                    break
+                staged = replace(plan, name=f"{plan.name}-stage{width}-{keep}", stages=((width, keep),))
+                results = search.run(staged, self.queries, self.view, self.k)
+                recalls_Q = self._recalls(self._right([result.rows for result in results]))
+                if recall_bound(recalls_Q) >= goal:
+                    yield _measured(staged, recalls_Q, self._milliseconds(staged, _TIMED_QUICKLY), hot)
+                    break
+
+    def _right(self, rows_QK: Iterable[IntArray]) -> np.ndarray:
+        """Which rows are among the true best: Q × K of bool."""
+        pairs = zip(rows_QK, self._true_QT, strict=True)
+        return np.array([np.isin(rows_K, true_T[true_T >= 0]) for rows_K, true_T in pairs])
+
+    def _recalls(self, right_QK: np.ndarray) -> FloatArray:
+        """Recall of each query, in [0, 1]; ties with the last right row count no more than it."""
+        wanted = min(self.k, self.view.mask.live)
+        return np.minimum(right_QK.sum(axis=1), wanted) / np.float32(wanted)
+
+    def _milliseconds(self, plan: Plan, count: int) -> list[float]:
+        """What single searches take, after a few to warm up."""
+        times: list[float] = []
+        for turn in range(min(count, len(self.queries)) + 3):
+            one = self.queries.take(slice(turn % len(self.queries), turn % len(self.queries) + 1))
+            begin = time.perf_counter()
+            search.run(plan, one, self.view, self.k)
+            times.append(1e3 * (time.perf_counter() - begin))
+        return times[3:]
 
 
-def timed_well(rough: Measured, view: View, queries: Embeddings, k: int) -> Measured:
-    """The same plan, timed with enough queries for a 99th percentile."""
-    if rough.plan.candidates == "all":
-        return rough
-    times = _milliseconds(rough.plan, view, queries, k, _TIMED_QUERIES)
-    return _measured(rough.plan, rough.recall, rough.recall_low, times, rough.hot_bytes_per_item)
-
-
-def _measured(plan: Plan, recall: float, low: float, times: list[float], hot: float) -> Measured:
+def _measured(plan: Plan, recalls_Q: FloatArray, times: list[float], hot: float) -> Measured:
+    exact = plan.candidates == "all"
     return Measured(
         plan=plan,
-        recall=recall,
-        recall_low=low,
+        recall=float(recalls_Q.mean()),
+        recall_low=1.0 if exact else recall_bound(recalls_Q),
         p50_ms=statistics.median(times),
         p99_ms=float(np.percentile(times, 99)),
         hot_bytes_per_item=hot,
     )
-
-
-def _right(rows_QK: IntArray, true_QT: IntArray) -> np.ndarray:
-    """Which candidates are among the true best: Q × K of bool."""
-    right_QK = np.zeros(rows_QK.shape, np.bool_)
-    for rows_K, true_T, right_K in zip(rows_QK, true_QT, right_QK, strict=True):
-        right_K[:] = np.isin(rows_K, true_T[true_T >= 0])
-    return right_QK
-
-
-def measure_exact(view: View, queries: Embeddings, k: int) -> Measured:
-    """The time of scoring every item, which has no recall to lose."""
-    plan = Plan(name="exact", candidates="all")
-    times = _milliseconds(plan, view, queries, k, _TIMED_EXACT)
-    return _measured(plan, 1.0, 1.0, times, 0.0)
-
-
-def _milliseconds(plan: Plan, view: View, queries: Embeddings, k: int, count: int) -> list[float]:
-    """What single searches take, after a few to warm up."""
-    times: list[float] = []
-    for turn in range(min(count, len(queries)) + 3):
-        one = queries.take(slice(turn % len(queries), turn % len(queries) + 1))
-        begin = time.perf_counter()
-        search.run(plan, one, view, k)
-        times.append(1e3 * (time.perf_counter() - begin))
-    return times[3:]
 
 
 def environment() -> dict[str, Any]:
