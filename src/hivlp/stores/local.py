@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from hivlp.tuned import MatchModel, Tuned
 from hivlp.types import Embeddings, Hit, Hits, IntArray, Item
 
 Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
 
 
 class LocalStore:
@@ -175,15 +178,19 @@ class LocalStore:
         """Keeps the coarse indexes that searches will ask for in the folder, so that opening it is quick.
 
         Only what lacks much of the rows is written: a tenth. Does nothing where the folder is not open for
-        writing, or a search needs no coarse index.
+        writing, or a search needs no coarse index. A full disk is no error: the items are safe, and what is
+        kept here can be built again at any time.
         """
-        state = self.folder.state()
         if not self.folder.writable:
             return
+        state = self.folder.state()
         plan = default_plan(state.mask.live)
         usual = set[CoarseSpec]() if plan.candidates == "all" else {plan.spec(self.widths)}
-        for spec in usual if self._tuned is None else self._tuned.specs(self.widths):
-            self._coarse.keep(spec, state.levels[spec.width], generation=state.generation)
+        try:
+            for spec in usual if self._tuned is None else self._tuned.specs(self.widths):
+                self._coarse.keep(spec, state.levels[spec.width], generation=state.generation)
+        except OSError as error:
+            _log.warning("the coarse index of %s was not kept on the disk: %s", self.folder.path, error)
 
     def rows_where(self, condition: Condition | None, *, kind: str | None = None) -> IntArray:
         """Row numbers of the items that meet a condition and are of a kind, ascending."""
