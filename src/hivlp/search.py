@@ -236,7 +236,7 @@ def exact_best(fine_QD: FloatArray, view: View, k: int) -> IntArray:
     kept = min(k + _SPARE, len(live_N))
     best_QK = np.full((len(fine_QD), kept), -np.inf, np.float32)
     rows_QK = np.full((len(fine_QD), kept), -1, np.int64)
-    for part, rows_BD in _blocks(level_ND, live_N):
+    for part, rows_BD in blocks(level_ND, live_N):
         rough_QN = np.concatenate([best_QK, fine_QD @ np.transpose(rows_BD)], axis=1)
         names_QN = np.concatenate(
             [rows_QK, np.broadcast_to(live_N[part], (len(fine_QD), len(rows_BD)))], axis=1
@@ -253,7 +253,7 @@ def exact_best(fine_QD: FloatArray, view: View, k: int) -> IntArray:
 def _rough_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:
     """Fast cosines with some rows by matrix products, right up to rounding: Q × N."""
     rough_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
-    for part, rows_BD in _blocks(level_ND, rows_N):
+    for part, rows_BD in blocks(level_ND, rows_N):
         np.matmul(queries_QD, np.transpose(rows_BD), out=rough_QN[:, part])
     return rough_QN
 
@@ -261,13 +261,13 @@ def _rough_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray
 def _all_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:
     """``cosines`` of some rows, for several queries: Q × N."""
     scores_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
-    for part, rows_BD in _blocks(level_ND, rows_N):
+    for part, rows_BD in blocks(level_ND, rows_N):
         for query_D, scores_N in zip(queries_QD, scores_QN, strict=True):
             np.einsum("nd,d->n", rows_BD, query_D, out=scores_N[part])
     return scores_QN
 
 
-def _blocks(level_ND: LevelArray, rows_N: IntArray) -> Iterator[tuple[slice, FloatArray]]:
+def blocks(level_ND: LevelArray, rows_N: IntArray) -> Iterator[tuple[slice, FloatArray]]:
     """Ascending rows of a level in blocks, widened to float32, each with its place among them."""
     whole = len(rows_N) == len(level_ND)
     for start in range(0, len(rows_N), _BLOCK_ROWS):

@@ -63,8 +63,9 @@ class Measured:
 class MatchModel:
     """How likely a hit of a score is a match: 1 / (1 + exp(-(slope·score + intercept))).
 
-    Fitted to captions whose picture is in the index (a match) against the best other picture that they find
-    (none), half of each: so it answers “is what I look for here at all?” with even chances beforehand.
+    Fitted to the best scores of captions in the index, which holds their pictures, and in the index without
+    the pictures that are most like those, half of each. So a probability answers "does this index hold what I
+    look for?" with even chances beforehand; it does not answer "is it this very picture?".
     """
 
     slope: float

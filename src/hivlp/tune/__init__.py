@@ -81,7 +81,7 @@ def tune(
         query_count=len(queries.embeddings),
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         environment=environment(),
-        match=match_model(store, queries, chosen.plan),
+        match=match_model(store, queries),
     )
     store.keep_tuned(tuned)
     return tuned
