@@ -12,36 +12,53 @@ import numpy as np
 from hivlp import search
 from hivlp.bench.engines import Base, Build, Setting, bytes_below, words
 from hivlp.bench.vectors import levels
-from hivlp.search import Plan
+from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import FloatArray, IntArray, Item
 
 _BATCH = 16_384
+_DIMS = 48
+_COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
+"""What of a plan its coarse index depends on; the rest can change from search to search."""
 
 
-def our_plans(count: int) -> list[Plan]:
-    """The plans that are measured for an index of so many items, the cheapest first."""
-    kept = [n for n in (50, 100, 200, 400, 800, 1600, 3200) if n < count]
-    return [Plan(name=f"cascade-{n}", candidates=n) for n in kept]
+def our_plans(count: int, width: int) -> list[Plan]:
+    """The plans that are measured for an index of so many items whose fine level has this width."""
+    few = [n for n in (20, 50, 100, 200, 400) if n < count]
+    many = [n for n in (50, 100, 200, 400, 1000) if n < count]
+    probes = [n for n in (8, 16, 32, 64, 128, 256) if n * n <= count]
+    narrow: dict[str, Any] = {"coarse_width": width, "dims": min(_DIMS, width // 2)}
+    plans = [Plan(coarse="exact", code="int8", candidates=kept) for kept in few]
+    plans += [Plan(coarse="pq", **narrow, candidates=kept) for kept in many]
+    for code in ("int8", "pq4"):
+        for probed in probes:
+            plans += [Plan(coarse="ivf", code=code, **narrow, nprobe=probed, candidates=kept) for kept in few]
+    for seen in (32, 64, 128, 256, 512):
+        plans += [
+            Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=kept) for kept in few if kept <= seen
+        ]
+    return plans
 
 
 class Ours(Base):
-    """One plan. The coarse index is built by the first search, and counted as building."""
+    """The plans that share one coarse index. The first search makes it; that counts as building."""
 
     package: ClassVar[str] = "hivlp"
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        return [plan.as_dict() for plan in our_plans(count)]
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for plan in our_plans(count, width):
+            groups.setdefault(cls.label(of_plans([plan.as_dict()])), []).append(plan.as_dict())
+        return [of_plans(plans) for plans in groups.values()]
+
+    @classmethod
+    def label(cls, build: Build) -> str:
+        return words({name: build["plans"][0].get(name) for name in _COARSE})
 
     @classmethod
     def memory(cls, build: Build, count: int, width: int) -> int:
         return count * 200  # coarse vectors and the columns of the mask; the fine level stays on disk
-
-    @classmethod
-    def label(cls, build: Build) -> str:
-        usual = {**Plan().as_dict(), "candidates": None, "name": build["name"]}
-        return words({name: value for name, value in build.items() if value != usual[name]})
 
     def prepare(self) -> dict[str, float]:
         shutil.rmtree(self._place, ignore_errors=True)
@@ -58,7 +75,7 @@ class Ours(Base):
         return {"append_s": time.perf_counter() - begin}
 
     def build(self) -> dict[str, float]:
-        self.plan = Plan.from_dict(self.parameters)
+        self.use(self.settings()[0])
         begin = time.perf_counter()
         self.store = LocalStore.open(self._place)
         self.view = self.store.view()
@@ -67,10 +84,14 @@ class Ours(Base):
         return {"open_s": opened - begin, "coarse_s": time.perf_counter() - opened}
 
     def settings(self) -> Sequence[Setting]:
-        return [{}]
+        return [
+            {name: value for name, value in plan.items() if name not in _COARSE}
+            for plan in self.parameters["plans"]
+        ]
 
     def use(self, setting: Setting) -> None:
-        pass
+        coarse = {name: value for name, value in self.parameters["plans"][0].items() if name in _COARSE}
+        self.plan = Plan.from_dict({**coarse, **setting})
 
     def query(self, query_D: FloatArray) -> Any:
         return levels(query_D[None], self.vectors.widths)  # an encoder gives all levels
@@ -91,6 +112,11 @@ class Ours(Base):
     @property
     def _place(self) -> Any:
         return self.folder / "index.hivlp"
+
+
+def of_plans(plans: list[dict[str, Any]]) -> Build:
+    """The build that measures these plans, which must share their coarse index."""
+    return {"plans": plans}
 
 
 class OursWithItems(Ours):

@@ -8,7 +8,6 @@ Q queries, D width, N items, K results.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.index.vectors import LevelArray
+from hivlp.tune.statistics import recall_bound
 from hivlp.types import FloatArray, IntArray
 
 DEPTH = 10
@@ -35,7 +35,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Recall:
-    """The mean over the queries, and the lower end of its 95 % confidence interval."""
+    """The mean over the queries, and its lower 95 % confidence bound."""
 
     mean: float
     low: float
@@ -80,25 +80,9 @@ def shares(items_ND: LevelArray, queries_QD: FloatArray, rows_QK: IntArray, trut
     return (hits_QK.sum(1) / depth).astype(np.float32)
 
 
-def summary(shares_Q: FloatArray, *, depth: int = DEPTH) -> Recall:
-    """Mean and its lower 95 % bound by Wilson's formula.
-
-    The ten items of a query are no independent trials. So the number of trials in the formula is what would
-    give the variance that is seen between queries; it lies between Q and 10·Q.
-    """
-    count, mean = len(shares_Q), float(np.mean(shares_Q, dtype=np.float64))
-    spread = float(np.var(shares_Q, dtype=np.float64)) / count
-    trials = float(count)  # where everything was found, nothing is known of how misses come
-    if mean < 1:
-        trials = mean * (1 - mean) / spread if spread else math.inf
-    return Recall(mean, wilson_low(mean, min(max(trials, count), depth * count)))
-
-
-def wilson_low(share: float, trials: float, z: float = 1.96) -> float:
-    """The lower end of Wilson's interval for a share of so many trials."""
-    centre = share + z * z / (2 * trials)
-    margin = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, (centre - margin) / (1 + z * z / trials))
+def summary(shares_Q: FloatArray) -> Recall:
+    """Mean and lower bound; the ten items of a query are no independent trials, see ``recall_bound``."""
+    return Recall(float(np.mean(shares_Q, dtype=np.float64)), recall_bound(shares_Q))
 
 
 def _without_repeats(rows_QK: IntArray) -> IntArray:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import hivlp
 from hivlp.bench import machine, worker
 from hivlp.bench.engines import ENGINES, Base, Build, Engine, load, missing, selected, words
+from hivlp.bench.ours import of_plans
 from hivlp.bench.vectors import BenchVectors, Say
 from hivlp.errors import QueryError
 
@@ -72,7 +73,7 @@ class Suite:
             self._measure(name, place, builds, rows, left_out)
             if name == "ours":
                 chosen = fastest(row for row in rows if row["engine"] == name and self._enough(row))
-                builds = [chosen["build"]] if chosen else []
+                builds = [of_plans([{**chosen["build"]["plans"][0], **chosen["setting"]}])] if chosen else []
                 self._measure(WITH_ITEMS, _WITH_ITEMS_PLACE, builds, rows, left_out)
         return {
             "environment": machine.environment(),

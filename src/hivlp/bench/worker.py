@@ -125,10 +125,7 @@ def measure_setting(engine: Engine, queries: Sequence[Any], vectors: BenchVector
         rows_K = engine.search(query, K)
         took_Q[number] = time.perf_counter() - begin
         found_QK[number, : len(rows_K)] = rows_K
-    share = recall.summary(
-        recall.shares(vectors.items_ND, vectors.queries_QD, found_QK, vectors.truth),
-        depth=vectors.truth.rows_QK.shape[1],
-    )
+    share = recall.summary(recall.shares(vectors.items_ND, vectors.queries_QD, found_QK, vectors.truth))
     affordable = max(50, int(_LONGEST_S / took_Q.mean()))
     return {
         "recall@10": share.mean,
