@@ -84,8 +84,13 @@ class Ours(Base):
         return {"open_s": opened - begin, "coarse_s": time.perf_counter() - opened}
 
     def settings(self) -> Sequence[Setting]:
+        usual = Plan().as_dict()
         return [
-            {name: value for name, value in plan.items() if name not in _COARSE}
+            {
+                name: value
+                for name, value in plan.items()
+                if name == "candidates" or (name not in _COARSE and value != usual.get(name))
+            }
             for plan in self.parameters["plans"]
         ]
 
