@@ -142,7 +142,11 @@ def commands() -> dict[str, Callable[..., Any]]:
     """The commands of the program by name, in the order in which help lists them."""
     from hivlp.cli.main import app
 
-    return {str(command.name): command.callback for command in app.registered_commands if command.callback}
+    found = {str(command.name): command.callback for command in app.registered_commands}
+    for group in app.registered_groups:
+        inside = group.typer_instance.registered_commands if group.typer_instance else []
+        found |= {f"{group.name} {command.name}": command.callback for command in inside}
+    return {name: callback for name, callback in found.items() if callback}
 
 
 def parameters(command: Callable[..., Any]) -> list[Parameter]:
@@ -271,6 +275,42 @@ def mini_table() -> str:
     )
 
 
+def search_tables() -> str:
+    """The best row of each engine in every result of `hivlp bench search`, largest first."""
+    results = [
+        (path, json.loads(path.read_text(encoding="utf-8")))
+        for path in (ROOT / "benchmarks" / "results").glob("search-*.json")
+    ]
+    results.sort(key=lambda pair: (-pair[1]["data"]["items"], pair[0].name))
+    return "\n\n".join(_search_table(*pair) for pair in results) or "No result has been stored yet."
+
+
+def _search_table(path: Path, measured: Mapping[str, Any]) -> str:
+    data, where = measured["data"], measured["environment"]
+    lines = [
+        f"**{data['items']:,} items × {data['width']}** ({data['real_items']:,} real), recall@10 ≥ "
+        f"{measured['target']:g}, {measured['threads']} thread(s), {where['processor']}, "
+        f"{where['cpus']} CPUs, {measured['bandwidth_gb_s']:.0f} GB/s; "
+        f"[all numbers](../benchmarks/results/{path.name})",
+        "",
+        "| engine | plan | recall@10 | p50 ms | p99 ms | × flat | q/s, 2 threads | q/s, batch "
+        "| bytes/item hot | cold | build s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted(measured["best"].items(), key=lambda pair: pair[1]["p50_ms"]):
+        times = "–" if row["times_flat"] is None else f"{row['times_flat']:.1f}"
+        hot = "–" if row["hot_bytes_per_item"] is None else f"{row['hot_bytes_per_item']:,.0f}"
+        lines.append(
+            f"| {name} | {row['plan']} | {row['recall@10']:.4f} | {row['p50_ms']:.3f} | {row['p99_ms']:.3f} "
+            f"| {times} | {row['qps_2_threads']:,.0f} | {row['batch_qps']:,.0f} | {hot} "
+            f"| {row['cold_bytes_per_item']:,.0f} | {row['build_s']:,.0f} |"
+        )
+    lines += [""] if measured["left_out"] else []
+    for one in measured["left_out"]:
+        lines.append(f"- left out: {one['engine']} {one.get('plan', '')}: {one['reason']}".replace(" :", ":"))
+    return "\n".join(lines)
+
+
 def _recalls(values: Mapping[str, float]) -> str:
     return " / ".join(f"{values[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
 
@@ -279,6 +319,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
     "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
+    "benchmarks.md": {"search": search_tables},
     "../README.md": {"mini": mini_table, "tree": tree},
 }
 

@@ -64,14 +64,14 @@ def generate() -> Iterator[ModuleType]:
     del sys.modules["docs_generate"]
 
 
-@pytest.mark.parametrize("name", ["train.md", "models.md", "cli.md", "../README.md"])
+@pytest.mark.parametrize("name", ["train.md", "models.md", "cli.md", "benchmarks.md", "../README.md"])
 def test_generated_parts_are_what_the_code_gives_now(generate: ModuleType, name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     assert text == generate.generated(name, text), f"docs/{name} is out of date: {REMEDY}"
 
 
 def test_every_generated_page_is_tested(generate: ModuleType) -> None:
-    assert set(generate.PARTS) == {"train.md", "models.md", "cli.md", "../README.md"}
+    assert set(generate.PARTS) == {"train.md", "models.md", "cli.md", "benchmarks.md", "../README.md"}
 
 
 def test_generator_replaces_what_is_stale_and_keeps_the_rest(generate: ModuleType) -> None:
@@ -107,7 +107,7 @@ def test_generator_and_program_know_the_same_options(generate: ModuleType, progr
         documented = {option for one in generate.parameters(callback) for option in one.names}
         real = {
             option
-            for one in program.commands[name].params
+            for one in command_of(program, name.split())[0].params
             if one.param_type_name == "option"
             for option in one.opts
         }
@@ -201,6 +201,14 @@ def program() -> Any:
     return typer.main.get_command(app)
 
 
+def command_of(program: Any, words: list[str]) -> tuple[Any, list[str]]:
+    """The command that the first words name, and the rest: its arguments."""
+    command, rest = program, list(words)
+    while hasattr(command, "commands"):
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
 def command_lines(page: Path) -> Iterator[list[str]]:
     """The `hivlp` calls of the bash blocks of a page, each as its arguments."""
     for block in blocks(page):
@@ -214,12 +222,12 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(command_lines(page))], ids=named)
 def test_command_lines_parse(page: Path, program: Any) -> None:
-    for name, *arguments in command_lines(page):
-        assert name in program.commands, f"{named(page)} shows `hivlp {name}`, which is no command"
+    for line in command_lines(page):
         try:
-            program.commands[name].make_context(name, list(arguments))
+            command, arguments = command_of(program, line)
+            command.make_context(command.name, arguments)
         except Exception as error:
-            pytest.fail(f"{named(page)} shows `hivlp {shlex.join([name, *arguments])}`: {error}")
+            pytest.fail(f"{named(page)} shows `hivlp {shlex.join(line)}`: {error!r}")
 
 
 def test_overrides_shown_for_training_are_accepted() -> None:

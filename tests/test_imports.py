@@ -34,6 +34,7 @@ TORCH_FREE = [
     "hivlp.evaluate.protocols",
     "hivlp.evaluate.report",
     "hivlp.evaluate.contact_sheet",
+    *(f"hivlp.bench.{path.stem}" for path in sorted((ROOT / "src/hivlp/bench").glob("[a-z]*.py"))),
 ]
 
 
@@ -63,7 +64,8 @@ def test_help_loads_nothing_heavy() -> None:
 def test_the_help_of_no_command_loads_anything_heavy() -> None:
     commands = [command.name for command in app.registered_commands]
     assert {"demo", "index", "search", "eval", "train", "export", "info"} <= set(commands)
-    code = f"from hivlp.cli.main import main\nfor name in {commands}:\n    main([name, '--help'])"
+    named = [[command] for command in commands] + [["bench", "search"]]
+    code = f"from hivlp.cli.main import main\nfor name in {named}:\n    main([*name, '--help'])"
     assert not loaded_by(code) & HEAVY
 
 

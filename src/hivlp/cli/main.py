@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import (
+    bench,
     compact,
     delete,
     demo,
@@ -46,6 +47,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("import")(import_index.import_index)
+app.add_typer(bench.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
