@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,16 +69,15 @@ class FaissIndex:
             return no_rows(len(queries_QD), count)
         if self._rather_scans(mask):
             return scan_rows(self._level, mask.live_rows(), queries_QD, count)
-        with self._gate.shared, self._threads(len(queries_QD)):
+        with self._gate.shared, self._searching_threads(len(queries_QD)):
             scores_QK, rows_QK = self._ask(queries_QD, found, mask, effort)
-            if rows_QK.min() < 0:  # the lists or the part of the graph that were visited hold too few rows
-                short_Q = rows_QK[:, -1] < 0
+            short_Q = rows_QK[:, -1] < 0
+            if short_Q.any():  # the lists or the part of the graph that were visited hold too few rows
                 more = self._ask(queries_QD[short_Q], found, mask, self._utmost())
                 scores_QK[short_Q], rows_QK[short_Q] = more
-        if rows_QK.min() < 0:
-            short_Q = rows_QK[:, -1] < 0
-            more = scan_rows(self._level, mask.live_rows(), queries_QD[short_Q], found)
-            scores_QK[short_Q], rows_QK[short_Q] = more
+                short_Q = rows_QK[:, -1] < 0
+                more = scan_rows(self._level, mask.live_rows(), queries_QD[short_Q], found)
+                scores_QK[short_Q], rows_QK[short_Q] = more
         scores_QK, rows_QK = in_order(scores_QK, rows_QK)
         return (scores_QK, rows_QK) if found == count else _padded(scores_QK, rows_QK, count)
 
@@ -178,6 +177,9 @@ class FaissIndex:
         kinds = self._faiss.ScalarQuantizer
         return kinds.QT_8bit if self.spec.code == "int8" else kinds.QT_fp16
 
+    def _searching_threads(self, queries: int) -> AbstractContextManager[None]:
+        return self._threads(queries)
+
     @contextmanager
     def _threads(self, useful: int) -> Generator[None, None, None]:
         """No more threads than are of use, such as one for one query: waking more costs longer than it.
@@ -217,6 +219,9 @@ class ExactIndex(FaissIndex):
 
 class IvfIndex(FaissIndex):
     """Inverted lists: a query reads the ``nprobe`` lists with the nearest centroids only."""
+
+    def _searching_threads(self, queries: int) -> AbstractContextManager[None]:
+        return nullcontext()  # faiss itself takes one thread for one query here
 
     def _base(self, rows: int) -> Any:
         lists = min(self.spec.lists or default_lists(rows), max(1, rows // _ROWS_A_LIST))
