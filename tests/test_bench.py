@@ -228,7 +228,7 @@ def test_every_engine_finds_the_best_at_its_most_thorough(
 
 def test_plans_of_ours_are_plans() -> None:
     plans = our_plans(100_000, 512)
-    assert {plan.coarse for plan in plans} == {"exact", "pq", "ivf", "hnsw"}
+    assert {plan.coarse for plan in plans} == {"exact", "pq", "bits", "ivf", "hnsw"}
     measured = [plan for build in Ours.builds(100_000, 512) for plan in build["plans"]]
     assert sorted(map(str, measured)) == sorted(str(plan.as_dict()) for plan in plans)
     assert all(Plan.from_dict(plan) for plan in measured)

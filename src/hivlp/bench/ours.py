@@ -24,16 +24,18 @@ _COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
 
 def our_plans(count: int, width: int) -> list[Plan]:
     """The plans that are measured for an index of so many items whose fine level has this width."""
-    few = [n for n in (20, 50, 100, 200, 400) if n < count]
-    many = [n for n in (50, 100, 200, 400, 1000) if n < count]
-    probes = [n for n in (8, 16, 32, 64, 128, 256) if n * n <= count]
+    few = [n for n in (15, 20, 30, 50, 100, 200, 400) if n < count]
+    many = [n for n in (100, 200, 400, 1000) if n < count]
+    probes = [n for n in (8, 16, 24, 32, 48, 64, 128) if n * n <= count]
     narrow: dict[str, Any] = {"coarse_width": width, "dims": min(_DIMS, width // 2)}
-    plans = [Plan(coarse="exact", code="int8", candidates=kept) for kept in few]
+    plans = [Plan(coarse="exact", candidates=kept) for kept in many]
     plans += [Plan(coarse="pq", **narrow, candidates=kept) for kept in many]
-    for code in ("int8", "pq4"):
-        for probed in probes:
-            plans += [Plan(coarse="ivf", code=code, **narrow, nprobe=probed, candidates=kept) for kept in few]
-    for seen in (32, 64, 128, 256, 512):
+    plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=kept) for kept in many]
+    for probed in probes:
+        plans += [Plan(coarse="ivf", **narrow, nprobe=probed, candidates=kept) for kept in few]
+        plans += [Plan(coarse="ivf", nprobe=probed, candidates=kept) for kept in few]
+        plans += [Plan(coarse="ivf", code="pq4", **narrow, nprobe=probed, candidates=kept) for kept in many]
+    for seen in (32, 64, 128, 256):
         plans += [
             Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=kept) for kept in few if kept <= seen
         ]

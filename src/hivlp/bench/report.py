@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hivlp.bench import plot
 from hivlp.bench.search import result_name
-from hivlp.errors import MissingExtraError
+from hivlp.errors import DataError, MissingExtraError
 
 
 def table(document: Mapping[str, Any]) -> RenderableType:
@@ -73,6 +73,19 @@ def save(document: Mapping[str, Any], folder: Path) -> list[str]:
     except MissingExtraError as error:
         return [f"written: {path}", str(error)]
     return [f"written: {path} and {path.with_suffix('.png').name}"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """An earlier result file. Raises DataError where it is none."""
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document["best"], dict):
+            raise TypeError("its field best is no object")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no result of hivlp bench search: {error}. Give a file that --out wrote."
+        ) from error
+    return document
 
 
 def _title(document: Mapping[str, Any]) -> str:

@@ -26,7 +26,17 @@ from hivlp.errors import QueryError
 Row = dict[str, Any]
 WITH_ITEMS = "ours (with items)"
 _WITH_ITEMS_PLACE = "hivlp.bench.ours:OursWithItems"
-_BEST = ("plan", "recall@10", "recall_low", "p50_ms", "p99_ms", "qps", "qps_2_threads", "batch_qps")
+_BEST = (
+    "plan",
+    "build_number",
+    "recall@10",
+    "recall_low",
+    "p50_ms",
+    "p99_ms",
+    "qps",
+    "qps_2_threads",
+    "batch_qps",
+)
 _BEST_COST = ("hot_bytes_per_item", "cold_bytes_per_item", "private_mb", "build_s")
 
 
@@ -39,6 +49,9 @@ class Suite:
         threads: that a batch, and the inside of a single search, may use.
         target: recall@10 at which engines are compared.
         work: folder of everything that can be used again.
+        like: an earlier document; of another package's engine only the build is measured that was its fastest
+            at the target there. A whole sweep at a million items takes hours, and the winner at a smaller
+            size is the fair choice.
     """
 
     vectors: BenchVectors
@@ -46,6 +59,7 @@ class Suite:
     names: Sequence[str] = ()
     threads: int = 1
     target: float = 0.99
+    like: Mapping[str, Any] | None = None
     say: Say = lambda message: None
 
     def __post_init__(self) -> None:
@@ -69,7 +83,7 @@ class Suite:
                 left_out.append({"engine": name, "reason": reason})
                 self.say(f"{name}: {reason}")
                 continue
-            builds = load(place).builds(len(self.vectors.items_ND), self.vectors.items_ND.shape[1])
+            builds = self._builds(name, load(place))
             self._measure(name, place, builds, rows, left_out)
             if name == "ours":
                 chosen = fastest(row for row in rows if row["engine"] == name and self._enough(row))
@@ -78,7 +92,10 @@ class Suite:
         return {
             "environment": machine.environment(),
             "hivlp_version": hivlp.__version__,
-            "data": self.vectors.about,
+            "data": {
+                **self.vectors.about,
+                "sources": [_short(one) for one in self.vectors.about.get("sources", ())],
+            },
             "threads": self.threads,
             "target": self.target,
             "bandwidth_gb_s": bandwidth,
@@ -86,6 +103,13 @@ class Suite:
             "best": best(rows, self.target),
             "left_out": left_out,
         }
+
+    def _builds(self, name: str, engine: type[Engine]) -> list[Build]:
+        builds = list(engine.builds(*self.vectors.items_ND.shape))
+        if self.like is None or name == "ours":
+            return builds
+        number = self.like["best"].get(name, {}).get("build_number")
+        return builds if number is None else builds[number - 1 : number]
 
     def _enough(self, row: Row) -> bool:
         return row["recall@10"] >= self.target
@@ -111,7 +135,7 @@ class Suite:
             path = folder / f"{_digest(json.dumps([place, build]))}.jsonl"
             if reason is None:
                 reason = self._child("measure", place, build, folder, path)
-            rows += [_row(name, label, build, row, prepared) for row in worker.read_rows(path)]
+            rows += [_row(name, label, number, build, row, prepared) for row in worker.read_rows(path)]
             if reason is not None:
                 left_out.append({"engine": name, "plan": label, "reason": reason})
                 self.say(f"{name}: {label}: {reason}")
@@ -210,11 +234,19 @@ def result_name(document: Mapping[str, Any]) -> str:
     )
 
 
-def _row(name: str, label: str, build: Build, measured: Row, prepared: Mapping[str, float]) -> Row:
+def _row(
+    name: str, label: str, number: int, build: Build, measured: Row, prepared: Mapping[str, float]
+) -> Row:
     plan = " ".join(part for part in (label, words(measured["setting"])) if part)
     parts = {**prepared, **measured["parts_s"]}
     total = measured["build_s"] + sum(prepared.values())
-    return {"engine": name, "plan": plan, "build": build, **measured, "build_s": total, "parts_s": parts}
+    named = {"engine": name, "plan": plan, "build_number": number, "build": build}
+    return {**named, **measured, "build_s": total, "parts_s": parts}
+
+
+def _short(source: str) -> str:
+    """A source without the folders of this machine."""
+    return source if ":" in source else "/".join(Path(source).parts[-2:])
 
 
 def _file_of(engine: type[Engine]) -> Path:

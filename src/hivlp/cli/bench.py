@@ -31,6 +31,12 @@ def search(
     threads: Annotated[int, typer.Option(min=1, help="Threads of a search and of a batch.")] = 1,
     queries: Annotated[int, typer.Option(min=1, help="How many captions are searched for.")] = 1000,
     recall: Annotated[float, typer.Option(help="The recall@10 at which engines are compared.")] = 0.99,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier result file: measure of other engines only the build that was best there."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for the result file and the picture.")] = None,
     work: Annotated[
         Path, typer.Option(help="Where vectors and rows are kept, so that a stopped run goes on.")
@@ -46,7 +52,15 @@ def search(
 
     names = selected([name.strip() for name in only.split(",")] if only else [])
     prepared = vectors.prepare(data or [], items=items, queries=queries, seed=seed, work=work, say=output.say)
-    suite = Suite(vectors=prepared, names=names, threads=threads, target=recall, work=work, say=output.say)
+    suite = Suite(
+        vectors=prepared,
+        names=names,
+        threads=threads,
+        target=recall,
+        work=work,
+        like=None if like is None else report.read(like),
+        say=output.say,
+    )
     document = suite.run()
     for note in report.save(document, out) if out else ():
         output.say(note)
