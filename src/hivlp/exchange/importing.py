@@ -65,6 +65,7 @@ def import_index(
             preprocessing=made_by.preprocessing,
         ) as store:
             _Import(layout, store, progress).run()
+            store.prepare()
             info = store.info()
         if out.exists():
             out.rmdir()
