@@ -283,7 +283,7 @@ class Index:
         *,
         k: int = 10,
         queries: Sequence[str] | None = None,
-        count: int = 1_000,
+        count: int = 2_000,
         kinds: Sequence[str] = tuning.KINDS,
         seed: int = 0,
         progress: tuning.Progress | None = None,

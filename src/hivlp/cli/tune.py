@@ -29,7 +29,7 @@ def tune(
             "its items]"
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many captions or points to measure with.")] = 1_000,
+    count: Annotated[int, typer.Option(min=1, help="How many captions or points to measure with.")] = 2_000,
     coarse: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND", help="Try only this kind of coarse index; may be repeated."),

@@ -54,21 +54,21 @@ class Measuring:
     def trial(self, trial: Trial) -> Iterator[Measured]:
         """The numbers of candidates that are worth it, with and without a stage between.
 
-        The fine level puts the right rows first wherever they stand among the candidates. So one coarse
-        search with the most candidates tells the recall of every smaller number.
+        The fine level puts the right rows first wherever they stand among the candidates, so the coarse
+        search alone tells the recall. It is asked for each number of candidates: lists and graphs look at
+        more rows where more are wanted, so the best of many are not what asking for few would give.
         """
         spec = trial.base.spec(self.view.widths)
         index = self.view.coarse(spec)
         if self._is_beaten(trial):
             return
-        _, rows_QK = index.search(
-            self.queries[spec.width], max(trial.candidates), mask=self.view.mask, effort=trial.base.effort
-        )
-        right_QK = self._right(rows_QK)
         hot = index.nbytes() / max(1, len(index))
         reached = 0.0
         for count, plan in zip(trial.candidates, trial.plans(), strict=True):
-            recalls_Q = self._recalls(right_QK[:, :count])
+            _, rows_QK = index.search(
+                self.queries[spec.width], count, mask=self.view.mask, effort=plan.effort
+            )
+            recalls_Q = self._recalls(self._right(rows_QK))
             low = recall_bound(recalls_Q)
             met = [goal for goal in self.goals if reached < goal <= low]
             if met:
@@ -77,6 +77,8 @@ class Measuring:
                 if whole.p50_ms < _MOST_SAVED * self._fastest[met[-1]]:
                     yield from map(self._noted, self._staged(plan, met[-1], hot))
             reached = max(reached, low)
+            if reached >= self.goals[-1]:
+                break
 
     def _is_beaten(self, trial: Trial) -> bool:
         """Whether the least that a trial can cost is more than a plan costs that meets every goal."""

@@ -16,21 +16,17 @@ _ONE_SIDED_95 = 1.645
 def recall_bound(recalls_Q: FloatArray) -> float:
     """Lower 95 % confidence bound of the mean recall, one-sided.
 
-    Wilson's bound with an effective number of trials: the results of one query are not independent, and what
-    they are worth follows from the spread between queries (the design effect of Kish 1965). Where all queries
-    agree, each counts as one trial.
+    Wilson's bound where each query counts as one trial. That is on the safe side: the results of one query
+    stand or fall together, and a recall in [0, 1] varies at most as much as a yes or no of the same mean.
 
     Args:
         recalls_Q: recall of each query, in [0, 1].
     """
     queries, mean = len(recalls_Q), float(np.mean(recalls_Q))
-    spread = float(np.var(recalls_Q, ddof=1)) if queries > 1 else 0.0
-    trials = queries * mean * (1 - mean) / spread if spread > 0 else float(queries)
-    trials = max(trials, float(queries))
     z2 = _ONE_SIDED_95**2
-    centre = mean + z2 / (2 * trials)
-    margin = _ONE_SIDED_95 * math.sqrt(mean * (1 - mean) / trials + z2 / (4 * trials**2))
-    return max(0.0, (centre - margin) / (1 + z2 / trials))
+    centre = mean + z2 / (2 * queries)
+    margin = _ONE_SIDED_95 * math.sqrt(mean * (1 - mean) / queries + z2 / (4 * queries**2))
+    return max(0.0, (centre - margin) / (1 + z2 / queries))
 
 
 def pareto_front(measured: Iterable[Measured]) -> tuple[Measured, ...]:
