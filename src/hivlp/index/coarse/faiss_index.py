@@ -285,7 +285,7 @@ class HnswIndex(FaissIndex):
         return code + 4 * 2 * self.spec.links + 12  # the ground layer's links, and where they begin
 
     def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
-        ef_search = math.ceil(max(effort.ef_search, count) * len(self) / mask.live)
+        ef_search = min(math.ceil(max(effort.ef_search, count) * len(self) / mask.live), len(self))
         return self._faiss.SearchParametersHNSW(efSearch=ef_search, sel=self._selector(mask))
 
     def _utmost(self) -> Effort:
