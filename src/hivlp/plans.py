@@ -16,6 +16,7 @@ _ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hns
 ALL_UP_TO = 2_000
 """With so few items scoring everything is exact and costs a few milliseconds: two stages do not pay."""
 _SCAN_UP_TO = 50_000
+_LEAST = {"coarse_width": 1, "dims": 1, "lists": 1, "nprobe": 1, "links": 2, "ef_search": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Plan:
         code: how the coarse index keeps a row, see ``CoarseSpec``; None for the usual code of its kind.
         lists: inverted lists of ``ivf``; None goes by the size of the index.
         nprobe: lists of ``ivf`` that a query reads; None for 16.
-        links: neighbours of a row in ``hnsw``; None for 16.
+        links: neighbours of a row in ``hnsw``, at least 2; None for 16.
         ef_search: rows that ``hnsw`` keeps in view; None for 64, and never fewer than the candidates.
         candidates: how many rows the coarse index hands on, at least 1; ``"all"`` scores every row at the
             fine level and so equals brute force.
@@ -55,18 +56,23 @@ class Plan:
     def __post_init__(self) -> None:
         check_kind(self.coarse, self.code)
         if self.candidates != "all":
-            require_count("candidates", self.candidates, 1, 'a whole number, at least 1, or "all"')
-        for name in ("coarse_width", "dims", "lists", "nprobe", "links", "ef_search"):
+            self._require("candidates", 1, 'a whole number, at least 1, or "all"')
+        for name, least in _LEAST.items():
             if getattr(self, name) is not None:
-                require_count(name, getattr(self, name), 1, "a whole number, at least 1, or None")
+                self._require(name, least, f"a whole number, at least {least}, or None")
         for name, kind in _ONLY_FOR.items():
             if getattr(self, name) is not None and self.coarse != kind:
                 raise QueryError(
                     f"{name}={getattr(self, name)!r} has no effect with coarse={self.coarse!r}; "
                     f"it is for {kind!r} only. Leave it out."
                 )
-        require_count("rerank", self.rerank, 0, "a whole number, 0 or more")
+        self._require("rerank", 0, "a whole number, 0 or more")
         object.__setattr__(self, "stages", _stages(self.stages, self.candidates))
+
+    def _require(self, name: str, least: int, rule: str) -> None:
+        """Refuses a setting that is no count; numpy's whole numbers become Python's, which JSON knows."""
+        require_count(name, getattr(self, name), least, rule)
+        object.__setattr__(self, name, int(getattr(self, name)))
 
     def spec(self, widths: Iterable[int]) -> CoarseSpec:
         """The coarse index that the plan needs, in an index with levels of these widths."""

@@ -84,8 +84,9 @@ def run(
 ) -> list[RawResult]:
     """Searches: one result a query.
 
-    A query's answer depends neither on the batch it came in nor on its place there. ``candidates`` below
-    ``k`` gives only so many results; ``k`` beyond the size gives all items.
+    A query's answer depends neither on the batch it came in nor on its place there; only with ``dims`` coarse
+    scores may, in their last bits. ``candidates`` below ``k`` gives only so many results; ``k`` beyond the
+    size gives all items.
 
     Args:
         plan: the recipe.

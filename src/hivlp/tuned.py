@@ -12,10 +12,10 @@ from typing import Any
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CoarseSpec
+from hivlp.index.layout import PLAN as NAME
 from hivlp.index.manifest import write_atomically
 from hivlp.plans import Plan
 
-NAME = "plan.json"
 STALE_GROWTH = 0.2
 """After this share of items added or deleted since, what was measured may no longer hold."""
 _FORMAT, _VERSION = "hivlp-plan", 1

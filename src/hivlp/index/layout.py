@@ -11,6 +11,8 @@ from hivlp.index.vectors import DTYPES, LevelFile
 
 ITEMS = "items.db"
 LEVELS = "levels"
+COARSE = "coarse"
+PLAN = "plan.json"
 LOCK = "write.lock"
 _LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{'|'.join(DTYPES)})")
 
@@ -36,7 +38,8 @@ def strange_levels(folder: Path, manifest: Manifest) -> list[Path]:
 
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file of the index, by its name inside the folder."""
-    found = [folder / MANIFEST, folder / ITEMS, folder / f"{ITEMS}-wal", *sorted((folder / LEVELS).iterdir())]
+    found = [folder / name for name in (MANIFEST, ITEMS, f"{ITEMS}-wal", PLAN)]
+    found += [*sorted((folder / LEVELS).iterdir()), *sorted(folder.glob(f"{COARSE}/*"))]
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found if path.exists()}
 
 

@@ -17,6 +17,7 @@ from hivlp.index.coarse import CoarseIndex, CoarseShelf, CoarseSpec
 from hivlp.index.compact import CompactReport
 from hivlp.index.folder import IndexFolder, State
 from hivlp.index.items import StaleState
+from hivlp.index.layout import sizes
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
@@ -95,7 +96,12 @@ class LocalStore:
 
     def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
         """Gives back the space of deleted items. See ``IndexFolder.compact``."""
-        return self.folder.compact(progress)
+        before = sum(sizes(self.folder.path).values())
+        report = self.folder.compact(progress)
+        if not report.dropped:
+            return report
+        self.prepare()  # rows were renumbered: what is kept in coarse/ is of no use any more
+        return replace(report, bytes_freed=before - sum(sizes(self.folder.path).values()))
 
     def count(self) -> int:
         """Number of items that a search can find."""
@@ -177,17 +183,19 @@ class LocalStore:
     def prepare(self) -> None:
         """Keeps the coarse indexes that searches will ask for in the folder, so that opening it is quick.
 
-        Only what lacks much of the rows is written: a tenth. Does nothing where the folder is not open for
-        writing, or a search needs no coarse index. A full disk is no error: the items are safe, and what is
-        kept here can be built again at any time.
+        Only what lacks much of the rows is written: a tenth. What no search will ask for is removed. Does
+        nothing where the folder is not open for writing. A full disk is no error: the items are safe, and
+        what is kept here can be built again at any time.
         """
         if not self.folder.writable:
             return
         state = self.folder.state()
         plan = default_plan(state.mask.live)
         usual = set[CoarseSpec]() if plan.candidates == "all" else {plan.spec(self.widths)}
+        specs = usual if self._tuned is None else self._tuned.specs(self.widths)
         try:
-            for spec in usual if self._tuned is None else self._tuned.specs(self.widths):
+            self._coarse.remove_others(specs)
+            for spec in specs:
                 self._coarse.keep(spec, state.levels[spec.width], generation=state.generation)
         except OSError as error:
             _log.warning("the coarse index of %s was not kept on the disk: %s", self.folder.path, error)

@@ -47,6 +47,10 @@ class CoarseIndex(Protocol):
         """Rows taken in so far, deleted ones included."""
         ...
 
+    def covers(self, rows: int) -> bool:
+        """Whether ``extend`` has been given the first ``rows`` rows, so that it can be searched for them."""
+        ...
+
     def extend(self, level_ND: LevelArray) -> None:
         """Takes in the rows of the level that are not in yet."""
         ...

@@ -48,6 +48,9 @@ class FaissIndex:
     def __len__(self) -> int:
         return self._rows
 
+    def covers(self, rows: int) -> bool:
+        return rows <= min(self._rows, len(self._level))  # what was restored may know more than was read
+
     def extend(self, level_ND: LevelArray) -> None:
         if len(level_ND) > len(self._level):
             self._level = level_ND
@@ -282,7 +285,7 @@ class HnswIndex(FaissIndex):
         return code + 4 * 2 * self.spec.links + 12  # the ground layer's links, and where they begin
 
     def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
-        ef_search = math.ceil(max(effort.ef_search, count) * len(self) / mask.live)
+        ef_search = min(math.ceil(max(effort.ef_search, count) * len(self) / mask.live), len(self))
         return self._faiss.SearchParametersHNSW(efSearch=ef_search, sel=self._selector(mask))
 
     def _utmost(self) -> Effort:
@@ -342,8 +345,9 @@ class BitsIndex(FaissIndex):
 
     def _rotation(self) -> Any:
         if not hasattr(self, "_random"):
-            self._random: Any = self._faiss.RandomRotationMatrix(self.spec.width, self._dims)
-            self._random.init(_SEED)
+            rotation = self._faiss.RandomRotationMatrix(self.spec.width, self._dims)
+            rotation.init(_SEED)
+            self._random: Any = rotation  # when it is whole: another thread may look
         return self._random
 
 

@@ -20,10 +20,10 @@ from typing import Any, cast
 from hivlp.index.coarse.base import CoarseIndex
 from hivlp.index.coarse.faiss_index import KINDS
 from hivlp.index.coarse.spec import CoarseSpec
+from hivlp.index.layout import COARSE
 from hivlp.index.manifest import write_atomically
 from hivlp.index.vectors import LevelArray
 
-FOLDER = "coarse"
 _FORMAT, _VERSION = "hivlp-coarse", 1
 # A file is written anew when it lacks more than this share of the rows. So all writing together costs no more
 # than a fixed number of bytes an added row, and opening takes in at most this share of the rows.
@@ -36,9 +36,11 @@ class CoarseShelf:
     """Gives coarse indexes by their recipe. Methods may be called by several threads."""
 
     def __init__(self, index_folder: Path) -> None:
-        self._folder = index_folder / FOLDER
+        self._folder = index_folder / COARSE
         self._held: dict[tuple[int, CoarseSpec], CoarseIndex] = {}
+        self._rows_kept: dict[tuple[int, CoarseSpec], int] = {}  # by the files that were read or written here
         self._building = threading.Lock()
+        self._filing = threading.Lock()
 
     def get(self, spec: CoarseSpec, level_ND: LevelArray, *, generation: int) -> CoarseIndex:
         """The coarse index of this recipe: the one in memory, else the one on disk, else a new one.
@@ -49,23 +51,25 @@ class CoarseShelf:
             generation: of the rows; those of another generation have other numbers.
         """
         ready = self._held.get((generation, spec))
-        if ready is not None and len(ready) >= len(level_ND):  # the usual case, without a lock
+        if ready is not None and ready.covers(len(level_ND)):  # the usual case, without a lock
             return ready
         with self._building:
             for key in [key for key in self._held if key[0] < generation]:
                 del self._held[key]
-            index = self._held.get((generation, spec))
+            key = generation, spec
+            index = self._held.get(key)
             if index is None or index.outgrown(len(level_ND)):
-                index = self._read(spec, generation) or KINDS[spec.kind](spec)
-                if index.outgrown(len(level_ND)):
+                index = self._read(spec, generation)
+                if index is None or index.outgrown(len(level_ND)):
                     index = KINDS[spec.kind](spec)
-                self._held[generation, spec] = index
+                self._rows_kept[key] = len(index)
             index.extend(level_ND)
+            self._held[key] = index  # now that it can be searched: others look without the lock
             return index
 
     def held(self) -> dict[CoarseSpec, CoarseIndex]:
         """What is in memory right now."""
-        return {spec: index for (_, spec), index in self._held.items()}
+        return {spec: index for (_, spec), index in self._held.copy().items()}  # others may add meanwhile
 
     def keep(self, spec: CoarseSpec, level_ND: LevelArray, *, generation: int) -> bool:
         """Brings the file of a coarse index up to date, where it lacks much. For the one writer only.
@@ -76,25 +80,28 @@ class CoarseShelf:
         if _as_quick_to_build(spec) or not len(level_ND):
             return False
         index = self.get(spec, level_ND, generation=generation)
-        known = self._described(spec)
-        same = known.get("generation") == generation and known.get("trained_rows") == index.trained_rows
-        if same and int(known.get("rows", 0)) >= (1 - _LACKING) * len(index):
+        if self._rows_kept.get((generation, spec), 0) >= (1 - _LACKING) * len(index):
             return False
-        self._write(index, generation)
+        with self._filing:
+            self._write(index, generation)
         return True
 
     def keep_only(self, specs: Collection[CoarseSpec]) -> None:
         """Forgets all other coarse indexes, in memory and on disk. For the one writer of the folder."""
         with self._building:
             self._held = {key: index for key, index in self._held.items() if key[1] in specs}
-        names = {spec.name for spec in specs}
-        for path in self._folder.glob("*"):
-            if path.name.split(".")[0] not in names:
-                with suppress(OSError):
-                    path.unlink()
+        self.remove_others(specs)
+
+    def remove_others(self, specs: Collection[CoarseSpec]) -> None:
+        """Removes the files of all other coarse indexes; searches go on. For the one writer of the folder."""
+        with self._building:
+            self._rows_kept = {key: rows for key, rows in self._rows_kept.items() if key[1] in specs}
+        with self._filing:
+            self._remove_but({name for spec in specs for name in self._files_of(spec)})
 
     def _write(self, index: CoarseIndex, generation: int) -> None:
-        content, rows, name = index.serialise(), len(index), index.spec.name
+        with self._building:  # so that it does not grow between the two
+            content, rows, name = index.serialise(), len(index), index.spec.name
         self._folder.mkdir(exist_ok=True)
         data = self._folder / f"{name}.{generation}.{rows}.faiss"
         write_atomically(data, content)
@@ -109,10 +116,18 @@ class CoarseShelf:
             "spec": asdict(index.spec),
         }
         write_atomically(self._folder / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+        self._rows_kept[generation, index.spec] = rows
         for old in self._folder.glob(f"{name}.*.faiss"):
             if old != data:
-                with suppress(OSError):  # Windows keeps a file that is being read; the next write removes it
-                    old.unlink()
+                _remove(old)
+
+    def _files_of(self, spec: CoarseSpec) -> tuple[str, str]:
+        return f"{spec.name}.json", str(self._described(spec).get("file"))
+
+    def _remove_but(self, names: Collection[str]) -> None:
+        for path in self._folder.glob("*"):
+            if path.name not in names:
+                _remove(path)
 
     def _described(self, spec: CoarseSpec) -> dict[str, Any]:
         """What the folder says of a coarse index; nothing where it says nothing that can be used."""
@@ -140,10 +155,15 @@ class CoarseShelf:
             index.restore(content, trained_rows=int(known["trained_rows"]))
             if len(index) != known["rows"]:
                 raise ValueError(f"it holds {len(index)} rows and should hold {known['rows']}")
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             _log.warning("the coarse index %s is built anew: %s", self._folder / spec.name, error)
             return None
         return index
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # Windows keeps a file that is being read; a later preparation removes it
+        path.unlink()
 
 
 def _as_quick_to_build(spec: CoarseSpec) -> bool:
