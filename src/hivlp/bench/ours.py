@@ -18,6 +18,7 @@ from hivlp.types import FloatArray, IntArray, Item
 
 _BATCH = 16_384
 _DIMS = 48
+_GRAPH_UP_TO = 200_000  # beyond, a graph takes many minutes to build and more memory than an item may have
 _COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
 """What of a plan its coarse index depends on; the rest can change from search to search."""
 
@@ -35,7 +36,7 @@ def our_plans(count: int, width: int) -> list[Plan]:
         plans += [Plan(coarse="ivf", **narrow, nprobe=probed, candidates=kept) for kept in few]
         plans += [Plan(coarse="ivf", nprobe=probed, candidates=kept) for kept in few]
         plans += [Plan(coarse="ivf", code="pq4", **narrow, nprobe=probed, candidates=kept) for kept in many]
-    for seen in (32, 64, 128, 256):
+    for seen in (32, 64, 128, 256) if count <= _GRAPH_UP_TO else ():
         plans += [
             Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=kept) for kept in few if kept <= seen
         ]
