@@ -37,7 +37,7 @@ def test_the_recall_of_a_plan_is_what_running_it_gives(tmp_path, monkeypatch, pl
         store.append(items(1_000), vectors(1_000, seed=0))
         view = store.view()
         measuring = Measuring(view, queries, 10, target=0.3)
-        all_measured = list(measuring.trial(Trial(base=plan, candidates=(10, 20, 50, 150, 400))))
+        all_measured = list(measuring.screened(Trial(base=plan, candidates=(10, 20, 50, 150, 400))))
         assert all_measured
         true = [set(result.rows) for result in search.run(Plan(candidates="all"), queries, view, 10)]
         for measured in all_measured:

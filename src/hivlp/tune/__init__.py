@@ -64,12 +64,13 @@ def tune(
     view = store.view()
     measuring = Measuring(view, queries.embeddings, k, target=recall)
     every = [trial for trial in trials(view, kinds) if trial.candidates]
-    measured = [measuring.exact()]
+    exact = measuring.exact()
+    measured = [exact]
     for step, trial in enumerate(every):
         if progress is not None:
             progress(step, len(every), trial.base.name)
-        measured += measuring.trial(trial)
-    pareto = pareto_front(measuring.well_timed(one) for one in pareto_front(measured))
+        measured += measuring.screened(trial)
+    pareto = pareto_front([exact, *map(measuring.whole, pareto_front(measured))])
     chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")
     tuned = Tuned(
         k=k,

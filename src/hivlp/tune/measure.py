@@ -17,41 +17,46 @@ import numpy as np
 from hivlp import search
 from hivlp.plans import Plan
 from hivlp.search import View
-from hivlp.tune.statistics import recall_bound
+from hivlp.tune.statistics import mean_for, recall_bound
 from hivlp.tune.trials import Trial
 from hivlp.tuned import Measured
 from hivlp.types import Embeddings, FloatArray, IntArray
 
-# For each of these the smallest number of candidates that reaches it is worth timing, and no other.
-_WORTH_REACHING = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+# For each of these recalls the smallest number of candidates that reaches it is worth timing, and no other.
+_WORTH_REACHING = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995)
 # What a stage between may keep, as multiples of k; fewer rows then have their widest vectors gathered.
 _STAGE_KEEPS = (2, 3, 5, 10)
 _STAGES_FROM = 30  # with fewer candidates a stage costs more than it saves
 _MOST_SAVED = 2.0  # a stage seldom halves the time of a search, so it can't help what is twice as slow
+_SCREENED_WITH = 400  # queries; enough to tell which plans are worth all of them
 _TIMED_QUICKLY = 40
 _TIMED_QUERIES = 400
 _TIMED_EXACT = 20  # an exhaustive search takes long, and always about as long
 
 
 class Measuring:
-    """Queries on a view, with the rows that are right for each."""
+    """Queries on a view, with the rows that are right for each.
+
+    Plans are screened with some of the queries, by their mean recall; what is left is measured with all.
+    """
 
     def __init__(self, view: View, queries: Embeddings, k: int, *, target: float) -> None:
         self.view = view
         self.queries = queries
         self.k = k
-        self.goals = sorted({*_WORTH_REACHING, target})
+        # The plan that is looked for is the one whose bound, not whose mean, meets the target.
+        self.goals = sorted({*_WORTH_REACHING, target, mean_for(target, len(queries))})
         self._true_QT = search.exact_best(queries.fine, view, k)
+        self._some = queries.take(slice(0, _SCREENED_WITH))
         self._fastest = dict.fromkeys(self.goals, math.inf)  # milliseconds of a plan that meets each goal
 
     def exact(self) -> Measured:
         """The time of scoring every item, which has no recall to lose."""
         plan = Plan(name="exact", candidates="all")
-        return _measured(
-            plan, np.ones(len(self.queries), np.float32), self._milliseconds(plan, _TIMED_EXACT), 0.0
-        )
+        times = self._milliseconds(plan, _TIMED_EXACT)
+        return _measured(plan, np.ones(len(self.queries), np.float32), times, 0.0)
 
-    def trial(self, trial: Trial) -> Iterator[Measured]:
+    def screened(self, trial: Trial) -> Iterator[Measured]:
         """The numbers of candidates that are worth it, with and without a stage between.
 
         The fine level puts the right rows first wherever they stand among the candidates, so the coarse
@@ -65,20 +70,25 @@ class Measuring:
         hot = index.nbytes() / max(1, len(index))
         reached = 0.0
         for count, plan in zip(trial.candidates, trial.plans(), strict=True):
-            _, rows_QK = index.search(
-                self.queries[spec.width], count, mask=self.view.mask, effort=plan.effort
-            )
-            recalls_Q = self._recalls(self._right(rows_QK))
-            low = recall_bound(recalls_Q)
-            met = [goal for goal in self.goals if reached < goal <= low]
+            _, rows_QK = index.search(self._some[spec.width], count, mask=self.view.mask, effort=plan.effort)
+            recalls_Q = self._recalls(rows_QK)
+            met = [goal for goal in self.goals if reached < goal <= recalls_Q.mean()]
             if met:
                 whole = _measured(plan, recalls_Q, self._milliseconds(plan, _TIMED_QUICKLY), hot)
                 yield self._noted(whole)
                 if whole.p50_ms < _MOST_SAVED * self._fastest[met[-1]]:
                     yield from map(self._noted, self._staged(plan, met[-1], hot))
-            reached = max(reached, low)
+            reached = max(reached, float(recalls_Q.mean()))
             if reached >= self.goals[-1]:
                 break
+
+    def whole(self, screened: Measured) -> Measured:
+        """The same plan, measured with all queries, and timed with enough for a 99th percentile."""
+        plan = screened.plan
+        if plan.candidates == "all":
+            return screened
+        times = self._milliseconds(plan, _TIMED_QUERIES)
+        return _measured(plan, self._recalls_of(plan, self.queries), times, screened.hot_bytes_per_item)
 
     def _is_beaten(self, trial: Trial) -> bool:
         """Whether the least that a trial can cost is more than a plan costs that meets every goal."""
@@ -87,16 +97,9 @@ class Measuring:
 
     def _noted(self, measured: Measured) -> Measured:
         for goal in self.goals:
-            if measured.recall_low >= goal:
+            if measured.recall >= goal:
                 self._fastest[goal] = min(self._fastest[goal], measured.p50_ms)
         return measured
-
-    def well_timed(self, rough: Measured) -> Measured:
-        """The same plan, timed with enough queries for a 99th percentile."""
-        if rough.plan.candidates == "all":
-            return rough
-        times = self._milliseconds(rough.plan, _TIMED_QUERIES)
-        return replace(rough, p50_ms=statistics.median(times), p99_ms=float(np.percentile(times, 99)))
 
     def _staged(self, plan: Plan, goal: float, hot: float) -> Iterator[Measured]:
         """The plan with one level between that keeps as few rows as still meet the goal."""
@@ -109,21 +112,20 @@ class Measuring:
                 if 2 * keep > plan.candidates:
                     break
                 staged = replace(plan, name=f"{plan.name}-stage{width}-{keep}", stages=((width, keep),))
-                results = search.run(staged, self.queries, self.view, self.k)
-                recalls_Q = self._recalls(self._right([result.rows for result in results]))
-                if recall_bound(recalls_Q) >= goal:
+                recalls_Q = self._recalls_of(staged, self._some)
+                if recalls_Q.mean() >= goal:
                     yield _measured(staged, recalls_Q, self._milliseconds(staged, _TIMED_QUICKLY), hot)
                     break
 
-    def _right(self, rows_QK: Iterable[IntArray]) -> np.ndarray:
-        """Which rows are among the true best: Q × K of bool."""
-        pairs = zip(rows_QK, self._true_QT, strict=True)
-        return np.array([np.isin(rows_K, true_T[true_T >= 0]) for rows_K, true_T in pairs])
+    def _recalls_of(self, plan: Plan, queries: Embeddings) -> FloatArray:
+        return self._recalls([result.rows for result in search.run(plan, queries, self.view, self.k)])
 
-    def _recalls(self, right_QK: np.ndarray) -> FloatArray:
-        """Recall of each query, in [0, 1]; ties with the last right row count no more than it."""
+    def _recalls(self, rows_QK: Iterable[IntArray]) -> FloatArray:
+        """Recall of each of the first queries, in [0, 1]; ties with the last right row count once."""
         wanted = min(self.k, self.view.mask.live)
-        return np.minimum(right_QK.sum(axis=1), wanted) / np.float32(wanted)
+        pairs = zip(rows_QK, self._true_QT, strict=False)
+        right_Q = [int(np.isin(rows_K, true_T[true_T >= 0]).sum()) for rows_K, true_T in pairs]
+        return (np.minimum(right_Q, wanted) / wanted).astype(np.float32)
 
     def _milliseconds(self, plan: Plan, count: int) -> list[float]:
         """What single searches take, after a few to warm up."""

@@ -13,6 +13,15 @@ from hivlp.types import FloatArray
 _ONE_SIDED_95 = 1.645
 
 
+def mean_for(target: float, queries: int) -> float:
+    """The mean recall that so many queries must show for their bound to meet a target; 1 where none does."""
+    low, high = target, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _wilson(middle, queries) >= target else (middle, high)
+    return high
+
+
 def recall_bound(recalls_Q: FloatArray) -> float:
     """Lower 95 % confidence bound of the mean recall, one-sided.
 
@@ -22,7 +31,10 @@ def recall_bound(recalls_Q: FloatArray) -> float:
     Args:
         recalls_Q: recall of each query, in [0, 1].
     """
-    queries, mean = len(recalls_Q), float(np.mean(recalls_Q))
+    return _wilson(float(np.mean(recalls_Q)), len(recalls_Q))
+
+
+def _wilson(mean: float, queries: int) -> float:
     z2 = _ONE_SIDED_95**2
     centre = mean + z2 / (2 * queries)
     margin = _ONE_SIDED_95 * math.sqrt(mean * (1 - mean) / queries + z2 / (4 * queries**2))
@@ -32,8 +44,8 @@ def recall_bound(recalls_Q: FloatArray) -> float:
 def pareto_front(measured: Iterable[Measured]) -> tuple[Measured, ...]:
     """Those that no other one beats in both time and recall, fastest first."""
     front: list[Measured] = []
-    for one in sorted(measured, key=lambda one: (one.p50_ms, -one.recall_low, one.hot_bytes_per_item)):
-        if not front or one.recall_low > front[-1].recall_low:
+    for one in sorted(measured, key=lambda one: (one.p50_ms, -one.recall, one.hot_bytes_per_item)):
+        if not front or one.recall > front[-1].recall:
             front.append(one)
     return tuple(front)
 
