@@ -116,7 +116,8 @@ class Asked:
         if self.min_score is not None and all(hit.score < self.min_score for hit in hits):
             best = math.floor(max(hit.score for hit in hits) * 1000) / 1000
             return f"nothing scored at least {self.min_score:g}; the best was {best:.3f}"
-        best = math.floor(max(hit.probability or 0.0 for hit in hits) * 1000) / 1000
+        enough = [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
+        best = math.floor(max(hit.probability or 0.0 for hit in enough) * 1000) / 1000
         return (
             f"nothing found: no hit is a match with a probability of {self.min_probability:g} or more; the "
             f"best had {best:.3f}"

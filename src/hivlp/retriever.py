@@ -308,7 +308,9 @@ class Index:
         """
         if not isinstance(self.store, LocalStore):
             raise QueryError("only an index folder on this machine can be tuned; a server has its own ways")
-        asked = tuning.tuning_queries(self.store, self.encoder, queries, count, seed)
+        tuning.check(self.store, recall, k, kinds)
+        texts = None if queries is None else [clean_query(text) for text in queries]
+        asked = tuning.tuning_queries(self.store, self.encoder, texts, count, seed)
         return tuning.tune(self.store, asked, recall=recall, k=k, kinds=kinds, progress=progress)
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from hivlp.errors import QueryError
 from hivlp.index.coarse import CoarseSpec
 from hivlp.index.layout import PLAN as NAME
 from hivlp.index.manifest import write_atomically
-from hivlp.plans import Plan
+from hivlp.plans import Plan, require_count
 
 STALE_GROWTH = 0.2
 """After this share of items added or deleted since, what was measured may no longer hold."""
@@ -45,7 +45,7 @@ class Measured:
         return {
             "plan": self.plan.as_dict(),
             "recall": round(self.recall, 5),
-            "recall_low": math.floor(self.recall_low * 1e5) / 1e5,
+            "recall_low": _rounded_down(self.recall_low),
             "p50_ms": round(self.p50_ms, 4),
             "p99_ms": round(self.p99_ms, 4),
             "hot_bytes_per_item": round(self.hot_bytes_per_item, 2),
@@ -78,6 +78,11 @@ class MatchModel:
 
     def as_dict(self) -> dict[str, Any]:
         return {"slope": self.slope, "intercept": self.intercept, "queries": self.queries}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> MatchModel:
+        slope, intercept = float(record["slope"]), float(record["intercept"])
+        return MatchModel(slope=slope, intercept=intercept, queries=int(record["queries"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,15 @@ class Tuned:
         plans = [one.plan for one in self.pareto]
         return {plan.spec(widths) for plan in plans if plan.candidates != "all"}
 
+    def _check(self, widths: tuple[int, ...]) -> None:
+        require_count("k", self.k, 1, "a whole number, at least 1")
+        for plan in (self.chosen.plan, *(one.plan for one in self.pareto)):
+            read = {plan.spec(widths).width, *(width for width, _ in plan.stages)}
+            if not read <= set(widths):
+                raise ValueError(f"its plans read the levels {sorted(read)} and the index has {list(widths)}")
+            if plan.rerank:
+                raise ValueError(f"its plan {plan.name!r} re-ranks, which needs a function")
+
     def as_dict(self) -> dict[str, Any]:
         """The document of ``hivlp tune`` and of plan.json."""
         return {
@@ -147,8 +161,10 @@ class Tuned:
         write_atomically(index_folder / NAME, (json.dumps(record, indent=1) + "\n").encode())
 
     @staticmethod
-    def read(index_folder: Path) -> Tuned | None:
+    def read(index_folder: Path, widths: tuple[int, ...]) -> Tuned | None:
         """What plan.json says; None where there is none, or (the log says why) none that can be used.
+
+        ``widths`` are those of the index: plans for other ones came from elsewhere.
 
         Plans are advice: a damaged one must not keep anybody from searching.
         """
@@ -158,7 +174,7 @@ class Tuned:
             if (record["format"], record["version"]) != (_FORMAT, _VERSION):
                 raise ValueError(f"it is of another format or version than {_FORMAT} {_VERSION}")
             match = record["match"]
-            return Tuned(
+            tuned = Tuned(
                 k=int(record["k"]),
                 target=float(record["target"]),
                 chosen=Measured.from_dict(record),
@@ -168,10 +184,17 @@ class Tuned:
                 query_count=int(record["query_count"]),
                 measured_at=str(record["measured_at"]),
                 environment=dict(record["environment"]),
-                match=None if match is None else MatchModel(**match),
+                match=None if match is None else MatchModel.from_dict(match),
             )
+            tuned._check(widths)
+            return tuned
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, QueryError) as error:
             _log.warning("%s is not used: %s; run hivlp tune to write it anew", path, error)
             return None
+
+
+def _rounded_down(share: float) -> float:
+    """To five digits; what has no more already stays."""
+    return math.floor(share * 1e5 + 1e-6) / 1e5

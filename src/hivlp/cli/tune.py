@@ -59,7 +59,7 @@ def tune(
 def read_queries(path: Path) -> list[str]:
     """The lines of a text file that say something."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is no text in UTF-8: {error}. Save it as UTF-8, one query a line."

@@ -40,7 +40,7 @@ class LocalStore:
         self.folder = folder
         self._coarse = CoarseShelf(folder.path)
         self._filters = Filters()
-        self._tuned = Tuned.read(folder.path)
+        self._tuned = Tuned.read(folder.path, self.widths)
 
     @classmethod
     def create(
@@ -155,7 +155,7 @@ class LocalStore:
 
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""
-        before, self._tuned = self._tuned, Tuned.read(self.folder.path)
+        before, self._tuned = self._tuned, Tuned.read(self.folder.path, self.widths)
         return self.folder.refresh() or self._tuned != before
 
     @property
@@ -176,7 +176,7 @@ class LocalStore:
         """Writes what tuning has measured, and the coarse indexes that its plans need, into the folder."""
         self.folder.check_writable()
         tuned.write(self.folder.path)
-        self._tuned = tuned
+        self._tuned = Tuned.read(self.folder.path, self.widths)  # rounded, as everybody else sees it
         self._coarse.keep_only(tuned.specs(self.widths))
         self.prepare()
 

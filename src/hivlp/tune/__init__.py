@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES
+from hivlp.plans import require_count
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import match_model
 from hivlp.tune.measure import Measuring, environment
-from hivlp.tune.queries import LEAST, TuningQueries, perturbed_items, tuning_queries
+from hivlp.tune.queries import TuningQueries, perturbed_items, require_enough, tuning_queries
 from hivlp.tune.statistics import pareto_front, recall_bound
 from hivlp.tune.trials import trials
 from hivlp.tuned import Tuned
@@ -20,6 +21,7 @@ __all__ = [
     "KINDS",
     "Progress",
     "TuningQueries",
+    "check",
     "pareto_front",
     "perturbed_items",
     "recall_bound",
@@ -60,7 +62,8 @@ def tune(
         QueryError: an impossible target, too few queries, or an index without items.
         IndexFolderError: the store is open for reading only.
     """
-    _check(store, queries, recall, k, kinds)
+    check(store, recall, k, kinds)
+    require_enough(len(queries.embeddings))
     view = store.view()
     measuring = Measuring(view, queries.embeddings, k, target=recall)
     every = [trial for trial in trials(view, kinds) if trial.candidates]
@@ -70,6 +73,8 @@ def tune(
         if progress is not None:
             progress(step, len(every), trial.base.name)
         measured += measuring.screened(trial)
+    if progress is not None:
+        progress(len(every), len(every), "measuring the best with all queries")
     pareto = pareto_front([exact, *map(measuring.whole, pareto_front(measured))])
     chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")
     tuned = Tuned(
@@ -88,19 +93,14 @@ def tune(
     return tuned
 
 
-def _check(store: LocalStore, queries: TuningQueries, recall: float, k: int, kinds: Sequence[str]) -> None:
+def check(store: LocalStore, recall: float, k: int, kinds: Sequence[str]) -> None:
+    """What ``tune`` refuses whatever the queries; worth asking before they are encoded."""
     if not 0 < recall <= 1:
         raise QueryError(f"recall={recall} can't be promised; it must be in (0, 1], such as 0.99.")
-    if k < 1:
-        raise QueryError(f"k={k} can't be; it must be a whole number, at least 1, such as 10.")
+    require_count("k", k, 1, "a whole number, at least 1")
     unknown = [kind for kind in kinds if kind not in CODES]
     if unknown:
         raise QueryError(f"{unknown[0]!r} is no kind of coarse index; take some of {', '.join(CODES)}.")
     if not store.count():
         raise QueryError("the index holds no item, so there is nothing to measure. Add some first.")
-    if len(queries.embeddings) < LEAST:
-        raise QueryError(
-            f"{len(queries.embeddings)} queries are too few to promise anything; give at least {LEAST}, "
-            "better 1,000."
-        )
     store.check_writable()

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import metadata
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -156,6 +156,6 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
-        "faiss": metadata.version("faiss-cpu"),
+        "faiss": import_module("faiss").__version__,
         "numpy": np.__version__,
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from hivlp import search
 from hivlp.encode import Encoder
+from hivlp.errors import QueryError
 from hivlp.index.where import parse
 from hivlp.plans import default_plan
 from hivlp.search import View
@@ -48,6 +49,7 @@ def tuning_queries(
         seed: of their choice.
     """
     if texts is not None:
+        require_enough(len(texts))  # before anything is encoded
         return TuningQueries(embeddings=encoded(encoder, texts), described="queries")
     captioned = store.rows_where(parse("caption is not null"), kind="image")
     if len(captioned) < LEAST:
@@ -59,6 +61,14 @@ def tuning_queries(
     return TuningQueries(
         embeddings=encoded(encoder, captions), described="captions", own_ids=[item.id for item in items]
     )
+
+
+def require_enough(count: int) -> None:
+    """Refuses fewer queries than can promise anything."""
+    if count < LEAST:
+        raise QueryError(
+            f"{count} queries are too few to promise anything; give at least {LEAST}, better 1,000."
+        )
 
 
 def captions_of(item: Item) -> list[str]:
@@ -86,11 +96,19 @@ def perturbed_items(store: LocalStore, count: int, *, seed: int = 0) -> TuningQu
     rows = np.sort(rng.choice(live_N, min(count, len(live_N)), replace=False))
     items = _stored(view, rows)
     near = search.run(default_plan(len(live_N)), items, view, 10)
-    other = np.array([rng.choice(result.rows) for result in near], np.int64)
+    other = np.array(
+        [_other(row, result.rows, rng) for row, result in zip(rows, near, strict=True)], np.int64
+    )
     share_Q1 = rng.uniform(0.3, 0.7, (len(rows), 1)).astype(np.float32)
     others = _stored(view, other)
     mixed = {w: items[w] + share_Q1 * (others[w] - items[w]) for w in items.widths}
     return TuningQueries(embeddings=_unit(mixed), described="perturbed items")
+
+
+def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:
+    """One of the near rows; the row itself only where there is no other."""
+    others = near[near != row]
+    return int(rng.choice(others)) if len(others) else row
 
 
 def _stored(view: View, rows: IntArray) -> Embeddings:
