@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -74,8 +75,18 @@ class Plan:
         require_count(name, getattr(self, name), least, rule)
         object.__setattr__(self, name, int(getattr(self, name)))
 
-    def spec(self, widths: Iterable[int]) -> CoarseSpec:
+    def spec(self, widths: tuple[int, ...]) -> CoarseSpec:
         """The coarse index that the plan needs, in an index with levels of these widths."""
+        known = self._specs.get(widths)
+        if known is None:
+            known = self._specs[widths] = self._made_spec(widths)
+        return known
+
+    @cached_property
+    def _specs(self) -> dict[tuple[int, ...], CoarseSpec]:
+        return {}
+
+    def _made_spec(self, widths: tuple[int, ...]) -> CoarseSpec:
         return CoarseSpec(
             kind=self.coarse,
             width=self.coarse_width or min(widths),
@@ -85,7 +96,7 @@ class Plan:
             links=self.links or LINKS,
         )
 
-    @property
+    @cached_property
     def effort(self) -> Effort:
         """How hard the coarse index looks."""
         usual = Effort()

@@ -29,6 +29,8 @@ _BLOCK_ROWS = 8_192
 _BLOCK_SCORES = 1 << 24
 # Rows kept beyond the k best while scores are rough: that many ties within rounding are told apart.
 _SPARE = 16
+# Up to so many scores sorting is quicker than first looking for the best.
+_SORTED_WHOLE = 200
 
 Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
 """Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
@@ -108,7 +110,7 @@ def run(
     widths = view.widths
     spec, fine = plan.spec(widths), widths[-1]
     query_levels = {
-        width: _query_level(queries, width, view)
+        width: _query_level(queries, width, widths)
         for width in {spec.width, fine, *(width for width, _ in plan.stages)}
     }
     wanted = max(k, plan.rerank)
@@ -138,7 +140,7 @@ def _cascade(
     coarse_QD = query_levels[index.spec.width]
     coarse_scores_QK, rows_QK = index.search(coarse_QD, candidates, mask=view.mask, effort=plan.effort)
     coarse_ms = _share(begin, len(coarse_QD))
-    found_Q = (rows_QK >= 0).sum(axis=1)  # padding stands at the end
+    found_Q = np.count_nonzero(rows_QK >= 0, axis=1)  # padding stands at the end
     stages = [*plan.stages, (view.widths[-1], k)]
     results: list[RawResult] = []
     begin = time.perf_counter()
@@ -178,9 +180,9 @@ def _narrowed(
 
 
 def _best(scores_K: FloatArray, rows_K: IntArray, keep: int) -> IntArray:
-    """The first ``keep`` positions of ``best_first``; sorting only what can be among them."""
-    if keep >= len(scores_K):
-        return best_first(scores_K, rows_K)
+    """The first ``keep`` positions of ``best_first``; of many only what can be among them is sorted."""
+    if keep >= len(scores_K) or len(scores_K) <= _SORTED_WHOLE:
+        return best_first(scores_K, rows_K)[:keep]
     least = np.partition(scores_K, len(scores_K) - keep)[len(scores_K) - keep]
     likely = np.flatnonzero(scores_K >= least)
     return likely[best_first(scores_K[likely], rows_K[likely])[:keep]]
@@ -317,24 +319,24 @@ def _reranked(rerank: Rerank, query: int, result: RawResult, count: int, k: int)
     )
 
 
-def _query_level(queries: Embeddings, width: int, view: View) -> FloatArray:
+def _query_level(queries: Embeddings, width: int, widths: tuple[int, ...]) -> FloatArray:
     """One level of the queries, contiguous float32, after the checks at the door."""
-    if width not in view.widths or width not in queries.widths:
+    if width not in widths or width not in queries.by_width:
         raise QueryError(
-            f"the search needs the level {width}; the index has {list(view.widths)} and the query "
+            f"the search needs the level {width}; the index has {list(widths)} and the query "
             f"{list(queries.widths)}. Embed the query with the model of the index, and take a coarse_width "
             "of it."
         )
-    level_QD = np.ascontiguousarray(queries[width], dtype=np.float32)
+    level_QD = np.ascontiguousarray(queries.by_width[width], dtype=np.float32)
     if level_QD.ndim != 2 or level_QD.shape != (len(queries), width):
         raise QueryError(
             f"the query vectors of level {width} have the shape {level_QD.shape}; it must be (Q, {width}). "
             "Pass one row a query."
         )
     squares_Q = np.einsum("qd,qd->q", level_QD, level_QD)
-    wrong_Q = ~(np.abs(squares_Q - 1) <= 2 * LENGTH_TOLERANCE)  # NaN is wrong too
-    if wrong_Q.any():
-        query = int(np.argmax(wrong_Q))
+    right_Q = np.abs(squares_Q - 1) <= 2 * LENGTH_TOLERANCE  # not so for NaN
+    if not right_Q.all():
+        query = int(np.argmin(right_Q))
         length = float(np.linalg.norm(level_QD[query].astype(np.float64)))
         raise QueryError(
             f"query {query} has a vector of length {length:.6g} at level {width}; it must be finite and of "

@@ -89,15 +89,13 @@ class Embeddings:
     """
 
     by_width: Mapping[int, FloatArray]
+    widths: tuple[int, ...] = field(init=False, compare=False)
+    """The widths of the levels, narrowest first."""
 
     def __post_init__(self) -> None:
         if not self.by_width:
             raise ValueError("embeddings need at least one level")
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """The widths of the levels, narrowest first."""
-        return tuple(sorted(self.by_width))
+        object.__setattr__(self, "widths", tuple(sorted(self.by_width)))
 
     @property
     def coarse(self) -> FloatArray:

@@ -44,8 +44,8 @@ def _wilson(mean: float, queries: int) -> float:
 def pareto_front(measured: Iterable[Measured]) -> tuple[Measured, ...]:
     """Those that no other one beats in both time and recall, fastest first."""
     front: list[Measured] = []
-    for one in sorted(measured, key=lambda one: (one.p50_ms, -one.recall, one.hot_bytes_per_item)):
-        if not front or one.recall > front[-1].recall:
+    for one in sorted(measured, key=lambda one: (one.p50_ms, -one.recall_low, one.hot_bytes_per_item)):
+        if not front or one.recall_low > front[-1].recall_low:
             front.append(one)
     return tuple(front)
 
