@@ -23,6 +23,15 @@ def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
     return folder
 
 
+@pytest.fixture
+def captioned(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
+    """Pictures of two colours each, with captions; none of them is cyan."""
+    words = [word for word in COLOURS if word != "cyan"]
+    pictures = gallery(tmp_path / "pairs", *(f"{a}-{b}" for a in words for b in words if a != b))
+    assert hivlp("index", pictures, "--out", tmp_path / "pairs.hivlp").code == 0
+    return tmp_path / "pairs.hivlp"
+
+
 def test_index_makes_an_index_and_says_so(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
     ran = hivlp("index", gallery(tmp_path / "pictures"), "--out", tmp_path / "x.hivlp")
     assert ran.code == 0
@@ -298,3 +307,48 @@ def test_search_keeps_to_a_filter_and_says_what_it_leaves(photos: Path, hivlp: H
     assert (
         len(hivlp("search", photos, "green", "--kind", "image", "-k", "12", "--json").document["hits"]) == 12
     )
+
+
+def test_tune_measures_and_searches_keep_to_it(captioned: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("tune", captioned, "--recall", "0.9", "-k", "3", "--coarse", "exact", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert set(document["pareto"][0]) == {
+        "plan",
+        "recall",
+        "recall_low",
+        "p50_ms",
+        "p99_ms",
+        "hot_bytes_per_item",
+    }
+    assert set(document["pareto"][0]) < set(document)
+    assert (document["index"], document["k"], document["target"]) == (str(captioned), 3, 0.9)
+    assert (document["queries"], document["query_count"], document["items"]) == ("captions", 110, 110)
+    assert document["recall"] >= document["recall_low"] >= 0.9
+    assert document["plan"] in [one["plan"] for one in document["pareto"]]
+    assert json.loads((captioned / "plan.json").read_text())["plan"] == document["plan"]
+    assert "plan.json" in hivlp("info", captioned, "--json").document["bytes"]
+    assert hivlp("search", captioned, "red", "--recall", "0.9", "--json").code == 0
+
+
+def test_tune_shows_its_plans_and_what_they_were_measured_with(captioned: Path, hivlp: Hivlp) -> None:
+    queries = captioned.parent / "queries.txt"
+    queries.write_text("\n".join(f"{one} {two}" for one in COLOURS for two in COLOURS), encoding="utf-8")
+    ran = hivlp("tune", captioned, "--recall", "0.9", "-k", "3", "--queries", queries, "--coarse", "exact")
+    assert ran.code == 0
+    for words in ("recall@3", "at least", "p50 ms", "p99 ms", "bytes an item", "exact"):
+        assert words in ran.out
+    assert "with 95 % confidence, measured with 144 queries on 110 items" in ran.out
+    assert "chosen: " in ran.out
+
+
+def test_a_probability_can_be_asked_for(captioned: Path, hivlp: Hivlp) -> None:
+    assert (
+        hivlp("tune", captioned, "-k", "3", "--coarse", "exact", "--json").document["match"]["queries"] == 110
+    )
+    ran = hivlp("search", captioned, "red blue", "--min-probability", "0.5", "--json")
+    assert {hit["id"] for hit in ran.document["hits"]} >= {"red-blue.png", "blue-red.png"}
+    assert all(0.5 <= hit["probability"] <= 1 for hit in ran.document["hits"])
+    ran = hivlp("search", captioned, "cyan", "--min-probability", "0.5", "--json")
+    assert (ran.code, ran.document["hits"]) == (0, [])
+    assert "nothing found: no hit is a match with a probability of 0.5 or more" in ran.err

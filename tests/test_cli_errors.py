@@ -311,3 +311,37 @@ def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
     )
     refused(hivlp("search", photos, "red", "--where", "captoin = 'red'", "--json"), "Did you mean caption?")
     refused(hivlp("search", photos, "red", "--kind", "video", "--json"), "'video'", "image or text")
+
+
+def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    colours.texts_seen.clear()
+    refused(hivlp("tune", photos, "--recall", "1.5", "--json"), "recall=1.5", "(0, 1]")
+    refused(hivlp("tune", photos, "-k", "0", "--json"), "k=0", "at least 1")
+    refused(hivlp("tune", photos, "--coarse", "tree", "--json"), "'tree'", "exact, pq, bits, ivf, hnsw")
+    refused(hivlp("tune", photos, "--count", "0", "--json"), "count")
+    refused(hivlp("tune", photos, "--json"), "12 queries are too few", "at least 50")
+    refused(hivlp("tune", tmp_path / "gone.hivlp", "--json"), "gone.hivlp", "hivlp index")
+    refused(hivlp("tune", photos, "--queries", tmp_path / "gone.txt", "--json"), "gone.txt")
+    (tmp_path / "queries.txt").write_bytes(b"caf\xe9")
+    refused(
+        hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "UTF-8", "one query a line"
+    )
+    (tmp_path / "queries.txt").write_text("red\n" * 49)
+    refused(hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "49 queries are too few")
+    assert colours.texts_seen == [], "all is refused before anything is encoded"
+    assert not (photos / "plan.json").exists()
+
+
+def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(hivlp("search", photos, "red", "--recall", "0", "--json"), "recall=0.0", "(0, 1]")
+    refused(hivlp("search", photos, "red", "--recall", "0.9", "--exact", "--json"), "exclude each other")
+    assert hivlp("search", photos, "red", "--recall", "0.9", "--json").document["plan"]["candidates"] == "all"
+    monkeypatch.setattr("hivlp.stores.choice.ALL_UP_TO", 5)
+    refused(hivlp("search", photos, "red", "--recall", "0.9", "--json"), f"hivlp tune {photos}", "--exact")
+
+
+def test_a_probability_that_nobody_knows(photos: Path, hivlp: Hivlp) -> None:
+    refused(
+        hivlp("search", photos, "red", "--min-probability", "2", "--json"), "min_probability=2.0", "[0, 1]"
+    )
+    refused(hivlp("search", photos, "red", "--min-probability", "0.5", "--json"), "hivlp tune", "min_score")

@@ -214,6 +214,13 @@ def test_an_older_mask_does_not_see_newer_rows(spec):
         assert sorted(rows_QK[0][rows_QK[0] >= 0].tolist()) == mask.live_rows().tolist()
 
 
+@pytest.mark.parametrize("spec", SPECS, ids=named)
+def test_a_small_index_is_built_without_a_word(spec, capfd):
+    """faiss would warn, on the output of the process, of what it takes for too few rows to learn from."""
+    grown(spec, level(300))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_extending_by_an_older_level_changes_nothing():
     index = make(CoarseSpec(kind="exact", width=8))
     index.extend(level(20, 8))

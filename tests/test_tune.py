@@ -151,6 +151,8 @@ def test_the_front_holds_what_nothing_beats_fastest_first():
     measured = [EXACT, slow_and_bad, same_but_larger, GOOD, FAST]
     assert pareto_front(measured) == (FAST, GOOD, EXACT)
     assert pareto_front([]) == ()
+    nothing_missed = replace(GOOD, recall=1.0)
+    assert pareto_front([EXACT, nothing_missed]) == (nothing_missed, EXACT), "what is exact stays"
     rng = np.random.default_rng(0)
     cloud = [a_measured(float(recall), float(ms)) for recall, ms in rng.integers(1, 20, (60, 2)) / 20]
     front = pareto_front(cloud)

@@ -233,6 +233,7 @@ class IvfIndex(FaissIndex):
         if self.spec.code == "pq4":
             # One direction a sub-quantiser: the rotation has made the directions independent already.
             index = self._faiss.IndexIVFPQFastScan(quantizer, self._dims, lists, self._dims, 4, metric)
+            index.pq.cp.min_points_per_centroid = 1
         else:
             index = self._faiss.IndexIVFScalarQuantizer(
                 quantizer, self._dims, lists, self._quantiser(), metric, False
