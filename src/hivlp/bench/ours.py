@@ -25,9 +25,9 @@ _COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
 
 def our_plans(count: int, width: int) -> list[Plan]:
     """The plans that are measured for an index of so many items whose fine level has this width."""
-    few = [n for n in (15, 20, 30, 50, 100, 200, 400) if n < count]
-    many = [n for n in (100, 200, 400, 1000) if n < count]
-    probes = [n for n in (8, 16, 24, 32, 48, 64, 128) if n * n <= count]
+    few = [n for n in (15, 20, 30, 50, 100, 400) if n < count]
+    many = [n for n in (100, 400, 1000) if n < count]
+    probes = [n for n in (16, 24, 32, 48, 64, 128) if n * n <= count]
     narrow: dict[str, Any] = {"coarse_width": width, "dims": min(_DIMS, width // 2)}
     plans = [Plan(coarse="exact", candidates=kept) for kept in many]
     plans += [Plan(coarse="pq", **narrow, candidates=kept) for kept in many]

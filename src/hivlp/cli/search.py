@@ -121,6 +121,9 @@ def show(console: Console, hits: Hits) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("score", justify="right")
+    told = any(hit.probability is not None for hit in hits)
+    if told:
+        table.add_column("match", justify="right")
     table.add_column("item", overflow="fold")
     mixed = len({hit.kind for hit in hits}) > 1
     if mixed:
@@ -130,7 +133,9 @@ def show(console: Console, hits: Hits) -> None:
         table.add_column("caption", style="dim")
     for hit in hits:
         more = [Text(hit.kind)] * mixed + [Text(hit.caption or "")] * captioned
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", Text(hit.uri), *more)
+        match = "" if hit.probability is None else f"{hit.probability:.0%}"
+        scores = (f"{hit.score:.3f}", match) if told else (f"{hit.score:.3f}",)
+        table.add_row(str(hit.rank), *scores, Text(hit.uri), *more)
     console.print(table)
     stages = ", ".join(
         f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"

@@ -59,9 +59,13 @@ class FaissIndex:
         with self._gate.alone(), self._threads(len(level_ND) // _ROWS_A_THREAD):
             if self._index is None:
                 self._index = self._made(level_ND)
-            for start in range(len(self), len(level_ND), BLOCK_ROWS):
+            before = len(self)
+            for start in range(before, len(level_ND), BLOCK_ROWS):
                 self._take_in(level_ND[start : start + BLOCK_ROWS])
                 self._rows = int(self._index.ntotal)
+            if len(self) >= 2 * before:
+                # Lists that grew hold room for as much again. What is read is as small as it can be.
+                self._index = self._of_bytes(self._to_bytes())
 
     def search(
         self, queries_QD: FloatArray, count: int, *, mask: RowMask, effort: Effort
@@ -93,17 +97,27 @@ class FaissIndex:
 
     def serialise(self) -> bytes:
         with self._gate.shared:
-            content: NDArray[np.uint8] = self._faiss.serialize_index(self._index)
-        return content.tobytes()
+            return self._to_bytes().tobytes()
 
     def restore(self, content: bytes, *, trained_rows: int) -> None:
         try:
-            index = self._faiss.deserialize_index(np.frombuffer(content, np.uint8))
+            index = self._of_bytes(np.frombuffer(content, np.uint8))
         except RuntimeError as error:
             raise ValueError(f"faiss can't read it: {error}") from error
-        if index.d != self.spec.width:
-            raise ValueError(f"it is for vectors {index.d} wide, not {self.spec.width}")
+        if index.d != self._faiss_width:
+            raise ValueError(f"it is for {index.d} numbers or bits a row, not {self._faiss_width}")
         self._took_over(index, trained_rows)
+
+    def _to_bytes(self) -> NDArray[np.uint8]:
+        return self._faiss.serialize_index(self._index)
+
+    def _of_bytes(self, content: NDArray[np.uint8]) -> Any:
+        return self._faiss.deserialize_index(content)
+
+    @property
+    def _faiss_width(self) -> int:
+        """Numbers (or bits) of a row as the outermost faiss index takes it."""
+        return self.spec.width
 
     def _took_over(self, index: Any, trained_rows: int) -> None:
         self._index, self._rows, self.trained_rows = index, int(index.ntotal), trained_rows
@@ -325,19 +339,15 @@ class BitsIndex(FaissIndex):
         scores_QK[rows_QK < 0] = -np.inf
         return scores_QK, rows_QK.astype(np.int64)
 
-    def serialise(self) -> bytes:
-        with self._gate.shared:
-            content: NDArray[np.uint8] = self._faiss.serialize_index_binary(self._index)
-        return content.tobytes()
+    def _to_bytes(self) -> NDArray[np.uint8]:
+        return self._faiss.serialize_index_binary(self._index)
 
-    def restore(self, content: bytes, *, trained_rows: int) -> None:
-        try:
-            index = self._faiss.deserialize_index_binary(np.frombuffer(content, np.uint8))
-        except RuntimeError as error:
-            raise ValueError(f"faiss can't read it: {error}") from error
-        if index.d != self._bits:
-            raise ValueError(f"it holds {index.d} bits a row, not {self._bits}")
-        self._took_over(index, trained_rows)
+    def _of_bytes(self, content: NDArray[np.uint8]) -> Any:
+        return self._faiss.deserialize_index_binary(content)
+
+    @property
+    def _faiss_width(self) -> int:
+        return self._bits
 
     def _signs(self, rows_ND: FloatArray) -> NDArray[np.uint8]:
         if self.spec.dims is not None:
