@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fault_points import watch
-from hivlp.index.coarse import CODES, CoarseShelf, CoarseSpec, Effort, faiss_index
+from hivlp.index.coarse import CODES, CoarseShelf, CoarseSpec, Effort, faiss_index, kinds
 from hivlp.index.mask import RowMask
 from hivlp.index.verify import verify
 from hivlp.plans import Plan
@@ -56,7 +56,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def built(shelf: CoarseShelf, spec: CoarseSpec, level_ND: np.ndarray, generation: int = 0) -> bool:
     """Whether a coarse index had to learn, or to take in more than the rows that are new."""
-    with mock.patch.object(faiss_index.KINDS[spec.kind], "_made", autospec=True) as made:
+    with mock.patch.object(kinds.KINDS[spec.kind], "_made", autospec=True) as made:
         made.side_effect = AssertionError("built anew")
         try:
             shelf.get(spec, level_ND, generation=generation)
@@ -289,7 +289,7 @@ def test_a_reopened_moved_index_answers_the_same_and_readers_never_write(tmp_pat
         store.prepare()
         assert set(files(tmp_path / "x.hivlp")) == {"ivf-16-int8.0.300.faiss", "ivf-16-int8.json"}
     moved = (tmp_path / "x.hivlp").rename(tmp_path / "y.hivlp")
-    with LocalStore.open(moved) as reader, mock.patch.object(faiss_index.IvfIndex, "_made", None):
+    with LocalStore.open(moved) as reader, mock.patch.object(kinds.IvfIndex, "_made", None):
         assert found(reader) == before
         assert reader.info()["coarse_bytes"] == {"ivf-16-int8": 300 * (16 + 8)}
     shutil.rmtree(moved / "coarse")

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, make, principal_directions
+from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, kinds, make, principal_directions
 from hivlp.index.mask import RowMask
 from index_tools import unit
 
@@ -42,7 +42,7 @@ def level(count: int, width: int = WIDTH, seed: int = 0, copies: bool = False) -
 def no_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small indexes are answered by the structures themselves, not by comparing all rows."""
     monkeypatch.setattr(faiss_index.FaissIndex, "scan_up_to", 0)
-    monkeypatch.setattr(faiss_index.HnswIndex, "least_share", 0.0)
+    monkeypatch.setattr(kinds.HnswIndex, "least_share", 0.0)
 
 
 @st.composite

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hivlp import search
 from hivlp.errors import QueryError
-from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, make
+from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, kinds, make
 from hivlp.index.mask import RowMask
 from hivlp.plans import ALL_UP_TO, Plan, default_plan
 from hivlp.search import RawResult
@@ -199,7 +199,7 @@ def cases(draw):
 def no_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small indexes are answered by the structures themselves."""
     monkeypatch.setattr(faiss_index.FaissIndex, "scan_up_to", 0)
-    monkeypatch.setattr(faiss_index.HnswIndex, "least_share", 0.0)
+    monkeypatch.setattr(kinds.HnswIndex, "least_share", 0.0)
 
 
 @pytest.mark.usefixtures("no_scans")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hivlp.index.coarse.base import CoarseIndex, Effort
-from hivlp.index.coarse.faiss_index import KINDS, principal_directions
+from hivlp.index.coarse.faiss_index import principal_directions
+from hivlp.index.coarse.kinds import KINDS
 from hivlp.index.coarse.shelf import CoarseShelf
 from hivlp.index.coarse.spec import CODES, LINKS, CoarseSpec, check_kind
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hivlp.index.coarse.base import CoarseIndex
-from hivlp.index.coarse.faiss_index import KINDS
+from hivlp.index.coarse.kinds import KINDS
 from hivlp.index.coarse.spec import CoarseSpec
 from hivlp.index.layout import COARSE
 from hivlp.index.manifest import write_atomically
