@@ -67,7 +67,9 @@ def save(document: Mapping[str, Any], folder: Path) -> list[str]:
     """Writes the result file and, where matplotlib is installed, the picture; returns notes for people."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result_name(document)}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    # How a build is made is in the code, and takes more room than all that was measured.
+    rows = [{name: value for name, value in row.items() if name != "build"} for row in document["rows"]]
+    path.write_text(json.dumps({**document, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     try:
         plot.draw(document, path.with_suffix(".png"))
     except MissingExtraError as error:
