@@ -3,6 +3,9 @@
 Each is set as its own documentation advises for recall of 0.99, and swept across it.
 """
 
+# Most of these packages are not installed where this file is checked.
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+
 from __future__ import annotations
 
 import os

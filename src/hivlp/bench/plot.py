@@ -1,5 +1,8 @@
 """The Pareto picture of a benchmark: recall against time, a line an engine."""
 
+# matplotlib is an extra.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import math
