@@ -113,7 +113,18 @@ def test_searching_gives_its_document(made: Made, hivlp: Hivlp) -> None:
     document = hivlp("search", made.index, "a red boat", "-k", "5", "--json").document
     assert {"hits", "timings_ms", "plan"} <= set(document)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3, 4, 5]
-    expected = ["rank", "id", "uri", "kind", "score", "coarse_score", "coarse_rank", "probability", "caption", "meta"]
+    expected = [
+        "rank",
+        "id",
+        "uri",
+        "kind",
+        "score",
+        "coarse_score",
+        "coarse_rank",
+        "probability",
+        "caption",
+        "meta",
+    ]
     assert all(set(hit) == set(expected) for hit in document["hits"])
     scores = [hit["score"] for hit in document["hits"]]
     assert scores == sorted(scores, reverse=True)
