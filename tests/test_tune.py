@@ -557,6 +557,15 @@ def test_a_probability_tells_what_is_there_from_what_is_not(captioned: Index):
     )
 
 
+def test_texts_do_not_take_the_places_of_pictures_that_may_match(captioned: Index):
+    captioned.tune(0.9, k=3, count=80, kinds=["exact"])
+    captioned.add_texts(["please red blue"])
+    assert captioned.search("please red blue", k=1)[0].kind == "text"
+    kept = captioned.search("please red blue", k=1, min_probability=0.5)
+    assert kept[0].kind == "image"
+    assert kept[0].id in ("red-blue", "blue-red")
+
+
 def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
     needs = "needs an index that knows what a match is, and a search by words. Run hivlp tune"
     with pytest.raises(QueryError, match=needs):
@@ -581,9 +590,9 @@ def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
 
 
 def test_the_note_names_the_best_of_what_scored_enough(captioned: Index):
-    """A text scores most and has no probability; a picture with one scores too little."""
+    """A text would score enough, but only pictures can match, and those score too little."""
     captioned.tune(0.9, k=3, count=80, kinds=["exact"])
     captioned.add_texts(["red blue green"], ids=["t"])
     hits = captioned.search("red blue green", min_score=0.99, min_probability=0.1)
     assert len(hits) == 0
-    assert hits.notes[-1].endswith("the best had 0.000")
+    assert hits.notes[-1].startswith("nothing scored at least 0.99; the best was 0.")

@@ -24,8 +24,8 @@ class SearchOptions(TypedDict, total=False):
         plan: the whole recipe. Of ``candidates``, ``exact``, ``recall`` and ``plan`` only one can be given.
         min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; where that leaves
             none, a note tells the best score that there was.
-        min_probability: keep only hits that are a match with at least this probability, in [0, 1]. For
-            words, in an index that was tuned on captions.
+        min_probability: keep only pictures that are a match with at least this probability, in [0, 1]. For
+            words, in an index that was tuned on captions; only pictures are searched then.
         where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says so
             where it leaves fewer than k. ``docs/search.md`` has its language.
         kind: only items of this kind, ``image`` or ``text``; None for all.
@@ -66,9 +66,9 @@ class Asked:
             plan=_plan(candidates, exact, left.pop("plan", None), left.get("recall")),
             recall=left.pop("recall", None),
             min_score=left.pop("min_score", None),
-            min_probability=left.pop("min_probability", None),
+            min_probability=left.get("min_probability"),
             where=left.pop("where", None),
-            kind=left.pop("kind", None),
+            kind=_kind(left.pop("kind", None), left.pop("min_probability", None)),
         )
         if left:
             known = ", ".join(SearchOptions.__annotations__)
@@ -122,6 +122,11 @@ class Asked:
             f"nothing found: no hit is a match with a probability of {self.min_probability:g} or more; the "
             f"best had {best:.3f}"
         )
+
+
+def _kind(kind: str | None, min_probability: float | None) -> str | None:
+    """The kind to search: only pictures have a probability, so texts must not take their places."""
+    return "image" if kind is None and min_probability is not None else kind
 
 
 def _with_probability(hit: Hit, match: MatchModel) -> Hit:

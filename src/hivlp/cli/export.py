@@ -30,8 +30,8 @@ def export(
 ) -> None:
     """Write a model as ONNX graphs, or an index as .npy and .parquet files in clip-retrieval's layout.
 
-    The graphs are what index and search run without torch; writing them needs the extra hivlp[train]. An
-    index needs hivlp[parquet].
+    The graphs are what index and search run without torch; writing them needs the extra 'train' of
+    hivlp. An index needs the extra 'parquet'.
     """
     if (Path(what) / "manifest.json").exists():
         if int8:

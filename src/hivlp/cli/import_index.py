@@ -23,7 +23,7 @@ def import_index(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Make an index of exported embeddings. Needs the extra hivlp[parquet]."""
+    """Make an index of exported embeddings. Needs the extra 'parquet' of hivlp."""
     from hivlp.retriever import import_index as read
 
     with output.progress("importing") as advance:

@@ -30,7 +30,7 @@ def train(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Train a model; every setting of the recipe can be changed with --set. Needs the extra hivlp[train]."""
+    """Train a model; every setting of the recipe can be changed with --set. Needs the extra 'train'."""
     from hivlp.train.presets import load_preset
     from hivlp.train.run import run
 

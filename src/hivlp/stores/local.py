@@ -270,8 +270,8 @@ class LocalStore:
         for name in ids:
             if row_of.get(name, state.mask.rows) >= state.mask.rows:
                 raise QueryError(
-                    f"there is no item {name!r} in the index {self.folder.path}. Take an id from a search "
-                    "result."
+                    f"there is no item {name!r} in the index {self.folder.path}. Take an id as "
+                    "`hivlp search --json` shows it; the path of a picture is its uri."
                 )
         rows = np.array([row_of[name] for name in ids], dtype=np.int64)
         by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
