@@ -78,7 +78,8 @@ def test_search_gives_the_document_of_the_design(photos: Path, hivlp: Hivlp) -> 
     assert {"hits", "timings_ms", "plan"} <= set(document)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     scores = {"score", "coarse_score", "coarse_rank", "probability"}
-    assert set(document["hits"][0]) == {"rank", "id", "uri", "kind", "caption", "meta"} | scores
+    facts = {"rank", "id", "uri", "kind", "caption", "meta", "width", "height"}
+    assert set(document["hits"][0]) == facts | scores
     assert document["hits"][0]["probability"] is None, "nobody has tuned the index"
     assert set(document["timings_ms"]) == {"encode", "coarse", "fine", "rerank", "total"}
     assert document["hits"][0]["id"] == "purple.png"

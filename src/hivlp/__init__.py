@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hivlp.errors import HivlpError as HivlpError
     from hivlp.ingest import AddReport as AddReport
     from hivlp.plans import Plan as Plan
+    from hivlp.query import Part as Part
     from hivlp.retriever import Index as Index
     from hivlp.retriever import import_index as import_index
     from hivlp.types import Embeddings as Embeddings
@@ -40,6 +41,7 @@ _HOMES = {
     "HivlpError": "hivlp.errors",
     "Index": "hivlp.retriever",
     "Item": "hivlp.types",
+    "Part": "hivlp.query",
     "Plan": "hivlp.plans",
     "Sample": "hivlp.types",
     "import_index": "hivlp.retriever",
@@ -55,6 +57,7 @@ __all__ = [
     "HivlpError",
     "Index",
     "Item",
+    "Part",
     "Plan",
     "Sample",
     "__version__",

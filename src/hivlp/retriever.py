@@ -8,8 +8,7 @@ hits = index.search("two dogs on a beach", k=10)
 from __future__ import annotations
 
 import time
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from hivlp.encode import load
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.options import Asked, SearchOptions
+from hivlp.query import Part, clean_query, items_of, mixed
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Sample
 
@@ -227,10 +227,9 @@ class Index:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, start, k, asked)
-        match = self.store.match
+        found = self._found(embeddings, k, asked, start=start, words=True)
         return [
-            asked.kept(replace(hits, notes=(*self._notes(text), *hits.notes)), match)
+            replace(hits, notes=(*self.notes_on(text), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
         ]
 
@@ -247,16 +246,8 @@ class Index:
             QueryError: there is no such file, or a number is out of range.
         """
         asked = Asked.of(options)
-        if isinstance(image, (str, Path)):
-            image = Path(image)
-            if not image.is_file():
-                raise QueryError(f"{image} is no file; give the path of a picture to search with")
         start = time.perf_counter()
-        try:
-            embeddings = self.encoder.encode_images([image])
-        except ImageError as error:
-            raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
-        return asked.kept(self._found(embeddings, start, k, asked)[0], None)
+        return self._found(self._of_image(image), k, asked, start=start)[0]
 
     def search_item(
         self,
@@ -269,13 +260,53 @@ class Index:
         Raises:
             QueryError: no item has this id, or a number is out of range. See `search`.
         """
+        return self.search_mix([Part(item=name)], k, **options)
+
+    def search_mix(self, parts: Sequence[Part], k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
+        """The k items that fit a mix best, such as a picture and the words "at night"; without its own items.
+
+        Args:
+            parts: words, pictures and items with their weights. At every level the vector that is searched is
+                the weighted sum of theirs.
+            k: how many hits.
+            options: see `hivlp.options.SearchOptions`. Only a search by nothing but words has probabilities.
+
+        Raises:
+            QueryError: a part or an option can't be, or the parts cancel each other out.
+            ImageError: a picture can't be decoded.
+        """
         asked = Asked.of(options)
         start = time.perf_counter()
-        embeddings = self.store.embeddings([name])
-        (hits,) = self._found(embeddings, start, k + 1 if k > 0 else k, asked)
-        others = [hit for hit in hits if hit.id != name][:k]
-        hits = replace(hits, hits=tuple(replace(hit, rank=n) for n, hit in enumerate(others, start=1)))
-        return asked.kept(hits, None)
+        embeddings = mixed([self._of_part(part) for part in parts], [part.weight for part in parts])
+        return self._found(embeddings, k, asked, start=start, without=items_of(parts))[0]
+
+    def search_vectors(
+        self,
+        queries: Embeddings,
+        k: int = 10,
+        *,
+        words: bool = False,
+        without: Collection[str] = (),
+        **options: Unpack[SearchOptions],
+    ) -> list[Hits]:
+        """The k items nearest to each of Q vectors that the encoder, or `mixed`, made before.
+
+        Args:
+            queries: unit vectors at the levels of the index, Q × D at each.
+            k: how many hits a query.
+            words: the vectors are those of words, so that pictures get their match probabilities.
+            without: ids that no answer shall hold.
+            options: see `hivlp.options.SearchOptions`.
+
+        Raises:
+            QueryError: a vector or an option can't be.
+        """
+        return self._found(queries, k, Asked.of(options), words=words, without=without)
+
+    def notes_on(self, text: str) -> list[str]:
+        """What a person should know of how a text is read: one sentence a note."""
+        cut = self.encoder.cuts(text)
+        return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
 
     def tune(
         self,
@@ -336,16 +367,44 @@ class Index:
     ) -> None:
         self.close()
 
-    def _found(self, embeddings: Embeddings, start: float, k: int, asked: Asked) -> list[Hits]:
-        encode_ms = (time.perf_counter() - start) * 1000 / len(embeddings)
+    def _found(
+        self,
+        queries: Embeddings,
+        k: int,
+        asked: Asked,
+        *,
+        start: float | None = None,
+        words: bool = False,
+        without: Collection[str] = (),
+    ) -> list[Hits]:
+        """Searches; ``start`` is when encoding the queries began."""
+        encode_ms = 0.0 if start is None else (time.perf_counter() - start) * 1e3 / max(len(queries), 1)
         found = self.store.search(
-            embeddings, k=k, plan=asked.plan, recall=asked.recall, where=asked.where, kind=asked.kind
+            queries,
+            k=k + len(without) if k > 0 else k,
+            plan=asked.plan,
+            recall=asked.recall,
+            where=asked.where,
+            kind=asked.kind,
         )
-        return [replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) for hits in found]
+        match = self.store.match if words else None
+        return [asked.kept(_timed(_others(hits, without, k), encode_ms), match) for hits in found]
 
-    def _notes(self, text: str) -> list[str]:
-        cut = self.encoder.cuts(text)
-        return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
+    def _of_part(self, part: Part) -> Embeddings:
+        if part.text is not None:
+            return self.encoder.encode_texts([clean_query(part.text)])
+        return self.store.embeddings([part.item]) if part.item is not None else self._of_image(part.image)
+
+    def _of_image(self, image: str | Path | bytes | Image | None) -> Embeddings:
+        if isinstance(image, (str, Path)):
+            image = Path(image)
+            if not image.is_file():
+                raise QueryError(f"{image} is no file; give the path of a picture to search with")
+        assert image is not None
+        try:
+            return self.encoder.encode_images([image])
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
 
 
 def import_index(
@@ -389,21 +448,16 @@ def _text_samples(
     return texts if isinstance(texts, Source) else ingest.text_samples(texts, ids, meta)
 
 
-def clean_query(text: str) -> str:
-    """The text without control characters and surrounding space.
+def _others(hits: Hits, without: Collection[str], k: int) -> Hits:
+    """The first k hits that are none of some items, ranked anew."""
+    if not without:
+        return hits
+    left = [hit for hit in hits if hit.id not in without][:k]
+    return replace(hits, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(left, start=1)))
 
-    Raises:
-        QueryError: nothing that can be seen is left.
-    """
-    # Control characters, and surrogates (undecodable bytes of a command line), would upset a tokenizer.
-    # Format characters stay: they join the parts of emoji and of Persian words. Alone they show nothing.
-    visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
-    words = " ".join(visible.split())
-    if all(unicodedata.category(letter) == "Cf" for letter in words.replace(" ", "")):
-        raise QueryError(
-            f"the query {text[:20]!r} has no visible character; give some words, such as 'a dog in the snow'"
-        )
-    return words
+
+def _timed(hits: Hits, encode_ms: float) -> Hits:
+    return replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) if encode_ms else hits
 
 
 def _encoder(model: str | Path | Encoder) -> Encoder:

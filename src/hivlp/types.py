@@ -137,6 +137,7 @@ class Hit:
         coarse_score: cosine at the coarse level in [-1, 1], as the coarse index estimates it.
         coarse_rank: rank by the coarse score alone, 1 for the best.
         probability: how likely this picture is a match for the words, in [0, 1]; None where nothing tells.
+        width: of the picture as it is shown, in pixels; so ``height``. None where it isn't known.
     """
 
     rank: int
@@ -149,6 +150,8 @@ class Hit:
     caption: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     probability: float | None = None
+    width: int | None = None
+    height: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -162,6 +165,8 @@ class Hit:
             "probability": self.probability,
             "caption": self.caption,
             "meta": dict(self.meta),
+            "width": self.width,
+            "height": self.height,
         }
 
 

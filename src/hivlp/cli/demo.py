@@ -26,6 +26,9 @@ def demo(
     ),
     count: Annotated[int, typer.Option(min=SEARCHES, help="How many pictures are drawn.")] = 400,
     model: Annotated[str, typer.Option(help="mini, or a model folder.")] = "mini",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then open the search page over the gallery.")
+    ] = False,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
@@ -55,6 +58,14 @@ def demo(
         "contact_sheet": str(_draw_sheet(out / "contact-sheet.png", searches, items, model)),
     }
     output.answer(document, json=json, human=lambda console: _show(console, document, searches))
+    if serve:
+        _serve(Path(document["index"]))
+
+
+def _serve(index: Path) -> None:
+    from hivlp.cli.serve import serve
+
+    serve([index])
 
 
 def _draw_gallery(gallery: Path, count: int) -> list[tuple[str, Path]]:
@@ -123,6 +134,7 @@ def _show(
         "",
         f"Look at {document['contact_sheet']}",
         f'Search more:      hivlp search {document["index"]} "a red boat at sunset"',
+        f"In the browser:   hivlp serve {document['index']}",
         "Your own folder:  hivlp index ~/Pictures --out photos.hivlp",
         '                  hivlp search photos.hivlp "two dogs on a beach" --sheet hits.png',
     )

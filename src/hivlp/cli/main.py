@@ -20,6 +20,7 @@ from hivlp.cli import (
     index,
     info,
     search,
+    serve,
     train,
     tune,
     verify,
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
 app.command("tune")(tune.tune)
 app.command("info")(info.info)
 app.command("delete")(delete.delete)

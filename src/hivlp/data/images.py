@@ -179,6 +179,16 @@ def decode_with_size(source: Picture, *, hint: int | None = None, max_pixels: in
     return _finish(image, max_pixels=max_pixels, size=size)
 
 
+def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
+    """Looks at the header of an encoded picture only, and gives its media type, such as ``image/jpeg``.
+
+    Raises:
+        ImageError: it is no picture that can be read, or has more pixels than that.
+    """
+    reader = type(_open(data, max_pixels))
+    return Image.MIME[reader.format or ""]
+
+
 def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> PixelArray:
     """Resize an RGB picture to a square as the preprocessing says.
 

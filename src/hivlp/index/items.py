@@ -259,6 +259,11 @@ class ItemTable:
         found = self.read("SELECT meta FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
         return [json.loads(meta) for (meta,) in found]
 
+    def sample(self, count: int) -> list[Item]:
+        """The first live items."""
+        found = self.read(f"SELECT {_FIELDS} FROM items WHERE deleted = 0 ORDER BY row LIMIT ?", (count,))
+        return [_item(line) for line in found]
+
     def version(self) -> tuple[int, int]:
         """Changes with every commit of this or another process; equal versions are equal items."""
         with self._lock:

@@ -5,6 +5,6 @@ It knows sources, encoders and stores; it opens none of them. `retriever.Index` 
 
 from hivlp.ingest.pictures import add
 from hivlp.ingest.report import AddReport, Progress
-from hivlp.ingest.texts import add_texts, text_samples
+from hivlp.ingest.texts import add_texts, text_id, text_samples
 
-__all__ = ["AddReport", "Progress", "add", "add_texts", "text_samples"]
+__all__ = ["AddReport", "Progress", "add", "add_texts", "text_id", "text_samples"]

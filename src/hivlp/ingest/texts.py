@@ -52,9 +52,14 @@ def text_samples(
     return (_sample(text, n, ids, meta) for n, text in enumerate(texts))
 
 
+def text_id(text: str) -> str:
+    """The id of a text that nobody has named: made of its content, so the same text is one item."""
+    return f"text-{_sha256(clean_text(text))[:16]}"
+
+
 def _sample(text: str, n: int, ids: Sequence[str] | None, meta: Sequence[Mapping[str, Any]] | None) -> Sample:
     text = clean_text(text)
-    name = ids[n] if ids is not None else f"text-{_sha256(text)[:16]}"
+    name = ids[n] if ids is not None else text_id(text)
     return Sample(id=name, uri=name, image=None, captions=(text,), meta=meta[n] if meta is not None else {})
 
 

@@ -118,6 +118,10 @@ class Store(Protocol):
         """The items of these ids in their order, None where there is none."""
         ...
 
+    def sample(self, count: int) -> list[Item]:
+        """Some items, to see what their metadata looks like."""
+        ...
+
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
         """The stored vectors of these ids, float32 and of unit length: to search by an item of the index."""
         ...
@@ -135,7 +139,7 @@ class Store(Protocol):
         ...
 
     def info(self) -> dict[str, Any]:
-        """What ``hivlp info`` shows, JSON-compatible."""
+        """What ``hivlp info`` shows, JSON-compatible: at least ``items``, ``kinds`` and ``tuned``."""
         ...
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:

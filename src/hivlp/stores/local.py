@@ -141,6 +141,10 @@ class LocalStore:
             items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
         return [items.get(name) for name in ids]
 
+    def sample(self, count: int) -> list[Item]:
+        """Some items, to see what their metadata looks like; the first ones."""
+        return self.folder.items.sample(count)
+
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
         """The stored vectors of these ids, float32, of unit length. Raises QueryError for an unknown id."""
         return self._of_one_moment(lambda state: self._stored(ids, state))
@@ -215,7 +219,7 @@ class LocalStore:
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
         held = {spec.name: index.nbytes() for spec, index in self._coarse.held().items()}
-        return {**self.folder.info(), "coarse_bytes": held}
+        return {**self.folder.info(), "tuned": self._tuned is not None, "coarse_bytes": held}
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
         """Checks every promise of the format; an empty list when all is well."""
@@ -319,6 +323,8 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple
             coarse_rank=int(result.coarse_ranks[rank - 1]),
             caption=items[row].caption,
             meta=items[row].meta,
+            width=items[row].width,
+            height=items[row].height,
         )
         for rank, row in enumerate(rows, start=1)
     ]

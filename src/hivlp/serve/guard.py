@@ -1,0 +1,184 @@
+"""The door of the service: every request passes here before anything reads its body.
+
+It gives each request an id, an entry in the log and the counts of the metrics; looks at host, origin, key and
+rate; bounds the body in bytes and seconds; and puts the security headers on every answer, errors included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hivlp.serve.keys import Keys, Rate
+from hivlp.serve.metrics import Metrics
+from hivlp.serve.problems import Problem, internal
+from hivlp.serve.settings import Settings
+
+_log = logging.getLogger("hivlp.serve")
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+# The page itself holds nothing of an index, and whoever watches the service has no key.
+_OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")
+_OPEN_UNDER = "/page/"
+# A page of results loads dozens of these; they compute next to nothing once they are kept.
+_NOT_COUNTED = ("/thumbnail", "/original")
+
+
+class Guard:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._keys = Keys(settings.keys)
+        self._rate = Rate(settings.rate_per_s)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id, private=scope["path"].startswith("/v1/"))
+        start = time.perf_counter()
+        try:
+            self._admit(scope)
+            await self._app(scope, self._bounded(receive), answer)
+        except Problem as problem:
+            await self._refuse(problem, answer, scope)
+        except ClientDisconnect:
+            answer.status = 499  # as nginx counts clients that left
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            self._metrics.errors.inc()
+            await self._refuse(internal(), answer, scope)
+        finally:
+            self._record(scope, answer.status, request_id, time.perf_counter() - start)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._settings.hosts and _name_of(host) not in self._settings.hosts:
+            raise Problem(
+                403,
+                "foreign_host",
+                "the service does not answer to this host name; use the address it printed",
+            )
+        origin = headers.get("origin")
+        if (
+            origin is not None
+            and urlsplit(origin).netloc != host
+            and origin not in self._settings.cors_origins
+        ):
+            raise Problem(403, "foreign_origin", "pages of other sites may not use this service")
+        path = scope["path"]
+        caller = scope["client"][0] if scope.get("client") else "unknown"
+        if self._keys and path not in _OPEN and not path.startswith(_OPEN_UNDER):
+            caller = self._keys.caller(headers.get("authorization"))
+        if path.startswith("/v1/") and not path.endswith(_NOT_COUNTED):
+            try:
+                self._rate.take(caller)
+            except Problem:
+                self._metrics.refused.labels("rate").inc()
+                raise
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._settings.max_body_bytes:
+            raise _too_large(self._settings.max_body_bytes)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """The same body, refused where it gets too long or takes too much time."""
+        limit, deadline = (
+            self._settings.max_body_bytes,
+            time.monotonic() + self._settings.body_timeout_s,
+        )
+        received, whole = 0, False
+
+        async def bounded() -> Message:
+            nonlocal received, whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except (asyncio.TimeoutError, TimeoutError):
+                raise Problem(
+                    408, "too_slow", "the request took too long to arrive", {"Connection": "close"}
+                ) from None
+            received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        return bounded
+
+    async def _refuse(self, problem: Problem, answer: _Answer, scope: Scope) -> None:
+        if answer.status is None:  # else half of an answer is out, and only the connection can tell
+            await problem.response(answer.request_id)(scope, _nothing, answer)
+
+    def _record(self, scope: Scope, status: int | None, request_id: str, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.requests.labels(route, str(status or 500)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        # Neither the query string nor an item's id is logged: what people look for is their own affair.
+        _log.info(
+            "%s %s %s -> %s in %.1f ms", request_id, scope["method"], route, status or 500, seconds * 1e3
+        )
+
+
+class _Answer:
+    """``send`` of one request, with our headers; remembers the status."""
+
+    def __init__(self, send: Send, request_id: str, *, private: bool) -> None:
+        self._send = send
+        self._private = private
+        self.request_id = request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers[name] = value
+            headers["X-Request-Id"] = self.request_id
+            if self._private:
+                headers.setdefault("Cache-Control", "no-store")
+        await self._send(message)
+
+
+def _name_of(host: str) -> str:
+    """The host without its port, as ``127.0.0.1`` or ``[::1]``."""
+    if host.startswith("["):
+        return host[: host.find("]") + 1].lower()
+    return host.partition(":")[0].lower()
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        413,
+        "too_large",
+        f"the request is larger than {limit:,} bytes; send less at a time",
+        {"Connection": "close"},
+    )
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,68 @@
+"""What a service counts and times, for Prometheus; a registry of its own for each app."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from hivlp.types import Timings
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All numbers of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "hivlp_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "hivlp_request_seconds",
+            "Seconds from the first byte of a request to its answer, by route.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "hivlp_stage_seconds",
+            "Seconds of a query in each stage; stages of a batch are shared out among its queries.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "hivlp_batch_size",
+            "Texts or searches that were computed together.",
+            ["work"],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "hivlp_refused", "Requests answered with 429, by reason.", ["reason"], registry=self.registry
+        )
+        self.errors = Counter(
+            "hivlp_errors", "Requests that failed by a fault of the service.", registry=self.registry
+        )
+        self.in_flight = Gauge(
+            "hivlp_in_flight", "Requests that compute or wait right now.", registry=self.registry
+        )
+        self.query_cache = Counter(
+            "hivlp_query_cache",
+            "Texts whose embedding was kept (hit) or not (miss).",
+            ["result"],
+            registry=self.registry,
+        )
+        self.items = Gauge("hivlp_items", "Items of an index.", ["index"], registry=self.registry)
+
+    def saw(self, timings_ms: Timings) -> None:
+        """Counts the stages of one query; those that did not run are left out."""
+        for stage in ("encode", "coarse", "fine", "rerank"):
+            spent = getattr(timings_ms, stage)
+            if spent:
+                self.stage_seconds.labels(stage).observe(spent / 1e3)
+
+    def text(self) -> bytes:
+        """The numbers in Prometheus's own format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,79 @@
+"""``/v1/embeddings``: the vectors of texts and pictures at any trained width, in OpenAI's form."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from hivlp.encode import Encoder
+from hivlp.serve.problems import Problem
+from hivlp.serve.routes.bodies import as_json, body_of, errors, read_json
+from hivlp.serve.schemas import EmbeddingsBody, EmbeddingsModel
+from hivlp.serve.service import Service
+from hivlp.types import FloatArray
+
+
+def router(service: Service) -> APIRouter:
+    """The routes over one service."""
+    routes = APIRouter(tags=["embeddings"])
+
+    @routes.post(
+        "/v1/embeddings",
+        response_model=EmbeddingsModel,
+        responses=errors(404, 408, 413, 415, 504),
+        openapi_extra=body_of(EmbeddingsBody),
+    )
+    async def embeddings(request: Request) -> Response:
+        """Unit-length embeddings of texts and pictures."""
+        body = await read_json(request, EmbeddingsBody)
+        encoder = _encoder(service, body.model)
+        width = _width(encoder, body.dimensions)
+        inputs = body.inputs()
+        if len(inputs) > service.settings.max_queries:
+            raise Problem(
+                413,
+                "too_large",
+                f"{len(inputs)} inputs in one request; the limit is {service.settings.max_queries}",
+            )
+        work = asyncio.gather(
+            *(service.embed(encoder, text=one.text, image=one.image_base64) for one in inputs)
+        )
+        made = await service.in_time(work)
+        data = [_entry(n, one[width][0], body.encoding_format) for n, one in enumerate(made)]
+        usage = {"prompt_tokens": 0, "total_tokens": 0}
+        return as_json({"object": "list", "data": data, "model": encoder.name, "usage": usage})
+
+    return routes
+
+
+def _encoder(service: Service, name: str | None) -> Encoder:
+    encoders = service.encoders()
+    if name is None:
+        return next(iter(encoders.values()))
+    if name not in encoders:
+        raise Problem(
+            404, "not_found", f"there is no model {name!r} in this service; it has {', '.join(encoders)}"
+        )
+    return encoders[name]
+
+
+def _width(encoder: Encoder, dimensions: int | None) -> int:
+    if dimensions is None:
+        return encoder.widths[-1]
+    if dimensions not in encoder.widths:
+        known = ", ".join(str(width) for width in encoder.widths)
+        raise Problem(400, "bad_query", f"dimensions={dimensions} was not trained; this model has {known}")
+    return dimensions
+
+
+def _entry(index: int, vector_D: FloatArray, encoding: str) -> dict[str, Any]:
+    if encoding == "base64":
+        embedding: Any = base64.b64encode(np.ascontiguousarray(vector_D, "<f4").tobytes()).decode()
+    else:
+        embedding = [float(number) for number in vector_D]
+    return {"object": "embedding", "index": index, "embedding": embedding}

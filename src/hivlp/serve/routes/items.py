@@ -1,0 +1,154 @@
+"""``/v1/items``: what an index holds, its pictures, adding and deleting."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from hivlp.serve.problems import Problem
+from hivlp.serve.routes.bodies import (
+    FORM,
+    JSON,
+    as_json,
+    body_of,
+    checked,
+    errors,
+    media_type,
+    read_form,
+    read_json,
+    wrong_type,
+)
+from hivlp.serve.schemas import (
+    MAX_ID,
+    AddedModel,
+    DeletedModel,
+    Ids,
+    ItemModel,
+    NewItem,
+    NewItemForm,
+    NewItems,
+)
+from hivlp.serve.service import Service
+from hivlp.serve.uploads import Upload
+
+Id = Annotated[str, Path(max_length=MAX_ID, description="The id of an item; it may hold slashes.")]
+Name = Annotated[str | None, Query(description="Name of the index; the first one without.")]
+Side = Annotated[Literal["160", "320", "640"], Query(description="Pixels of the longer side.")]
+
+_PICTURES: dict[int | str, Any] = {
+    200: {
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        "description": "The picture.",
+    },
+    304: {"description": "The picture that the client has is the one."},
+}
+# A browser asks again each time, and gets a 304: the id may have got another picture.
+_CACHE = "private, no-cache"
+
+
+def router(service: Service) -> APIRouter:
+    """The routes over one service."""
+    routes = APIRouter(tags=["items"])
+
+    @routes.get(
+        "/v1/items/{item_id:path}/thumbnail",
+        response_class=Response,
+        responses=_PICTURES | errors(404, 410, 504),
+    )
+    async def thumbnail(request: Request, item_id: Id, index: Name = None, size: Side = "320") -> Response:
+        """A small JPEG of the item's picture."""
+        item = await service.item(service.find(index), item_id)
+        tag = f'"{item.sha256}-{size}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+        data = await service.in_time(service.thumbnail(item, int(size)))
+        return Response(data, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
+
+    @routes.get(
+        "/v1/items/{item_id:path}/original",
+        response_class=Response,
+        responses=_PICTURES | errors(404, 410, 504),
+    )
+    async def original(request: Request, item_id: Id, index: Name = None) -> Response:
+        """The item's picture as it was indexed."""
+        item = await service.item(service.find(index), item_id)
+        tag = f'"{item.sha256}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+        data, kind = await service.in_time(service.original(item))
+        return Response(data, media_type=kind, headers={"ETag": tag, "Cache-Control": _CACHE})
+
+    @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
+    async def item(item_id: Id, index: Name = None) -> Response:
+        """What is known of an item."""
+        found = await service.item(service.find(index), item_id)
+        facts = ("id", "uri", "kind", "caption", "width", "height")
+        return as_json({**{name: getattr(found, name) for name in facts}, "meta": dict(found.meta)})
+
+    @routes.post(
+        "/v1/items",
+        response_model=AddedModel,
+        responses=errors(404, 408, 413, 415, 504),
+        openapi_extra=body_of(NewItems, form=NewItemForm),
+    )
+    async def add(request: Request) -> Response:
+        """Adds pictures and texts. On return they are durable, and searches find them."""
+        kind = media_type(request)
+        if kind == FORM:
+            image, fields = await read_form(request)
+            form = checked(NewItemForm, fields)
+            name, uploads = form.index, [_of_form(form, image)]
+        elif kind == JSON:
+            body = await read_json(request, NewItems)
+            name, uploads = body.index, [_of_json(new) for new in body.items]
+        else:
+            raise wrong_type(request, JSON, FORM)
+        for upload in uploads:
+            if upload.image is not None and len(upload.image) > service.settings.max_image_bytes:
+                raise Problem(
+                    413,
+                    "too_large",
+                    f"a picture has {len(upload.image):,} bytes; the limit is "
+                    f"{service.settings.max_image_bytes:,}",
+                )
+        added = await service.in_time(service.add(service.find(name), uploads))
+        return as_json(added.as_dict())
+
+    @routes.delete(
+        "/v1/items",
+        response_model=DeletedModel,
+        responses=errors(404, 408, 413, 415, 504),
+        openapi_extra=body_of(Ids),
+    )
+    async def delete_several(request: Request) -> Response:
+        """Removes items by their ids; those that there are none of are named in the answer."""
+        body = await read_json(request, Ids)
+        unknown = await service.in_time(service.delete(service.find(body.index), body.ids))
+        return as_json({"deleted": len(set(body.ids)) - len(unknown), "unknown": unknown})
+
+    @routes.delete("/v1/items/{item_id:path}", response_model=DeletedModel, responses=errors(404, 504))
+    async def delete(item_id: Id, index: Name = None) -> Response:
+        """Removes one item."""
+        served = service.find(index)
+        if await service.in_time(service.delete(served, [item_id])):
+            raise Problem(404, "not_found", f"there is no item {item_id!r} in the index {served.name!r}")
+        return as_json({"deleted": 1, "unknown": []})
+
+    return routes
+
+
+def _of_json(new: NewItem) -> Upload:
+    return Upload(name=new.id, image=new.image_base64, text=new.text, caption=new.caption, meta=new.meta)
+
+
+def _of_form(form: NewItemForm, image: bytes) -> Upload:
+    try:
+        meta = json.loads(form.meta or "{}")
+    except ValueError as error:
+        raise Problem(422, "invalid", f"meta: not JSON ({error}); send an object such as {{}}") from error
+    if not isinstance(meta, dict):
+        raise Problem(422, "invalid", 'meta: must be a JSON object, such as {"color": "red"}')
+    return Upload(name=form.id, image=image, caption=form.caption, meta=meta)

@@ -1,0 +1,86 @@
+"""``/v1/search``: by words, a picture, an item, or a mix of these; one query or several."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from hivlp.query import Part
+from hivlp.serve.problems import Problem
+from hivlp.serve.routes.bodies import (
+    FORM,
+    JSON,
+    as_json,
+    body_of,
+    checked,
+    errors,
+    media_type,
+    read_form,
+    wrong_type,
+)
+from hivlp.serve.schemas import (
+    AnswerModel,
+    AnswersModel,
+    Options,
+    SearchBody,
+    SearchesBody,
+    SearchForm,
+    SearchParameters,
+)
+from hivlp.serve.service import Service
+
+
+def router(service: Service) -> APIRouter:
+    """The routes over one service."""
+    routes = APIRouter(tags=["search"])
+
+    async def answer(options: Options, parts: Sequence[Part]) -> dict[str, Any]:
+        served = service.find(options.index)
+        hits = await service.search(served, parts, options.k, options.options())
+        return {**hits.as_dict(), "index": served.name}
+
+    @routes.get("/v1/search", response_model=AnswerModel, responses=errors(404, 504))
+    async def search(asked: Annotated[SearchParameters, Query()]) -> Response:
+        """The items that fit words, or an item, best."""
+        return as_json(await service.in_time(answer(asked, asked.parts())))
+
+    @routes.post(
+        "/v1/search",
+        response_model=AnswerModel | AnswersModel,
+        responses=errors(404, 408, 413, 415, 504),
+        openapi_extra=body_of(SearchBody, SearchesBody, form=SearchForm),
+    )
+    async def search_by_body(request: Request) -> Response:
+        """The items that fit a query best: words, a picture, an item, a mix, or several queries at once."""
+        kind = media_type(request)
+        if kind == FORM:
+            image, fields = await read_form(request)
+            form = checked(SearchForm, fields)
+            words = [] if form.q is None else [Part(text=form.q)]
+            return as_json(await service.in_time(answer(form, [Part(image=image), *words])))
+        if kind != JSON:
+            raise wrong_type(request, JSON, FORM)
+        body = await request.body()
+        if not _has_queries(body):
+            asked = checked(SearchBody, body)
+            return as_json(await service.in_time(answer(asked, asked.parts())))
+        several = checked(SearchesBody, body)
+        if len(several.queries) > service.settings.max_queries:
+            raise Problem(
+                413,
+                "too_large",
+                f"{len(several.queries)} queries in one request; the limit is {service.settings.max_queries}",
+            )
+        work = asyncio.gather(*(answer(several, query.parts()) for query in several.queries))
+        return as_json({"results": await service.in_time(work)})
+
+    return routes
+
+
+def _has_queries(body: bytes) -> bool:
+    """Whether a body is of several queries; a wrong guess costs a less fitting message and nothing else."""
+    return b'"queries"' in body

@@ -1,0 +1,88 @@
+"""Runs a service on a socket: which addresses it may take, and what it prints."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from hivlp.errors import ConfigError
+
+_BACKLOG = 1_024
+_IDLE_S = 15
+_STOP_S = 20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def local_names(host: str) -> tuple[str, ...]:
+    """Values of the header ``Host`` that a service on a loopback address answers to."""
+    return tuple(dict.fromkeys(("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host)))
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address can't be had; the message says what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"can't listen on {host} port {port}: {reason}. Give another --port (0 takes a free one), or "
+            "another --host"
+        ) from error
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a browser finds it."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))  # what to bind is none to open
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = lambda: None) -> None:
+    """Serves until the process is told to stop (SIGTERM, Ctrl-C); requests at work are answered first."""
+    _log_to_stderr()
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # ours names no query
+        server_header=False,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    started()
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _log_to_stderr() -> None:
+    """Our log and the server's errors, a line each; other packages keep their own ways."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in ("hivlp", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.propagate = False
+    logging.getLogger("hivlp").setLevel(logging.INFO)

@@ -1,0 +1,131 @@
+"""Adding and deleting items by requests: pictures that are sent are kept inside the index folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hivlp.data.images import check, file_hash
+from hivlp.errors import ImageError
+from hivlp.index.manifest import sync_folder
+from hivlp.ingest import AddReport, text_id
+from hivlp.retriever import Index
+from hivlp.types import Failure, Item, Sample
+
+UPLOADS = "uploads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """One thing to add: a picture or a text.
+
+    Attributes:
+        name: its id; None makes one of the content.
+        image: an encoded picture.
+        text: a text.
+        caption: of the picture.
+        meta: JSON-compatible.
+    """
+
+    name: str | None = None
+    image: bytes | None = None
+    text: str | None = None
+    caption: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What became of some uploads: the ids under which they are found, and the reports of adding them."""
+
+    ids: list[str]
+    reports: list[AddReport]
+
+    def as_dict(self) -> dict[str, Any]:
+        sums = {
+            name: sum(getattr(r, name) for r in self.reports) for name in ("indexed", "replaced", "skipped")
+        }
+        failed = [failure.as_dict() for report in self.reports for failure in report.failed]
+        return {"ids": self.ids, **sums, "failed": failed}
+
+
+def add(index: Index, uploads: Sequence[Upload], max_pixels: int) -> Added:
+    """Adds pictures and texts, durably. One that can't be used is listed and does not disturb the others."""
+    refused = AddReport()
+    samples: list[Sample] = []
+    for number, upload in enumerate(uploads, start=1):
+        if upload.image is None:
+            continue
+        try:
+            samples.append(_sample(index, upload, upload.image, max_pixels))
+        except ImageError as error:
+            refused.failed.append(Failure(uri=upload.name or f"item {number}", error=str(error)))
+    texts = [upload for upload in uploads if upload.text is not None]
+    reports = [refused, index.add(samples), _add_texts(index, texts)]
+    failed = {failure.uri for report in reports for failure in report.failed}
+    ids = [sample.id for sample in samples if sample.uri not in failed] + [_text_id(text) for text in texts]
+    return Added(ids=[name for name in ids if name not in failed], reports=reports)
+
+
+def delete(index: Index, ids: Sequence[str]) -> list[str]:
+    """Removes items, and the pictures that were sent for them. Returns the ids that there were none of."""
+    items = dict(zip(ids, index.store.fetch(ids), strict=True))
+    index.delete(ids)
+    for item in items.values():
+        if item is not None and _was_sent(index, item) and not index.store.known_uris([item.uri]):
+            Path(item.uri).unlink(missing_ok=True)
+    return [name for name, item in items.items() if item is None]
+
+
+def _was_sent(index: Index, item: Item) -> bool:
+    return item.kind == "image" and Path(item.uri).parent == _folder(index)
+
+
+def _sample(index: Index, upload: Upload, image: bytes, max_pixels: int) -> Sample:
+    media_type = check(image, max_pixels=max_pixels)
+    digest = file_hash(image)
+    path = _folder(index) / f"{digest}.{media_type.partition('/')[2]}"
+    _write(path, image)
+    return Sample(
+        id=upload.name or digest[:16],
+        uri=str(path),
+        image=path,
+        captions=() if upload.caption is None else (" ".join(upload.caption.split()),),
+        meta=upload.meta,
+    )
+
+
+def _add_texts(index: Index, texts: Sequence[Upload]) -> AddReport:
+    if not texts:
+        return AddReport()
+    return index.add_texts(
+        [str(text.text) for text in texts],
+        ids=[_text_id(text) for text in texts],
+        meta=[text.meta for text in texts],
+    )
+
+
+def _text_id(upload: Upload) -> str:
+    return upload.name or text_id(str(upload.text))
+
+
+def _folder(index: Index) -> Path:
+    """Where pictures that were sent lie, by their content: ``uploads`` in the index folder."""
+    return Path(index.info()["path"]).resolve() / UPLOADS
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file that is there as a whole or not at all, before the item that names it."""
+    if path.exists():
+        return
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
