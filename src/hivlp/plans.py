@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -107,8 +107,8 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that say something, JSON-compatible: none that are None, no empty ``stages``."""
-        stages = [list(stage) for stage in self.stages]
-        record = {**asdict(self), "stages": stages or None}
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record["stages"] = [list(stage) for stage in self.stages] or None
         return {name: value for name, value in record.items() if value is not None}
 
     @staticmethod

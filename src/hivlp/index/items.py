@@ -384,7 +384,7 @@ def _item(line: tuple[Any, ...]) -> Item:
         kind=kind,
         uri=uri,
         caption=caption,
-        meta=json.loads(meta),
+        meta={} if meta == "{}" else json.loads(meta),  # most often so, and then half of the work
         sha256=sha256,
         width=width,
         height=height,

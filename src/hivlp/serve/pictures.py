@@ -72,7 +72,7 @@ def _read_file(path: Path) -> bytes:
     """The content of a plain file; a pipe or a device in its place is not waited for."""
     without_waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     opener = lambda name, flags: os.open(name, flags | without_waiting)  # noqa: E731
-    with open(path, "rb", opener=opener) as file:  # noqa: PTH123 - Path.open takes no opener
+    with open(path, "rb", opener=opener) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
             raise FileNotFoundError(path)
