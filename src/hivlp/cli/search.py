@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def search(
     index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Search with a picture instead of words.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Search with a picture, or with words and it.")] = None,
     item: Annotated[
         str | None, typer.Option(metavar="ID", help="Search for what is like an item of the index.")
     ] = None,
@@ -63,12 +63,11 @@ def search(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Find pictures and texts by words, by a picture, or by an item of the index."""
-    given = [query for query in (text, image, item) if query is not None]
-    if len(given) != 1:
-        found = f"{len(given)} were" if given else "none was"
-        raise QueryError(f"give either words, --image FILE or --item ID to search with; {found} given")
+    """Find pictures and texts by words, by a picture, by an item of the index, or by a mix of these."""
+    if text is None and image is None and item is None:
+        raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
+    from hivlp.query import Part
     from hivlp.retriever import Index
 
     with Index.open(index, model) as opened:
@@ -81,31 +80,31 @@ def search(
             "where": where,
             "kind": kind,
         }
-        if image is not None:
-            hits = opened.search_image(image, k, **options)
-        elif item is not None:
-            hits = opened.search_item(item, k, **options)
+        if text is not None and image is None and item is None:
+            hits = opened.search(text, k, **options)
         else:
-            hits = opened.search(str(text), k, **options)
+            named = {"text": text, "image": image, "item": item}
+            parts = [Part(**{kind: query}) for kind, query in named.items() if query is not None]
+            hits = opened.search_mix(parts, k, **options)
     for note in hits.notes:
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:
         from hivlp.evaluate.contact_sheet import contact_sheet, save
 
-        save(contact_sheet(_rows(hits, text or item, image), subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text, item, image), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
         output.say(f"drew the hits as {sheet}")
     output.answer(document, json=json, human=lambda console: show(console, hits))
 
 
-def _rows(hits: Hits, text: str | None, picture: Path | None) -> list[Row]:
+def _rows(hits: Hits, text: str | None, item: str | None, picture: Path | None) -> list[Row]:
     """All hits as rows of a sheet; the query picture stands before the first ones."""
     from hivlp.evaluate.contact_sheet import Layout, Row
 
     columns = Layout().columns
     first = columns - (picture is not None)
-    query = picture.name if picture is not None else str(text)
+    query = " + ".join(part for part in (text, item, picture and picture.name) if part)
     rows = [Row(query=query, hits=replace(hits, hits=hits.hits[:first]), picture=picture)]
     for start in range(first, len(hits), columns):
         some = hits.hits[start : start + columns]

@@ -91,12 +91,12 @@ class Service:
             raise Problem(404, "not_found", f"there is no index {name!r} in this service; it has {known}")
         return self.served[name]
 
-    async def in_time(self, work: Awaitable[Answer]) -> Answer:
-        """An answer, where there is a place in the queue and it comes within the time limit."""
+    async def in_time(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What some work gives, where there is a place in the queue and it ends within the time limit."""
         with self.gate:
             self.metrics.in_flight.set(self.gate.inside)
             try:
-                return await asyncio.wait_for(work, self.settings.timeout_s)
+                return await asyncio.wait_for(work(), self.settings.timeout_s)
             except (asyncio.TimeoutError, TimeoutError):
                 raise Problem(
                     504,

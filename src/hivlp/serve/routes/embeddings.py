@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Awaitable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import as_json, body_of, errors, read_json
 from hivlp.serve.schemas import EmbeddingsBody, EmbeddingsModel
 from hivlp.serve.service import Service
-from hivlp.types import FloatArray
+from hivlp.types import Embeddings, FloatArray
 
 
 def router(service: Service) -> APIRouter:
@@ -40,10 +41,13 @@ def router(service: Service) -> APIRouter:
                 "too_large",
                 f"{len(inputs)} inputs in one request; the limit is {service.settings.max_queries}",
             )
-        work = asyncio.gather(
-            *(service.embed(encoder, text=one.text, image=one.image_base64) for one in inputs)
-        )
-        made = await service.in_time(work)
+
+        def all_of_them() -> Awaitable[list[Embeddings]]:
+            return asyncio.gather(
+                *(service.embed(encoder, text=one.text, image=one.image_base64) for one in inputs)
+            )
+
+        made = await service.in_time(all_of_them)
         data = [_entry(n, one[width][0], body.encoding_format) for n, one in enumerate(made)]
         usage = {"prompt_tokens": 0, "total_tokens": 0}
         return as_json({"object": "list", "data": data, "model": encoder.name, "usage": usage})

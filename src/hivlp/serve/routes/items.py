@@ -64,7 +64,7 @@ def router(service: Service) -> APIRouter:
         tag = f'"{item.sha256}-{size}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
-        data = await service.in_time(service.thumbnail(item, int(size)))
+        data = await service.in_time(lambda: service.thumbnail(item, int(size)))
         return Response(data, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
 
     @routes.get(
@@ -78,7 +78,7 @@ def router(service: Service) -> APIRouter:
         tag = f'"{item.sha256}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
-        data, kind = await service.in_time(service.original(item))
+        data, kind = await service.in_time(lambda: service.original(item))
         return Response(data, media_type=kind, headers={"ETag": tag, "Cache-Control": _CACHE})
 
     @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
@@ -114,7 +114,7 @@ def router(service: Service) -> APIRouter:
                     f"a picture has {len(upload.image):,} bytes; the limit is "
                     f"{service.settings.max_image_bytes:,}",
                 )
-        added = await service.in_time(service.add(service.find(name), uploads))
+        added = await service.in_time(lambda: service.add(service.find(name), uploads))
         return as_json(added.as_dict())
 
     @routes.delete(
@@ -126,14 +126,14 @@ def router(service: Service) -> APIRouter:
     async def delete_several(request: Request) -> Response:
         """Removes items by their ids; those that there are none of are named in the answer."""
         body = await read_json(request, Ids)
-        unknown = await service.in_time(service.delete(service.find(body.index), body.ids))
+        unknown = await service.in_time(lambda: service.delete(service.find(body.index), body.ids))
         return as_json({"deleted": len(set(body.ids)) - len(unknown), "unknown": unknown})
 
     @routes.delete("/v1/items/{item_id:path}", response_model=DeletedModel, responses=errors(404, 504))
     async def delete(item_id: Id, index: Name = None) -> Response:
         """Removes one item."""
         served = service.find(index)
-        if await service.in_time(service.delete(served, [item_id])):
+        if await service.in_time(lambda: service.delete(served, [item_id])):
             raise Problem(404, "not_found", f"there is no item {item_id!r} in the index {served.name!r}")
         return as_json({"deleted": 1, "unknown": []})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -46,7 +46,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/v1/search", response_model=AnswerModel, responses=errors(404, 504))
     async def search(asked: Annotated[SearchParameters, Query()]) -> Response:
         """The items that fit words, or an item, best."""
-        return as_json(await service.in_time(answer(asked, asked.parts())))
+        return as_json(await service.in_time(lambda: answer(asked, asked.parts())))
 
     @routes.post(
         "/v1/search",
@@ -61,13 +61,13 @@ def router(service: Service) -> APIRouter:
             image, fields = await read_form(request)
             form = checked(SearchForm, fields)
             words = [] if form.q is None else [Part(text=form.q)]
-            return as_json(await service.in_time(answer(form, [Part(image=image), *words])))
+            return as_json(await service.in_time(lambda: answer(form, [Part(image=image), *words])))
         if kind != JSON:
             raise wrong_type(request, JSON, FORM)
         body = await request.body()
         if not _has_queries(body):
             asked = checked(SearchBody, body)
-            return as_json(await service.in_time(answer(asked, asked.parts())))
+            return as_json(await service.in_time(lambda: answer(asked, asked.parts())))
         several = checked(SearchesBody, body)
         if len(several.queries) > service.settings.max_queries:
             raise Problem(
@@ -75,8 +75,11 @@ def router(service: Service) -> APIRouter:
                 "too_large",
                 f"{len(several.queries)} queries in one request; the limit is {service.settings.max_queries}",
             )
-        work = asyncio.gather(*(answer(several, query.parts()) for query in several.queries))
-        return as_json({"results": await service.in_time(work)})
+
+        def all_of_them() -> Awaitable[list[dict[str, Any]]]:
+            return asyncio.gather(*(answer(several, query.parts()) for query in several.queries))
+
+        return as_json({"results": await service.in_time(all_of_them)})
 
     return routes
 
