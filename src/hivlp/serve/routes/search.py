@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hivlp.query import Part
@@ -19,6 +19,7 @@ from hivlp.serve.routes.bodies import (
     checked,
     errors,
     media_type,
+    query_of,
     read_form,
     wrong_type,
 )
@@ -43,9 +44,15 @@ def router(service: Service) -> APIRouter:
         hits = await service.search(served, parts, options.k, options.options())
         return {**hits.as_dict(), "index": served.name}
 
-    @routes.get("/v1/search", response_model=AnswerModel, responses=errors(404, 504))
-    async def search(asked: Annotated[SearchParameters, Query()]) -> Response:
+    @routes.get(
+        "/v1/search",
+        response_model=AnswerModel,
+        responses=errors(404, 504),
+        openapi_extra=query_of(SearchParameters),
+    )
+    async def search(request: Request) -> Response:
         """The items that fit words, or an item, best."""
+        asked = checked(SearchParameters, request.query_params)
         return as_json(await service.in_time(lambda: answer(asked, asked.parts())))
 
     @routes.post(
