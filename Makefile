@@ -4,6 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# The page is tested in Debian's Chromium. Without it those tests are left out, and say so.
+BROWSER := command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1 \
+	|| echo 'NOT TESTED: the search page. Its tests need chromium: apt-get install chromium'
+
 .PHONY: demo test test-slow format clean help
 
 help:  ## what there is to make
@@ -19,7 +23,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 # torch first, by its exact version: asked for by another package it could be a build of several gigabytes
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch
-	$(PIP) --editable '.[train,dev]'
+	$(PIP) --editable '.[train,serve,dev]'
 	@touch $@ $(VENV)/.core
 
 demo: $(VENV)/.core  ## draw a gallery, index it, search it, write a contact sheet
@@ -31,6 +35,7 @@ test: $(VENV)/.dev  ## lint, types, import layers, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	@$(BROWSER)
 	$(BIN)/python -m pytest -m 'not slow' -n 2
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
