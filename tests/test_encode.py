@@ -1,6 +1,9 @@
 """Encoders: ONNX equals torch, streams keep order and lose nothing, bad pictures are lines in a report."""
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +133,12 @@ def test_a_pil_picture_equals_its_png(exported):
     np.testing.assert_array_equal(
         encoder.encode_images([picture]).fine, encoder.encode_images([buffer.getvalue()]).fine
     )
+
+
+def test_nothing_is_told_to_the_maker_of_the_runtime(tmp_path):
+    """Where it may, ONNX Runtime keeps a device id and what it will send next in the home folder."""
+    silent = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in silent}
+    code = "import hivlp; hivlp.load('mini').encode_texts(['a dog'])"
+    subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
