@@ -311,6 +311,56 @@ def _search_table(path: Path, measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def serve_tables() -> str:
+    """What every result of `benchmarks/serve.py` says, largest index first."""
+    results = [
+        (path, json.loads(path.read_text(encoding="utf-8")))
+        for path in (ROOT / "benchmarks" / "results").glob("serve-*.json")
+    ]
+    results.sort(key=lambda pair: (-pair[1]["index"]["items"], pair[0].name))
+    return "\n\n".join(_serve_table(*pair) for pair in results) or "No result has been stored yet."
+
+
+def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
+    where, engine = measured["environment"], measured["engine_per_s"]
+    lines = [
+        f"**{measured['index']['items']:,} items**, searches by words that were never asked before, over HTTP "
+        f"on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
+        f"[all numbers](../benchmarks/results/{path.name}), made by `python benchmarks/serve.py`",
+        "",
+        "| load | queries/s | of the engine alone | p50 ms | p99 ms | answers |",
+        "|---|---|---|---|---|---|",
+        f"| the engine alone, batches of 64, two threads, no HTTP | {engine:,.0f} | 1 | | | |",
+    ]
+    for name, words in _LOADS.items():
+        run = measured.get(name)
+        if run is not None:
+            rate = run.get("queries_per_s", run["answered_per_s"])
+            share = f"{rate / engine:.2f}" if name in ("throughput", "batches") else ""
+            statuses = ", ".join(f"{count:,} × {status}" for status, count in sorted(run["statuses"].items()))
+            lines.append(
+                f"| {words} | {rate:,.0f} | {share} | {run['p50_ms']} | {run['p99_ms']} | {statuses} |"
+            )
+    soak = measured.get("soak")
+    if soak is not None:
+        memory = soak["private_mb"]
+        lines += [
+            "",
+            f"Private memory: {measured['ready_mb']:,.0f} MB when ready; through the soak {memory[0]:,.0f} to "
+            f"{max(memory):,.0f} MB, {soak['growth']:+.1%} after its first quarter.",
+        ]
+    return "\n".join(lines)
+
+
+_LOADS = {
+    "steady": "a steady rate",
+    "throughput": "64 clients, one query a request",
+    "batches": "8 clients, 32 queries a request",
+    "overload": "twice that throughput",
+    "soak": "soak: words, items, pictures, broken pictures, bad filters",
+}
+
+
 def _recalls(values: Mapping[str, float]) -> str:
     return " / ".join(f"{values[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
 
@@ -320,6 +370,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
     "benchmarks.md": {"search": search_tables},
+    "serve.md": {"serve": serve_tables},
     "../README.md": {"mini": mini_table, "tree": tree},
 }
 
