@@ -233,7 +233,7 @@ def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
 @pytest.mark.parametrize("score", ["1.5", "-1.01", "nan", "inf"])
 def test_a_lowest_score_that_no_cosine_has(photos: Path, hivlp: Hivlp, score: str) -> None:
     ran = hivlp("search", photos, "red", "--min-score", score, "--json")
-    refused(ran, f"min_score={float(score)}", "[-1, 1]")
+    refused(ran, f"a least score of {float(score)} can't be", "[-1, 1]")
 
 
 def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
@@ -341,7 +341,15 @@ def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: 
 
 
 def test_a_probability_that_nobody_knows(photos: Path, hivlp: Hivlp) -> None:
-    refused(
-        hivlp("search", photos, "red", "--min-probability", "2", "--json"), "min_probability=2.0", "[0, 1]"
-    )
-    refused(hivlp("search", photos, "red", "--min-probability", "0.5", "--json"), "hivlp tune", "min_score")
+    least = ("--min-probability", "2", "--json")
+    refused(hivlp("search", photos, "red", *least), "a least probability of 2.0 can't be", "[0, 1]")
+    least = ("--min-probability", "0.5", "--json")
+    refused(hivlp("search", photos, "red", *least), "hivlp tune", "--min-score")
+
+
+def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
+    least = ("--min-probability", "0.5", "--json")
+    for query in (("--image", photos.parent / "pictures/red.png"), ("--item", "red.png")):
+        ran = hivlp("search", photos, *query, *least)
+        refused(ran, "for searches by words only", "--min-score")
+        assert "tune" not in ran.err

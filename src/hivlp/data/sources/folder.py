@@ -11,6 +11,7 @@ from hivlp.data.images import EXTENSIONS, problem_with
 from hivlp.data.sources.base import Report, Source, clean_text, decode_text, is_utf8, no_splits_note
 from hivlp.errors import DataError
 from hivlp.types import Sample
+from hivlp.wording import counted
 
 
 class FolderSource(Source):
@@ -117,6 +118,6 @@ def _no_pictures(folder: Path) -> str:
     if others == 0:
         return f"{folder} is an empty folder; put pictures into it ({known}) or name another folder"
     return (
-        f"{folder} holds no pictures, but {others:,} other file{'s' if others != 1 else ''}; "
+        f"{folder} holds no pictures, but {counted(others, 'other file')}; "
         f"pictures are files ending in {known}"
     )
