@@ -201,7 +201,11 @@ def test_errors_become_exit_codes_in_one_place(capsys: pytest.CaptureFixture[str
     assert raises(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err.count("\n") == 1
     assert raises(PermissionError(13, "Permission denied", "/root/x")) == 2
-    assert "/root/x: Permission denied" in capsys.readouterr().err
+    assert capsys.readouterr().err == "hivlp: /root/x: Permission denied; check its permissions\n"
+    assert raises(FileNotFoundError(2, "No such file or directory", "x")) == 2
+    assert capsys.readouterr().err == "hivlp: x: No such file or directory; check the path\n"
+    assert raises(OSError(28, "No space left on device")) == 2
+    assert "free space" in capsys.readouterr().err
     assert raises(RuntimeError("oops")) == 1
     assert "a bug in hivlp: RuntimeError: oops" in capsys.readouterr().err
     assert output.guarded(lambda: None, json=False, debug=False) == 0
@@ -305,6 +309,41 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     assert "pip install 'hivlp[train]'" in ran.stderr
 
 
+def test_a_wrong_path_is_refused_before_any_extra_is_asked_for(tmp_path: Path) -> None:
+    for name, words in (("nope", "unknown model"), (str(tmp_path), "is not a model folder")):
+        code = (
+            "import sys; sys.modules['onnx'] = sys.modules['torch'] = None; "
+            f"from hivlp.cli.main import main; sys.exit(main(['export', {name!r}]))"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (ran.returncode, words in ran.stderr, "install" in ran.stderr) == (2, True, False), ran.stderr
+
+
+def test_sources_that_are_none_are_told_what_they_are(
+    photos: Path, tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    out = ("--out", tmp_path / "x.hivlp", "--json")
+    (tmp_path / "notes.txt").write_text("red\nblue\n")
+    refused(hivlp("index", tmp_path / "notes.txt", *out), "a file of texts", "hivlp index --texts")
+    picture = tmp_path / "pictures" / "red.png"
+    refused(hivlp("index", picture, *out), "a single picture; name its folder", str(picture.parent))
+    (tmp_path / "texts.csv").write_text("id,text\na,red\n")
+    refused(hivlp("index", tmp_path / "texts.csv", *out), "no column 'image'", "hivlp index --texts")
+    (tmp_path / "words.docx").write_text("red")
+    refused(hivlp("index", tmp_path / "words.docx", *out), "no known kind of source", "a folder of pictures")
+    assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_a_folder_that_is_no_index_and_arguments_in_the_wrong_order(photos: Path, hivlp: Hivlp) -> None:
+    pictures = photos.parent / "pictures"
+    refused(hivlp("index", pictures, "--out", pictures, "--json"), "a name that is free", "photos.hivlp")
+    ran = hivlp("index", photos, "--out", pictures, "--json")
+    refused(ran, f"{photos} is an index", f"hivlp index {pictures} --out {photos}")
+    ran = hivlp("search", "a dog", photos, "--json")
+    refused(ran, f"{photos} is an index", f"hivlp search {photos} 'a dog'")
+    assert hivlp("search", photos, photos, "--json").code == 0, "a path is a query like any other"
+
+
 def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
     refused(
         hivlp("search", photos, "red", "--where", "caption = red", "--json"), "'red'", "caption = red\n", "^"
@@ -321,7 +360,8 @@ def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEnc
     refused(hivlp("tune", photos, "--count", "0", "--json"), "count")
     refused(hivlp("tune", photos, "--json"), "12 queries are too few", "at least 50")
     refused(hivlp("tune", tmp_path / "gone.hivlp", "--json"), "gone.hivlp", "hivlp index")
-    refused(hivlp("tune", photos, "--queries", tmp_path / "gone.txt", "--json"), "gone.txt")
+    refused(hivlp("tune", photos, "--queries", tmp_path / "gone.txt", "--json"), "gone.txt: No such file")
+    refused(hivlp("tune", photos, "--queries", tmp_path, "--json"), "name a file")
     (tmp_path / "queries.txt").write_bytes(b"caf\xe9")
     refused(
         hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "UTF-8", "one query a line"

@@ -50,9 +50,11 @@ def export(
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode.base import model_folder
+
+    folder = model_folder(model)  # before what may not be installed
     from hivlp.encode.export import export as write
 
-    document = write(model_folder(model), out, int8=int8)
+    document = write(folder, out, int8=int8)
     wrote = [f"wrote {file}" for file in document["files"]]
     return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
 

@@ -52,8 +52,13 @@ def index(
     debug: output.DebugOption = False,
 ) -> None:
     """Index pictures or texts; what is indexed already and unchanged is skipped."""
+    from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
 
+    if looks_like_index(source):
+        raise QueryError(
+            f"{source} is an index, and pictures come first. Did you mean: hivlp index {out} --out {source}"
+        )
     samples = _open(source, image_root, split, texts=texts, captions=captions)  # before an index is made
     for note in samples.notes:
         output.say(note)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 # what only training and exporting need
 TRAIN_PACKAGES = frozenset({"torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow"})
+_REMEDIES: Mapping[type[OSError], str] = {
+    FileNotFoundError: "check the path",
+    PermissionError: "check its permissions",
+    IsADirectoryError: "name a file",
+}
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption: TypeAlias = Annotated[
@@ -142,7 +147,8 @@ def _of_bug(error: Exception) -> str:
 
 def _of_system(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}; check the path, its permissions and the free space"
+    remedy = _REMEDIES.get(type(error), "check the path, its permissions and the free space")
+    return f"{where}{error.strerror or error}; {remedy}"
 
 
 def _is_usage_error(error: Exception) -> bool:

@@ -67,9 +67,14 @@ def search(
     if text is None and image is None and item is None:
         raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
+    from hivlp.index.layout import looks_like_index
     from hivlp.query import Part
     from hivlp.retriever import Index
 
+    if text is not None and looks_like_index(text) and not looks_like_index(index):
+        raise QueryError(
+            f"{text} is an index, and the index comes first. Did you mean: hivlp search {text} {str(index)!r}"
+        )
     with Index.open(index, model) as opened:
         options: SearchOptions = {
             "candidates": candidates,
