@@ -46,6 +46,13 @@ def test_k_that_is_no_number(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "red", "-k", "many", "--json"), "-k", "integer", "hivlp search --help")
 
 
+def test_a_number_below_the_least_that_can_be(photos: Path, hivlp: Hivlp) -> None:
+    # The value is said by older versions of the command-line package only.
+    ran = hivlp("bench", "search", "--items", "10", "--json")
+    refused(ran, "'--items'", "1000", "hivlp bench search --help")
+    assert "Input" not in ran.err
+
+
 def test_k_beyond_the_size_gives_everything(photos: Path, hivlp: Hivlp) -> None:
     assert len(hivlp("search", photos, "red", "-k", "1000", "--json").document["hits"]) == 12
 

@@ -19,7 +19,7 @@ from hivlp.index.verify import verify
 from hivlp.plans import Plan
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore
-from hivlp.tune import TuningQueries, pareto_front, perturbed_items, recall_bound, tune
+from hivlp.tune import TuningQueries, pareto_front, points_between, recall_bound, tune
 from hivlp.tune import measure as measuring
 from hivlp.tune.match import best_scores
 from hivlp.tune.statistics import logistic
@@ -425,17 +425,17 @@ def test_a_small_index_is_tuned_to_what_is_exact(tmp_path):
         assert len(store.search(clustered(1, seed=9), k=10)[0]) == 8
 
 
-def test_perturbed_items_lie_between_items_and_are_none(store):
+def test_points_between_items_lie_between_items_and_are_none(store):
     store.delete(map(str, range(0, SIZE, 3)))
-    made = perturbed_items(store, 200, seed=1)
-    assert (made.described, made.own_ids, len(made.embeddings)) == ("perturbed items", None, 200)
+    made = points_between(store, 200, seed=1)
+    assert (made.described, made.own_ids, len(made.embeddings)) == ("points between items", None, 200)
     live_ND = {w: store.view().level(w)[store.view().mask.live_rows()].astype(np.float32) for w in WIDTHS}
     for width in WIDTHS:
         assert np.linalg.norm(made.embeddings[width], axis=1) == pytest.approx(1, abs=1e-5)
         nearest_Q = (made.embeddings[width] @ live_ND[width].T).max(axis=1)
         assert nearest_Q.max() < 0.9999
         assert nearest_Q.min() > 0.7
-    again, other = perturbed_items(store, 200, seed=1), perturbed_items(store, 200, seed=2)
+    again, other = points_between(store, 200, seed=1), points_between(store, 200, seed=2)
     assert np.array_equal(made.embeddings.fine, again.embeddings.fine)
     assert not np.array_equal(made.embeddings.fine, other.embeddings.fine)
 
@@ -473,7 +473,7 @@ def test_items_without_captions_are_measured_with_points_between_them(tmp_path, 
     samples = [Sample(id=f"{n}", uri="x", image=png(WORDS[n % 11], WORDS[n // 11])) for n in range(100)]
     with Index.create(tmp_path / "x.hivlp", colours) as index:
         index.add(samples)
-        assert index.tune(0.9, k=3, kinds=["exact"]).queries == "perturbed items"
+        assert index.tune(0.9, k=3, kinds=["exact"]).queries == "points between items"
         assert index.store.match is None
 
 

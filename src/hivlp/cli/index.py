@@ -9,6 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
+from hivlp.wording import counted
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
@@ -78,18 +79,13 @@ def index(
         output.say(note)
     document = {"index": str(out), "items": items, **report.as_dict()}
     output.show_failures(document["failed"])
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{out}: {report.indexed:,} indexed, "
-            + (f"{report.captions:,} captions, " if captions else "")
-            + f"{report.skipped:,} skipped, {len(report.failed):,} failed "
-            f"in {report.seconds:.1f} s ({report.items_per_s:.1f}/s); it holds {items:,} items now",
-            highlight=False,
-            soft_wrap=True,
-        ),
+    line = (
+        f"{out}: {report.indexed:,} indexed, "
+        + (f"{counted(report.captions, 'caption')}, " if captions else "")
+        + f"{report.skipped:,} skipped, {len(report.failed):,} failed "
+        f"in {report.seconds:.1f} s ({report.items_per_s:.1f}/s); it holds {counted(items, 'item')} now"
     )
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))
 
 
 def _open(source: str, image_root: Path | None, split: str | None, *, texts: bool, captions: bool) -> Source:

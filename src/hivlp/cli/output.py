@@ -50,6 +50,11 @@ def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console]
         human(_console(stderr=False))
 
 
+def print_lines(console: Console, *lines: str) -> None:
+    """Lines as they are: whatever a path holds, and however long it is."""
+    console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Writes the document as the last line of stdout; a NaN in it is a bug and raises."""
     sys.stdout.write(json_module.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
@@ -161,7 +166,11 @@ def _of_usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hivlp"
     # `hivlp` alone has printed its help already and brings no message.
-    return f"{error.format_message() or 'give a command.'} See: {command} --help"
+    message = error.format_message() or "give a command."
+    # Newer versions of typer say what a validator says.
+    message = message.replace("Input should be greater than or equal to", "it must be at least")
+    message = message.replace("Input should be", "it must be").rstrip(".")
+    return f"{message}. See: {command} --help"
 
 
 def _console(*, stderr: bool) -> Console:
