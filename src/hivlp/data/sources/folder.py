@@ -26,7 +26,7 @@ class FolderSource(Source):
 
     def __init__(self, folder: Path, *, split: str | None = None) -> None:
         super().__init__(folder.name or str(folder))
-        self._folder = folder
+        self.folder = folder
         self._split = split
         if split is not None:
             self.notes.append(no_splits_note(self.name, split))
@@ -51,7 +51,7 @@ class FolderSource(Source):
     def _walk(self, report: Report) -> Iterator[tuple[Path, str, Path | None]]:
         """Path, path below the folder, and caption file of every picture."""
         waiting: list[tuple[Path, PurePosixPath, frozenset[tuple[int, int]]]]
-        waiting = [(self._folder, PurePosixPath(), frozenset())]
+        waiting = [(self.folder, PurePosixPath(), frozenset())]
         while waiting:
             path, below, above = waiting.pop()
             if _is_folder(path, report):
