@@ -66,7 +66,8 @@ def _rotation(training_ND: FloatArray, width: int) -> Any:
 
 def _take_few_rows(index: Any) -> None:
     """Keeps faiss from warning on stderr, once a code book, that there are few rows to learn from."""
-    for part in (index, getattr(index, "pq", None)):
+    parts: list[Any] = [index, getattr(index, "pq", None)]
+    for part in parts:
         if hasattr(part, "cp"):
             part.cp.min_points_per_centroid = 1
 
