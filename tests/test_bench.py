@@ -13,6 +13,7 @@ import pytest
 
 from fakes import ColourEncoder
 from hivlp.bench import check, engines, generator, machine, plot, recall, report, search, vectors, worker
+from hivlp.bench.faiss_index import assemble
 from hivlp.bench.ours import Ours, our_plans
 from hivlp.bench.search import Suite
 from hivlp.errors import DataError, MissingExtraError, ModelError, QueryError
@@ -21,6 +22,13 @@ from hivlp.types import Embeddings
 from index_tools import unit
 
 WIDTHS = (8, 32)
+
+
+def test_faiss_says_nothing_of_few_rows(capfd: pytest.CaptureFixture[str]) -> None:
+    rows_ND = clustered(200)
+    for factory, reduce in (("PQ16x4fs", 16), ("IVF16,Flat", 0), ("IVF8,PQ16x4fs", 16)):
+        assemble(32, rows_ND, factory=factory, reduce=reduce, refine=None)
+    assert "".join(capfd.readouterr()) == ""
 
 
 def clustered(count: int, *, seed: int = 0, width: int = 32) -> np.ndarray:

@@ -118,6 +118,40 @@ def test_delete_and_verify(photos: Path, hivlp: Hivlp) -> None:
     assert (ran.code, ran.document["ok"], ran.document["problems"]) == (0, True, [])
 
 
+def test_delete_says_what_was_unknown_and_fails_where_all_was(photos: Path, hivlp: Hivlp) -> None:
+    path = str(photos.parent / "pictures" / "red.png")
+    ran = hivlp("delete", photos, "nothing", path, "--json")
+    assert (ran.code, ran.document["deleted"], ran.document["items"]) == (2, 0, 12)
+    assert ran.document["unknown"] == ["nothing", path]
+    assert "no item has the id 'nothing'\n" in ran.err
+    assert f"no item has the id {path!r} (an item has this uri; `hivlp search` shows its id" in ran.err
+
+
+def test_search_shows_ids_beside_uris_that_differ(photos: Path, hivlp: Hivlp) -> None:
+    assert hivlp("search", photos, "purple", "-k", "1").out.split()[:4] == ["rank", "score", "id", "uri"]
+    (photos.parent / "one.txt").write_text("red\n", encoding="utf-8")
+    hivlp("index", photos.parent / "one.txt", "--texts", "--out", photos)
+    shown = hivlp("search", photos, "red", "--kind", "text").out
+    assert "one.txt#1" in shown
+    assert "1 hit in" in shown
+
+
+def test_search_without_hits_prints_no_empty_table(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "red", "--kind", "text")
+    assert ran.out.startswith("0 hits in ")
+
+
+def test_one_is_no_plural(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    index = tmp_path / "x.hivlp"
+    pictures = gallery(tmp_path / "pictures", "red", "blue")
+    hivlp("index", pictures, "--out", index)
+    assert "x.hivlp holds 1 item now" in hivlp("delete", index, "red.png").out
+    assert "1 deleted row dropped" in hivlp("compact", index).out
+    assert hivlp("verify", index).out == f"{index}: 1 item, nothing wrong\n"
+    (pictures / "red.png").unlink()
+    assert "1 caption, 1 skipped, 0 failed" in hivlp("index", pictures, "--out", index, "--captions").out
+
+
 def test_compact_drops_what_was_deleted(photos: Path, hivlp: Hivlp) -> None:
     hivlp("delete", photos, "red.png", "green.png")
     before = hivlp("info", photos, "--json").document
@@ -169,7 +203,16 @@ def test_info_of_an_index_and_of_a_model(photos: Path, hivlp: Hivlp) -> None:
     document = hivlp("info", "mini", "--json").document
     assert (document["kind"], document["name"], document["widths"]) == ("model", "mini", [8, 16, 32])
     assert "fingerprint" in hivlp("info", "mini").out
-    assert "12" in hivlp("info", photos).out
+    shown = " ".join(hivlp("info", photos).out.split())
+    for words in (
+        "items 12",
+        "kinds image: 12",
+        "widths 8, 16, 32",
+        "model name: mini fingerprint: colours-1",
+    ):
+        assert words in shown
+    assert "coarse bytes none" in shown
+    assert not set("{}[]'") & set(shown), "no Python"
 
 
 def test_eval_prints_the_protocol(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
@@ -341,6 +384,30 @@ def test_tune_shows_its_plans_and_what_they_were_measured_with(captioned: Path, 
         assert words in ran.out
     assert "with 95 % confidence, measured with 144 queries on 110 items" in ran.out
     assert "chosen: " in ran.out
+
+
+def test_tune_says_why_it_learned_no_probabilities(captioned: Path, hivlp: Hivlp) -> None:
+    tune = ("tune", captioned, "-k", "3", "--coarse", "exact", "--json")
+    assert hivlp(*tune).document["notes"] == []
+    queries = captioned.parent / "queries.txt"
+    queries.write_text("\n".join(f"{one} {two}" for one in COLOURS for two in COLOURS), encoding="utf-8")
+    ran = hivlp(*tune, "--queries", queries)
+    (note,) = ran.document["notes"]
+    assert (ran.document["match"], note in ran.err) == (None, True)
+    assert "--min-probability) were not learned" in note
+    assert "leave out --queries" in note
+
+
+def test_tune_without_captions_says_so_in_plain_words(
+    tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    pictures = gallery(tmp_path / "pairs", *(f"{a}-{b}" for a in COLOURS for b in COLOURS if a != b))
+    for caption in pictures.glob("*.txt"):
+        caption.unlink()
+    hivlp("index", pictures, "--out", tmp_path / "pairs.hivlp")
+    ran = hivlp("tune", tmp_path / "pairs.hivlp", "-k", "3", "--coarse", "exact")
+    assert "fewer than 50 pictures of the index have a caption" in ran.err
+    assert "measured with 132 points between items on 132 items" in ran.out
 
 
 def test_a_probability_can_be_asked_for(captioned: Path, hivlp: Hivlp) -> None:

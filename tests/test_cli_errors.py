@@ -46,6 +46,13 @@ def test_k_that_is_no_number(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "red", "-k", "many", "--json"), "-k", "integer", "hivlp search --help")
 
 
+def test_a_number_below_the_least_that_can_be(photos: Path, hivlp: Hivlp) -> None:
+    # The value is said by older versions of the command-line package only.
+    ran = hivlp("bench", "search", "--items", "10", "--json")
+    refused(ran, "'--items'", "1000", "hivlp bench search --help")
+    assert "Input" not in ran.err
+
+
 def test_k_beyond_the_size_gives_everything(photos: Path, hivlp: Hivlp) -> None:
     assert len(hivlp("search", photos, "red", "-k", "1000", "--json").document["hits"]) == 12
 
@@ -201,7 +208,11 @@ def test_errors_become_exit_codes_in_one_place(capsys: pytest.CaptureFixture[str
     assert raises(KeyboardInterrupt()) == 130
     assert capsys.readouterr().err.count("\n") == 1
     assert raises(PermissionError(13, "Permission denied", "/root/x")) == 2
-    assert "/root/x: Permission denied" in capsys.readouterr().err
+    assert capsys.readouterr().err == "hivlp: /root/x: Permission denied; check its permissions\n"
+    assert raises(FileNotFoundError(2, "No such file or directory", "x")) == 2
+    assert capsys.readouterr().err == "hivlp: x: No such file or directory; check the path\n"
+    assert raises(OSError(28, "No space left on device")) == 2
+    assert "free space" in capsys.readouterr().err
     assert raises(RuntimeError("oops")) == 1
     assert "a bug in hivlp: RuntimeError: oops" in capsys.readouterr().err
     assert output.guarded(lambda: None, json=False, debug=False) == 0
@@ -233,7 +244,7 @@ def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
 @pytest.mark.parametrize("score", ["1.5", "-1.01", "nan", "inf"])
 def test_a_lowest_score_that_no_cosine_has(photos: Path, hivlp: Hivlp, score: str) -> None:
     ran = hivlp("search", photos, "red", "--min-score", score, "--json")
-    refused(ran, f"min_score={float(score)}", "[-1, 1]")
+    refused(ran, f"a least score of {float(score)} can't be", "[-1, 1]")
 
 
 def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
@@ -305,6 +316,41 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     assert "pip install 'hivlp[train]'" in ran.stderr
 
 
+def test_a_wrong_path_is_refused_before_any_extra_is_asked_for(tmp_path: Path) -> None:
+    for name, words in (("nope", "unknown model"), (str(tmp_path), "is not a model folder")):
+        code = (
+            "import sys; sys.modules['onnx'] = sys.modules['torch'] = None; "
+            f"from hivlp.cli.main import main; sys.exit(main(['export', {name!r}]))"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (ran.returncode, words in ran.stderr, "install" in ran.stderr) == (2, True, False), ran.stderr
+
+
+def test_sources_that_are_none_are_told_what_they_are(
+    photos: Path, tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    out = ("--out", tmp_path / "x.hivlp", "--json")
+    (tmp_path / "notes.txt").write_text("red\nblue\n")
+    refused(hivlp("index", tmp_path / "notes.txt", *out), "a file of texts", "hivlp index --texts")
+    picture = tmp_path / "pictures" / "red.png"
+    refused(hivlp("index", picture, *out), "a single picture; name its folder", str(picture.parent))
+    (tmp_path / "texts.csv").write_text("id,text\na,red\n")
+    refused(hivlp("index", tmp_path / "texts.csv", *out), "no column 'image'", "hivlp index --texts")
+    (tmp_path / "words.docx").write_text("red")
+    refused(hivlp("index", tmp_path / "words.docx", *out), "no known kind of source", "a folder of pictures")
+    assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_a_folder_that_is_no_index_and_arguments_in_the_wrong_order(photos: Path, hivlp: Hivlp) -> None:
+    pictures = photos.parent / "pictures"
+    refused(hivlp("index", pictures, "--out", pictures, "--json"), "a name that is free", "photos.hivlp")
+    ran = hivlp("index", photos, "--out", pictures, "--json")
+    refused(ran, f"{photos} is an index", f"hivlp index {pictures} --out {photos}")
+    ran = hivlp("search", "a dog", photos, "--json")
+    refused(ran, f"{photos} is an index", f"hivlp search {photos} 'a dog'")
+    assert hivlp("search", photos, photos, "--json").code == 0, "a path is a query like any other"
+
+
 def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
     refused(
         hivlp("search", photos, "red", "--where", "caption = red", "--json"), "'red'", "caption = red\n", "^"
@@ -321,7 +367,8 @@ def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEnc
     refused(hivlp("tune", photos, "--count", "0", "--json"), "count")
     refused(hivlp("tune", photos, "--json"), "12 queries are too few", "at least 50")
     refused(hivlp("tune", tmp_path / "gone.hivlp", "--json"), "gone.hivlp", "hivlp index")
-    refused(hivlp("tune", photos, "--queries", tmp_path / "gone.txt", "--json"), "gone.txt")
+    refused(hivlp("tune", photos, "--queries", tmp_path / "gone.txt", "--json"), "gone.txt: No such file")
+    refused(hivlp("tune", photos, "--queries", tmp_path, "--json"), "name a file")
     (tmp_path / "queries.txt").write_bytes(b"caf\xe9")
     refused(
         hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "UTF-8", "one query a line"
@@ -341,7 +388,15 @@ def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: 
 
 
 def test_a_probability_that_nobody_knows(photos: Path, hivlp: Hivlp) -> None:
-    refused(
-        hivlp("search", photos, "red", "--min-probability", "2", "--json"), "min_probability=2.0", "[0, 1]"
-    )
-    refused(hivlp("search", photos, "red", "--min-probability", "0.5", "--json"), "hivlp tune", "min_score")
+    least = ("--min-probability", "2", "--json")
+    refused(hivlp("search", photos, "red", *least), "a least probability of 2.0 can't be", "[0, 1]")
+    least = ("--min-probability", "0.5", "--json")
+    refused(hivlp("search", photos, "red", *least), "hivlp tune", "--min-score")
+
+
+def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
+    least = ("--min-probability", "0.5", "--json")
+    for query in (("--image", photos.parent / "pictures/red.png"), ("--item", "red.png")):
+        ran = hivlp("search", photos, *query, *least)
+        refused(ran, "for searches by words only", "--min-score")
+        assert "tune" not in ran.err

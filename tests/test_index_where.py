@@ -450,7 +450,7 @@ def test_an_empty_index_knows_no_keys_and_refuses_none(tmp_path: Path) -> None:
         (hits,) = empty.search(embeddings(1), k=1, where="colour = 'red'")
     assert (len(hits), hits.notes) == (
         0,
-        ("the filter leaves no item; check its values, or search without it",),
+        ("the index is empty; add pictures with hivlp index (Index.add)",),
     )
 
 

@@ -274,16 +274,16 @@ def test_where_nothing_scores_enough_a_note_names_the_best(filled: Index) -> Non
 
 @pytest.mark.parametrize("score", [1.001, -2.0, float("nan")])
 def test_a_lowest_score_out_of_range_is_refused(filled: Index, score: float) -> None:
-    with pytest.raises(QueryError, match=r"min_score=.*\[-1, 1\]"):
+    with pytest.raises(QueryError, match=r"a least score of .*\[-1, 1\]"):
         filled.search("red", min_score=score)
-    with pytest.raises(QueryError, match=r"min_score=.*\[-1, 1\]"):
+    with pytest.raises(QueryError, match=r"a least score of .*\[-1, 1\]"):
         filled.search_image(png("red"), min_score=score)
 
 
 def test_a_lowest_score_over_an_empty_index_has_no_best(tmp_path: Path, colours: ColourEncoder) -> None:
     with Index.create(tmp_path / "x.hivlp", colours) as index:
         hits = index.search("red", min_score=0.5)
-    assert (len(hits), hits.notes) == (0, ())
+    assert (len(hits), hits.notes) == (0, ("the index is empty; add pictures with hivlp index (Index.add)",))
 
 
 def test_the_notes_of_a_source_are_in_the_report(filled: Index, tmp_path: Path) -> None:

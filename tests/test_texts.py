@@ -112,7 +112,7 @@ def test_words_and_pictures_find_both_kinds(index: Index, tmp_path: Path) -> Non
         assert index.search("blue", k=1, kind=kind)[0].id == name
         assert index.search_image(png("blue"), k=1, kind=kind)[0].id == name
         assert index.search("blue", k=9, kind=kind).notes == (
-            "the filter leaves 3 items; there is no more to find",
+            f"the index holds 3 {'pictures' if kind == 'image' else 'texts'}; there is no more to find",
         )
     assert [hit.id for hit in index.search("red", kind="text", where="caption <> 'red'", k=1)] != ["t-red"]
 

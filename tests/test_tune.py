@@ -19,7 +19,7 @@ from hivlp.index.verify import verify
 from hivlp.plans import Plan
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore
-from hivlp.tune import TuningQueries, pareto_front, perturbed_items, recall_bound, tune
+from hivlp.tune import TuningQueries, pareto_front, points_between, recall_bound, tune
 from hivlp.tune import measure as measuring
 from hivlp.tune.match import best_scores
 from hivlp.tune.statistics import logistic
@@ -425,17 +425,17 @@ def test_a_small_index_is_tuned_to_what_is_exact(tmp_path):
         assert len(store.search(clustered(1, seed=9), k=10)[0]) == 8
 
 
-def test_perturbed_items_lie_between_items_and_are_none(store):
+def test_points_between_items_lie_between_items_and_are_none(store):
     store.delete(map(str, range(0, SIZE, 3)))
-    made = perturbed_items(store, 200, seed=1)
-    assert (made.described, made.own_ids, len(made.embeddings)) == ("perturbed items", None, 200)
+    made = points_between(store, 200, seed=1)
+    assert (made.described, made.own_ids, len(made.embeddings)) == ("points between items", None, 200)
     live_ND = {w: store.view().level(w)[store.view().mask.live_rows()].astype(np.float32) for w in WIDTHS}
     for width in WIDTHS:
         assert np.linalg.norm(made.embeddings[width], axis=1) == pytest.approx(1, abs=1e-5)
         nearest_Q = (made.embeddings[width] @ live_ND[width].T).max(axis=1)
         assert nearest_Q.max() < 0.9999
         assert nearest_Q.min() > 0.7
-    again, other = perturbed_items(store, 200, seed=1), perturbed_items(store, 200, seed=2)
+    again, other = points_between(store, 200, seed=1), points_between(store, 200, seed=2)
     assert np.array_equal(made.embeddings.fine, again.embeddings.fine)
     assert not np.array_equal(made.embeddings.fine, other.embeddings.fine)
 
@@ -473,7 +473,7 @@ def test_items_without_captions_are_measured_with_points_between_them(tmp_path, 
     samples = [Sample(id=f"{n}", uri="x", image=png(WORDS[n % 11], WORDS[n // 11])) for n in range(100)]
     with Index.create(tmp_path / "x.hivlp", colours) as index:
         index.add(samples)
-        assert index.tune(0.9, k=3, kinds=["exact"]).queries == "perturbed items"
+        assert index.tune(0.9, k=3, kinds=["exact"]).queries == "points between items"
         assert index.store.match is None
 
 
@@ -567,15 +567,14 @@ def test_texts_do_not_take_the_places_of_pictures_that_may_match(captioned: Inde
 
 
 def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
-    needs = "needs an index that knows what a match is, and a search by words. Run hivlp tune"
-    with pytest.raises(QueryError, match=needs):
+    with pytest.raises(QueryError, match=r"0\.5\) needs an index that knows what a match is\. .*hivlp tune"):
         captioned.search("red", min_probability=0.5)
     captioned.tune(0.9, k=3, count=80, kinds=["exact"])
     for refused in (
         lambda: captioned.search_image(png("red"), min_probability=0.5),
         lambda: captioned.search_item("red-blue", min_probability=0.5),
     ):
-        with pytest.raises(QueryError, match=needs):
+        with pytest.raises(QueryError, match=r"0\.5\) is for searches by words only: .*--min-score"):
             refused()
     assert captioned.search_image(png("red"))[0].probability is None
     captioned.add_texts(["red"], ids=["t"])
@@ -585,7 +584,7 @@ def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
     }
     assert "t" not in {hit.id for hit in captioned.search("red", k=200, min_probability=0.1)}
     for value in (-0.1, 1.1, float("nan")):
-        with pytest.raises(QueryError, match=r"min_probability=.* must be in \[0, 1\]"):
+        with pytest.raises(QueryError, match=r"a least probability of .* must be in \[0, 1\]"):
             captioned.search("red", min_probability=value)
 
 

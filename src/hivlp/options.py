@@ -53,11 +53,11 @@ class Asked:
     kind: str | None
 
     @staticmethod
-    def of(options: SearchOptions) -> Asked:
-        """The options, checked.
+    def of(options: SearchOptions, *, words: bool = True) -> Asked:
+        """The options, checked for a search by words, or (``words=False``) by anything else.
 
         Raises:
-            QueryError: a value that can't be, or options that exclude each other.
+            QueryError: a value that can't be, or options that exclude each other or do not fit the search.
             TypeError: an option that there is none of.
         """
         left: dict[str, Any] = dict(options)
@@ -74,17 +74,22 @@ class Asked:
             known = ", ".join(SearchOptions.__annotations__)
             raise TypeError(f"a search has no option {next(iter(left))!r}; it takes {known}")
         asked._check()
+        if asked.min_probability is not None and not words:
+            raise QueryError(
+                f"a least probability ({asked.min_probability}) is for searches by words only: it says how "
+                "well a picture fits them. Leave it out, or give a least score (--min-score, min_score=...)."
+            )
         return asked
 
     def _check(self) -> None:
         if self.min_score is not None and not -1 <= self.min_score <= 1:  # NaN is refused too
             raise QueryError(
-                f"min_score={self.min_score} can't be; scores are cosines, so it must be in [-1, 1], such as "
-                "0.2"
+                f"a least score of {self.min_score} can't be; scores are cosines, so it must be in [-1, 1], "
+                "such as 0.2"
             )
         if self.min_probability is not None and not 0 <= self.min_probability <= 1:
             raise QueryError(
-                f"min_probability={self.min_probability} can't be; it must be in [0, 1], such as 0.5"
+                f"a least probability of {self.min_probability} can't be; it must be in [0, 1], such as 0.5"
             )
         if self.kind is not None and self.kind not in KINDS:
             raise QueryError(
@@ -97,8 +102,9 @@ class Asked:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
         elif self.min_probability is not None:
             raise QueryError(
-                f"min_probability={self.min_probability} needs an index that knows what a match is, and a "
-                "search by words. Run hivlp tune on an index of pictures with captions, or use min_score."
+                f"a least probability ({self.min_probability}) needs an index that knows what a match is. "
+                "Tune one of pictures with captions (hivlp tune INDEX), or give a least score (--min-score, "
+                "min_score=...)."
             )
         good = tuple(hit for hit in hits if self._good(hit))
         if good or not hits.hits:

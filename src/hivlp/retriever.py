@@ -245,7 +245,7 @@ class Index:
             ImageError: the picture can't be decoded.
             QueryError: there is no such file, or a number is out of range.
         """
-        asked = Asked.of(options)
+        asked = Asked.of(options, words=False)
         start = time.perf_counter()
         return self._found(self._of_image(image), k, asked, start=start)[0]
 
@@ -275,7 +275,7 @@ class Index:
             QueryError: a part or an option can't be, or the parts cancel each other out.
             ImageError: a picture can't be decoded.
         """
-        asked = Asked.of(options)
+        asked = Asked.of(options, words=False)
         start = time.perf_counter()
         embeddings = mixed([self._of_part(part) for part in parts], [part.weight for part in parts])
         return self._found(embeddings, k, asked, start=start, without=items_of(parts))[0]
@@ -301,7 +301,7 @@ class Index:
         Raises:
             QueryError: a vector or an option can't be.
         """
-        return self._found(queries, k, Asked.of(options), words=words, without=without)
+        return self._found(queries, k, Asked.of(options, words=words), words=words, without=without)
 
     def notes_on(self, text: str) -> list[str]:
         """What a person should know of how a text is read: one sentence a note."""

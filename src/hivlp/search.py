@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from hivlp.errors import QueryError
-from hivlp.index.coarse import CoarseIndex, CoarseSpec
+from hivlp.index.coarse import CoarseIndex, CoarseSpec, best_first
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, cosines
 from hivlp.plans import Plan, require_count
@@ -121,11 +121,6 @@ def run(
     if rerank is not None:
         return [_reranked(rerank, query, result, plan.rerank, k) for query, result in enumerate(results)]
     return results
-
-
-def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
-    """Positions in descending order of score; equal scores by the lower row."""
-    return np.lexsort((rows_N, -scores_N))
 
 
 def _cascade(

@@ -95,7 +95,7 @@ class Tuned:
         chosen: the cheapest plan whose ``recall_low`` meets the target.
         pareto: the plans that no other one beats in both time and recall, fastest first; the last is exact.
         items: live items of the index at the time.
-        queries: what kind of queries was used: ``captions``, ``queries`` or ``perturbed items``.
+        queries: what kind of queries was used: ``captions``, ``queries`` or ``points between items``.
         query_count: how many of them.
         measured_at: ISO 8601, UTC.
         environment: machine, processors, versions.

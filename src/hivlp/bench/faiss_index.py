@@ -15,6 +15,7 @@ def assemble(width: int, training_ND: FloatArray, *, factory: str, reduce: int, 
 
     inner = faiss.METRIC_INNER_PRODUCT
     core: Any = faiss.index_factory(reduce or width, factory, inner)
+    _take_few_rows(core)
     if "HNSW" in factory:
         core.hnsw.efConstruction = 200
     if factory.startswith("OPQ"):
@@ -61,6 +62,14 @@ def _rotation(training_ND: FloatArray, width: int) -> Any:
     faiss.copy_array_to_vector(np.ascontiguousarray(vectors_DD.T[::-1][:width], np.float32).ravel(), turn.A)
     turn.is_trained = True
     return turn
+
+
+def _take_few_rows(index: Any) -> None:
+    """Keeps faiss from warning on stderr, once a code book, that there are few rows to learn from."""
+    parts: list[Any] = [index, getattr(index, "pq", None)]
+    for part in parts:
+        if hasattr(part, "cp"):
+            part.cp.min_points_per_centroid = 1
 
 
 def _for_4_bits(index: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import platform
 import time
 from contextlib import suppress
@@ -14,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from hivlp.tune import measure
+
 PACKAGES = ("hivlp", "numpy", "faiss-cpu", "hnswlib", "usearch", "scann", "qdrant-edge-py")
 
 
 def environment() -> dict[str, Any]:
     """Machine, system and versions, JSON-compatible; a package that is not installed has the version null."""
     return {
-        "machine": platform.machine(),
+        **measure.environment(),
         "processor": _processor(),
-        "cpus": os.cpu_count(),
         "memory_gb": _memory("MemTotal"),
         "system": platform.system(),
-        "python": platform.python_version(),
         "packages": {name: installed(name) for name in PACKAGES},
     }
 

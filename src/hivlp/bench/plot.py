@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hivlp.errors import MissingExtraError
+from hivlp.wording import counted
 
 # Okabe and Ito's palette, which colour-blind people can tell apart; marks and dashes differ too.
 _OURS = "#000000"
@@ -75,7 +76,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     data = document["data"]
     axes.set_title(
         f"{data['items']:,} × {data['width']} numbers, single queries on "
-        f"{document['threads']} thread{'s' if document['threads'] > 1 else ''}",
+        f"{counted(document['threads'], 'thread')}",
         loc="left",
         fontsize=11,
     )

@@ -15,6 +15,7 @@ from rich.text import Text
 from hivlp.bench import plot
 from hivlp.bench.search import result_name
 from hivlp.errors import DataError, MissingExtraError
+from hivlp.wording import counted
 
 
 def table(document: Mapping[str, Any]) -> RenderableType:
@@ -95,7 +96,7 @@ def _title(document: Mapping[str, Any]) -> str:
     threads = document["threads"]
     return (
         f"{data['items']:,} items of {data['width']} numbers, {data['real_items']:,} of them real; "
-        f"recall@10 of {document['target']:g} or more; {threads} thread{'s' if threads > 1 else ''}"
+        f"recall@10 of {document['target']:g} or more; {counted(threads, 'thread')}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
+from hivlp.wording import counted
 
 
 def compact(
@@ -29,11 +30,8 @@ def compact(
             "bytes_freed": report.bytes_freed,
             "items": store.count(),
         }
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{report.dropped:,} deleted rows dropped, {report.bytes_freed / 1e6:,.1f} MB given back; "
-            f"{index} holds {document['items']:,} items"
-        ),
+    line = (
+        f"{counted(report.dropped, 'deleted row')} dropped, {report.bytes_freed / 1e6:,.1f} MB given back; "
+        f"{index} holds {counted(document['items'], 'item')}"
     )
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

@@ -8,19 +8,23 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
+from hivlp.wording import counted
 
 
 def delete(
     index: Annotated[Path, typer.Argument(help="An index folder.")],
-    ids: Annotated[list[str], typer.Argument(help="Ids of the items, as `hivlp search --json` shows them.")],
+    ids: Annotated[
+        list[str],
+        typer.Argument(help="Ids of the items, not their paths: the column id of `hivlp search`."),
+    ],
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Remove items from an index."""
+    """Remove items from an index by id; exit code 2 where it has none of the ids."""
     from hivlp.stores.local import LocalStore
 
     with LocalStore.open(index, writable=True) as store:
-        known = store.known_ids(ids)
+        known, uris = store.known_ids(ids), store.known_uris(ids)
         deleted = store.delete(ids)
         document = {
             "index": str(index),
@@ -29,11 +33,9 @@ def delete(
             "items": store.count(),
         }
     for id_ in document["unknown"]:
-        output.say(f"no item has the id {id_!r}")
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{deleted} deleted; {index} holds {document['items']:,} items now"
-        ),
-    )
+        hint = " (an item has this uri; `hivlp search` shows its id beside it)" if id_ in uris else ""
+        output.say(f"no item has the id {id_!r}{hint}")
+    line = f"{deleted:,} deleted; {index} holds {counted(document['items'], 'item')} now"
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))
+    if not deleted:
+        raise typer.Exit(output.USER_ERROR)

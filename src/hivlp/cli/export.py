@@ -9,6 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
+from hivlp.wording import counted
 
 
 def export(
@@ -41,18 +42,16 @@ def export(
         if shard_size is not None:
             raise QueryError(f"{what} is no index, and --shard-size is for indexes; leave it out")
         document, lines = _model(what, out, int8=int8)
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(*lines, sep="\n", highlight=False, soft_wrap=True),
-    )
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, *lines))
 
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode.base import model_folder
+
+    folder = model_folder(model)  # before what may not be installed
     from hivlp.encode.export import export as write
 
-    document = write(model_folder(model), out, int8=int8)
+    document = write(folder, out, int8=int8)
     wrote = [f"wrote {file}" for file in document["files"]]
     return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
 
@@ -65,4 +64,5 @@ def _index(index: str, out: Path | None, shard_size: int | None) -> tuple[dict[s
         raise QueryError(f"{index} is an index; name the folder to write with --out DIR")
     with LocalStore.open(index) as store, output.progress("exporting") as advance:
         document = export_index(store, out, shard_size=shard_size or SHARD_SIZE, progress=advance)
-    return document, [f"wrote {document['items']:,} items as {len(document['files'])} files to {out}"]
+    items, files = counted(document["items"], "item"), counted(len(document["files"]), "file")
+    return document, [f"wrote {items} as {files} to {out}"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
+from hivlp.wording import counted
 
 
 def import_index(
@@ -30,12 +31,6 @@ def import_index(
         document = read(folder, out, model, progress=advance)
     for note in document["notes"]:
         output.say(note)
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{out} holds {document['items']:,} items at the levels {document['widths']}",
-            highlight=False,
-            soft_wrap=True,
-        ),
-    )
+    levels = ", ".join(map(str, document["widths"]))
+    line = f"{out} holds {counted(document['items'], 'item')} at the levels {levels}"
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

@@ -9,6 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
+from hivlp.wording import counted
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
@@ -48,13 +49,25 @@ def index(
         bool,
         typer.Option("--texts", help="Index the lines or the text column of SOURCE instead of pictures."),
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune", help="Also remove indexed pictures whose files below the folder SOURCE are gone."
+        ),
+    ] = False,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
     """Index pictures or texts; what is indexed already and unchanged is skipped."""
+    from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
 
+    if looks_like_index(source):
+        raise QueryError(
+            f"{source} is an index, and pictures come first. Did you mean: hivlp index {out} --out {source}"
+        )
     samples = _open(source, image_root, split, texts=texts, captions=captions)  # before an index is made
+    folder = _folder_to_prune(source, samples) if prune else None
     for note in samples.notes:
         output.say(note)
     unit = "texts" if texts else "pictures"
@@ -69,22 +82,39 @@ def index(
         else:
             report = target.add(samples, workers=workers, captions=captions, **options)
         items = len(target)
-    for note in report.notes[len(samples.notes) :]:
-        output.say(note)
     document = {"index": str(out), "items": items, **report.as_dict()}
+    if folder is not None:
+        document |= _pruned(out, folder, document["notes"])
+    for note in document["notes"][len(samples.notes) :]:
+        output.say(note)
     output.show_failures(document["failed"])
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{out}: {report.indexed:,} indexed, "
-            + (f"{report.captions:,} captions, " if captions else "")
-            + f"{report.skipped:,} skipped, {len(report.failed):,} failed "
-            f"in {report.seconds:.1f} s ({report.items_per_s:.1f}/s); it holds {items:,} items now",
-            highlight=False,
-            soft_wrap=True,
-        ),
+    line = (
+        f"{out}: {report.indexed:,} indexed, "
+        + (f"{counted(report.captions, 'caption')}, " if captions else "")
+        + f"{report.skipped:,} skipped, {len(report.failed):,} failed "
+        + (f"and {len(document['pruned']):,} removed " if prune else "")
+        + f"in {report.seconds:.1f} s ({report.items_per_s:.1f}/s); "
+        f"it holds {counted(document['items'], 'item')} now"
     )
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))
+
+
+def _folder_to_prune(source: str, samples: Source) -> Path:
+    from hivlp.data.sources.folder import FolderSource
+
+    if not isinstance(samples, FolderSource):
+        raise QueryError(f"--prune is for a folder of pictures, and {source} is none; leave it out")
+    return samples.folder
+
+
+def _pruned(index: Path, folder: Path, notes: list[str]) -> dict[str, Any]:
+    """Removes what is gone; what changes of the document."""
+    from hivlp import ingest
+    from hivlp.stores.local import LocalStore
+
+    with LocalStore.open(index, writable=True) as store:
+        pruned = ingest.prune(store, folder)
+        return {"items": store.count(), "pruned": pruned.ids, "notes": [*notes, *pruned.notes]}
 
 
 def _open(source: str, image_root: Path | None, split: str | None, *, texts: bool, captions: bool) -> Source:

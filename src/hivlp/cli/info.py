@@ -55,5 +55,14 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, value in document.items():
-        table.add_row(key.replace("_", " "), Text(f"{value:,}" if type(value) is int else str(value)))
+        table.add_row(key.replace("_", " "), Text(_words(value)))
     console.print(table)
+
+
+def _words(value: Any) -> str:
+    """A value of the document for people: numbers with separators, lists in a line, mappings line by line."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {_words(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    return f"{value:,}" if type(value) is int else str(value)

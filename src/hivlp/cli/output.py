@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 # what only training and exporting need
 TRAIN_PACKAGES = frozenset({"torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow"})
+_REMEDIES: Mapping[type[OSError], str] = {
+    FileNotFoundError: "check the path",
+    PermissionError: "check its permissions",
+    IsADirectoryError: "name a file",
+}
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption: TypeAlias = Annotated[
@@ -43,6 +48,11 @@ def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console]
         print_json(document)
     else:
         human(_console(stderr=False))
+
+
+def print_lines(console: Console, *lines: str) -> None:
+    """Lines as they are: whatever a path holds, and however long it is."""
+    console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -142,7 +152,8 @@ def _of_bug(error: Exception) -> str:
 
 def _of_system(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}; check the path, its permissions and the free space"
+    remedy = _REMEDIES.get(type(error), "check the path, its permissions and the free space")
+    return f"{where}{error.strerror or error}; {remedy}"
 
 
 def _is_usage_error(error: Exception) -> bool:
@@ -155,7 +166,11 @@ def _of_usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hivlp"
     # `hivlp` alone has printed its help already and brings no message.
-    return f"{error.format_message() or 'give a command.'} See: {command} --help"
+    message = error.format_message() or "give a command."
+    # Newer versions of typer say what a validator says.
+    message = message.replace("Input should be greater than or equal to", "it must be at least")
+    message = message.replace("Input should be", "it must be").rstrip(".")
+    return f"{message}. See: {command} --help"
 
 
 def _console(*, stderr: bool) -> Console:

@@ -10,9 +10,11 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
+from hivlp.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from hivlp.evaluate.contact_sheet import Row
     from hivlp.options import SearchOptions
@@ -67,9 +69,14 @@ def search(
     if text is None and image is None and item is None:
         raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
+    from hivlp.index.layout import looks_like_index
     from hivlp.query import Part
     from hivlp.retriever import Index
 
+    if text is not None and looks_like_index(text) and not looks_like_index(index):
+        raise QueryError(
+            f"{text} is an index, and the index comes first. Did you mean: hivlp search {text} {str(index)!r}"
+        )
     with Index.open(index, model) as opened:
         options: SearchOptions = {
             "candidates": candidates,
@@ -114,6 +121,18 @@ def _rows(hits: Hits, text: str | None, item: str | None, picture: Path | None) 
 
 def show(console: Console, hits: Hits) -> None:
     """The hits as a table, with a line on what they cost."""
+    from rich.text import Text
+
+    if hits:
+        console.print(_table(hits))
+    stages = ", ".join(
+        f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
+    )
+    found = f"{counted(len(hits), 'hit')} in {hits.timings_ms.total:.1f} ms ({stages})"
+    console.print(Text(found, style="dim"))
+
+
+def _table(hits: Hits) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -123,7 +142,10 @@ def show(console: Console, hits: Hits) -> None:
     told = any(hit.probability is not None for hit in hits)
     if told:
         table.add_column("match", justify="right")
-    table.add_column("item", overflow="fold")
+    table.add_column("id", overflow="fold")
+    placed = any(hit.uri != hit.id for hit in hits)
+    if placed:
+        table.add_column("uri", overflow="fold")
     mixed = len({hit.kind for hit in hits}) > 1
     if mixed:
         table.add_column("kind", style="dim")
@@ -131,12 +153,9 @@ def show(console: Console, hits: Hits) -> None:
     if captioned:
         table.add_column("caption", style="dim")
     for hit in hits:
-        more = [Text(hit.kind)] * mixed + [Text(hit.caption or "")] * captioned
+        uri = Text("" if hit.uri == hit.id else hit.uri)
+        more = [uri] * placed + [Text(hit.kind)] * mixed + [Text(hit.caption or "")] * captioned
         match = "" if hit.probability is None else f"{hit.probability:.0%}"
         scores = (f"{hit.score:.3f}", match) if told else (f"{hit.score:.3f}",)
-        table.add_row(str(hit.rank), *scores, Text(hit.uri), *more)
-    console.print(table)
-    stages = ", ".join(
-        f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
-    )
-    console.print(Text(f"{len(hits)} hits in {hits.timings_ms.total:.1f} ms ({stages})", style="dim"))
+        table.add_row(str(hit.rank), *scores, Text(hit.id), *more)
+    return table

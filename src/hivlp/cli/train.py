@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
+from hivlp.wording import counted
 
 
 def train(
@@ -36,12 +37,5 @@ def train(
 
     config = load_preset(preset or ("small" if data else "tiny"), overrides=set_ or [], data=data)
     document = run(config, out=out, resume=resume, progress=output.say)
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            f"{document['model']}: {document['steps']:,} steps in {document['seconds']:.0f} s",
-            highlight=False,
-            soft_wrap=True,
-        ),
-    )
+    line = f"{document['model']}: {counted(document['steps'], 'step')} in {document['seconds']:.0f} s"
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

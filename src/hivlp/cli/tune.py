@@ -9,6 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import DataError
+from hivlp.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +53,10 @@ def tune(
         tuned = opened.tune(
             recall, k=k, queries=texts, count=count, kinds=coarse or KINDS, seed=seed, progress=advance
         )
-    document = {"index": str(index), **tuned.as_dict()}
+    notes = [] if tuned.match is not None else [_why_no_match(tuned.queries)]
+    for note in notes:
+        output.say(note)
+    document = {"index": str(index), **tuned.as_dict(), "notes": notes}
     output.answer(document, json=json, human=lambda console: _show(console, tuned))
 
 
@@ -68,6 +72,18 @@ def read_queries(path: Path) -> list[str]:
     if not texts:
         raise DataError(f"{path} holds no query; write one a line")
     return texts
+
+
+def _why_no_match(queries: str) -> str:
+    why = (
+        "of your own queries nobody knows the right pictures: leave out --queries"
+        if queries == "queries"
+        else "fewer than 50 pictures of the index have a caption"
+    )
+    return (
+        "match probabilities (--min-probability) were not learned: they need captions of the pictures in the "
+        f"index, and {why}"
+    )
 
 
 def _show(console: Console, tuned: Tuned) -> None:
@@ -87,9 +103,9 @@ def _show(console: Console, tuned: Tuned) -> None:
             style="bold" if one.plan == tuned.chosen.plan else None,
         )
     console.print(table)
-    console.print(
+    output.print_lines(
+        console,
         f"chosen: {tuned.chosen.plan.name}; its recall@{tuned.k} is at least {tuned.chosen.recall_low:.4f} "
-        f"with 95 % confidence, measured with {tuned.query_count:,} {tuned.queries} on {tuned.items:,} items",
-        highlight=False,
-        soft_wrap=True,
+        f"with 95 % confidence, measured with {tuned.query_count:,} {tuned.queries} on "
+        f"{counted(tuned.items, 'item')}",
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
+from hivlp.wording import counted
 
 
 def verify(
@@ -30,15 +31,7 @@ def verify(
     }
     for note in found.notes:
         output.say(note)
-    output.answer(
-        document,
-        json=json,
-        human=lambda console: console.print(
-            *(found.problems or [f"{index}: {found.items:,} items, nothing wrong"]),
-            sep="\n",
-            markup=False,
-            soft_wrap=True,
-        ),
-    )
+    lines = found.problems or [f"{index}: {counted(found.items or 0, 'item')}, nothing wrong"]
+    output.answer(document, json=json, human=lambda console: output.print_lines(console, *lines))
     if found.problems:
         raise typer.Exit(output.USER_ERROR)

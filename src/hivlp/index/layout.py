@@ -17,6 +17,14 @@ LOCK = "write.lock"
 _LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{'|'.join(DTYPES)})")
 
 
+def looks_like_index(path: str | Path) -> bool:
+    """Whether a path seems to be an index folder; any text may be asked about."""
+    try:
+        return all((Path(path) / name).is_file() for name in (MANIFEST, ITEMS))
+    except (OSError, ValueError):  # a text that no file can be named
+        return False
+
+
 def level_files(folder: Path, manifest: Manifest, generation: int) -> dict[int, LevelFile]:
     """The level files of one generation, by width; they may be there or not."""
     return {w: LevelFile(folder / LEVELS, w, manifest.dtype, generation) for w in manifest.widths}

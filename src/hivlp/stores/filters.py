@@ -11,9 +11,15 @@ from hivlp.index import where as filters
 from hivlp.index.items import ItemTable
 from hivlp.index.mask import RowMask
 from hivlp.types import IntArray
+from hivlp.wording import counted
 
 _KEPT = 4
 _ITEMS_FOR_HINTS = 10_000
+_KINDS = {"image": "picture", "text": "text"}
+_HOW_TO_ADD = {
+    "image": "add pictures with hivlp index (Index.add)",
+    "text": "add texts with hivlp index --texts, or captions with --captions (Index.add_texts)",
+}
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,26 @@ class Filters:
         return kept.narrowed
 
 
-def note(mask: RowMask, k: int) -> tuple[str, ...]:
-    """What is to be said where a filter leaves fewer items than were asked for."""
+def note(
+    whole: RowMask, mask: RowMask, k: int, *, where: str | None = None, kind: str | None = None
+) -> tuple[str, ...]:
+    """What is to be said of an empty index, and where a filter or a kind leaves fewer items than asked for.
+
+    Args:
+        whole: the rows of the index.
+        mask: those of them that the search allows.
+    """
+    if whole.live == 0:
+        return (f"the index is empty; {_HOW_TO_ADD['image']}",)
     if not mask.filtered or mask.live >= k:
         return ()
+    if where is None and kind is not None:
+        if mask.live == 0:
+            return (f"the index holds no {_KINDS[kind]}s; {_HOW_TO_ADD[kind]}",)
+        return (f"the index holds {counted(mask.live, _KINDS[kind])}; there is no more to find",)
     if mask.live == 0:
         return ("the filter leaves no item; check its values, or search without it",)
-    return (f"the filter leaves {mask.live} item{'s' if mask.live > 1 else ''}; there is no more to find",)
+    return (f"the filter leaves {counted(mask.live, 'item')}; there is no more to find",)
 
 
 def _rows(items: ItemTable, where: str | None, kind: str | None) -> IntArray:

@@ -125,7 +125,7 @@ class LocalStore:
             choice = self._choice(plan, recall, state, view, k)
             results = search.run(choice.plan, queries, view, k, rerank=rerank)
             items = self._items_of(results, state.generation)
-            notes = (*choice.notes, *note(view.mask, k))
+            notes = (*choice.notes, *note(state.mask, view.mask, k, where=where, kind=kind))
             return [_hits(result, items, choice.plan, notes) for result in results]
 
         return self._of_one_moment(answer)

@@ -12,7 +12,7 @@ from hivlp.plans import require_count
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import match_model
 from hivlp.tune.measure import Measuring, environment
-from hivlp.tune.queries import TuningQueries, perturbed_items, require_enough, tuning_queries
+from hivlp.tune.queries import TuningQueries, points_between, require_enough, tuning_queries
 from hivlp.tune.statistics import pareto_front, recall_bound
 from hivlp.tune.trials import trials
 from hivlp.tuned import Tuned
@@ -23,7 +23,7 @@ __all__ = [
     "TuningQueries",
     "check",
     "pareto_front",
-    "perturbed_items",
+    "points_between",
     "recall_bound",
     "tune",
     "tuning_queries",

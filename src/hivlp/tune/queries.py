@@ -27,7 +27,7 @@ class TuningQueries:
 
     Attributes:
         embeddings: of Q queries, at every level of the index.
-        described: what they are: ``captions``, ``queries`` or ``perturbed items``.
+        described: what they are: ``captions``, ``queries`` or ``points between items``.
         own_ids: for each query the id of the item that it was written for, where that is known.
     """
 
@@ -53,7 +53,7 @@ def tuning_queries(
         return TuningQueries(embeddings=encoded(encoder, texts), described="queries")
     captioned = store.rows_where(parse("caption is not null"), kind="image")
     if len(captioned) < LEAST:
-        return perturbed_items(store, count, seed=seed)
+        return points_between(store, count, seed=seed)
     rng = np.random.default_rng(seed)
     rows = rng.choice(captioned, min(count, len(captioned)), replace=False)
     items = store.items_of(rows.tolist())
@@ -84,7 +84,7 @@ def encoded(encoder: Encoder, texts: Sequence[str]) -> Embeddings:
     return Embeddings.concatenate([encoder.encode_texts(texts[s : s + _TEXT_BATCH]) for s in starts])
 
 
-def perturbed_items(store: LocalStore, count: int, *, seed: int = 0) -> TuningQueries:
+def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQueries:
     """Queries for an index without captions: points between an item and one of its near neighbours.
 
     They lie where items lie, without being any of them. Real queries may be harder: texts do not lie among
@@ -102,7 +102,7 @@ def perturbed_items(store: LocalStore, count: int, *, seed: int = 0) -> TuningQu
     share_Q1 = rng.uniform(0.3, 0.7, (len(rows), 1)).astype(np.float32)
     others = _stored(view, other)
     mixed = {w: items[w] + share_Q1 * (others[w] - items[w]) for w in items.widths}
-    return TuningQueries(embeddings=_unit(mixed), described="perturbed items")
+    return TuningQueries(embeddings=_unit(mixed), described="points between items")
 
 
 def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from hivlp.data.images import EXTENSIONS
 from hivlp.data.sources.annotations import open_annotations
 from hivlp.data.sources.base import Report, Source, clean_split
 from hivlp.data.sources.folder import FolderSource
@@ -96,7 +97,16 @@ def _open_path(path: Path, root: Path | None, split: str | None) -> Source:
         return open_annotations(path, base=base, split=split)
     if name.endswith(TAR_EXTENSIONS):
         return TarSource(path.name, [path], split=split)
-    raise DataError(f"{path} is of no known kind of source; a source is {_KNOWN}")
+    raise DataError(f"{path} is {_other_kind(path)}; a source is {_KNOWN}")
+
+
+def _other_kind(path: Path) -> str:
+    """What a file is that is no source, with what can be done with it."""
+    if path.suffix.lower() == ".txt":
+        return "a file of texts, which `hivlp index --texts` (Index.add_texts) takes"
+    if path.suffix.lower() in EXTENSIONS:
+        return f"a single picture; name its folder, {path.parent}"
+    return "of no known kind of source"
 
 
 def _takes_root(path: Path) -> bool:

@@ -11,6 +11,7 @@ from hivlp.data.images import EXTENSIONS, problem_with
 from hivlp.data.sources.base import Report, Source, clean_text, decode_text, is_utf8, no_splits_note
 from hivlp.errors import DataError
 from hivlp.types import Sample
+from hivlp.wording import counted
 
 
 class FolderSource(Source):
@@ -25,7 +26,7 @@ class FolderSource(Source):
 
     def __init__(self, folder: Path, *, split: str | None = None) -> None:
         super().__init__(folder.name or str(folder))
-        self._folder = folder
+        self.folder = folder
         self._split = split
         if split is not None:
             self.notes.append(no_splits_note(self.name, split))
@@ -50,7 +51,7 @@ class FolderSource(Source):
     def _walk(self, report: Report) -> Iterator[tuple[Path, str, Path | None]]:
         """Path, path below the folder, and caption file of every picture."""
         waiting: list[tuple[Path, PurePosixPath, frozenset[tuple[int, int]]]]
-        waiting = [(self._folder, PurePosixPath(), frozenset())]
+        waiting = [(self.folder, PurePosixPath(), frozenset())]
         while waiting:
             path, below, above = waiting.pop()
             if _is_folder(path, report):
@@ -117,6 +118,6 @@ def _no_pictures(folder: Path) -> str:
     if others == 0:
         return f"{folder} is an empty folder; put pictures into it ({known}) or name another folder"
     return (
-        f"{folder} holds no pictures, but {others:,} other file{'s' if others != 1 else ''}; "
+        f"{folder} holds no pictures, but {counted(others, 'other file')}; "
         f"pictures are files ending in {known}"
     )

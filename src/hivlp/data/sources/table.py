@@ -83,6 +83,8 @@ def check_columns(path: Path, names: Iterable[str]) -> None:
         message += (
             "; pictures behind URLs are not downloaded: name the folder or tars they were downloaded to"
         )
+    elif "image" in missing and (columns.caption is not None or "text" in names):
+        message += "; its texts alone are what `hivlp index --texts` (Index.add_texts) takes"
     elif missing == ["image"]:
         message += "; the texts alone are indexed by: hivlp index --texts"
     raise DataError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hivlp.index.coarse.base import CoarseIndex, Effort
+from hivlp.index.coarse.base import CoarseIndex, Effort, best_first
 from hivlp.index.coarse.faiss_index import principal_directions
 from hivlp.index.coarse.kinds import KINDS
 from hivlp.index.coarse.shelf import CoarseShelf
@@ -16,6 +16,7 @@ __all__ = [
     "CoarseShelf",
     "CoarseSpec",
     "Effort",
+    "best_first",
     "check_kind",
     "make",
     "principal_directions",

@@ -90,9 +90,14 @@ def scan_rows(
     found = min(count, len(rows_N))
     for query_D, scores_K, rows_K in zip(queries_QD, scores_QK, rows_QK, strict=True):
         scores_N = cosines(level_ND, rows_N, query_D)
-        best = np.lexsort((rows_N, -scores_N))[:found]
+        best = best_first(scores_N, rows_N)[:found]
         scores_K[:found], rows_K[:found] = scores_N[best], rows_N[best]
     return scores_QK, rows_QK
+
+
+def best_first(scores_N: FloatArray, rows_N: IntArray) -> IntArray:
+    """Positions along the last axis in descending order of score; equal scores by the lower row."""
+    return np.lexsort((rows_N, -scores_N))
 
 
 def no_rows(queries: int, count: int) -> tuple[FloatArray, IntArray]:
@@ -104,5 +109,5 @@ def in_order(scores_QK: FloatArray, rows_QK: IntArray) -> tuple[FloatArray, IntA
     """Descending scores, equal ones by the lower row; faiss leaves the order of equal scores open."""
     if (scores_QK[:, 1:] < scores_QK[:, :-1]).all():  # no equal ones, and faiss has sorted the others
         return scores_QK, rows_QK
-    order_QK = np.lexsort((rows_QK, -scores_QK), axis=-1)
+    order_QK = best_first(scores_QK, rows_QK)
     return np.take_along_axis(scores_QK, order_QK, -1), np.take_along_axis(rows_QK, order_QK, -1)

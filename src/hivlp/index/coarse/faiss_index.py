@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -26,7 +27,7 @@ OUTGROWN = 8  # building anew at every eighth size costs a seventh of the final 
 _ROWS_A_THREAD = 10_000  # below, waking another thread costs more than the learning that it takes over
 
 
-class FaissIndex:
+class FaissIndex(ABC):
     """What all kinds share. A kind makes its faiss index, says how to ask it, and whether it must learn."""
 
     scan_up_to = 2_048
@@ -145,9 +146,9 @@ class FaissIndex:
         index.own_fields = True
         return index
 
+    @abstractmethod
     def _base(self, rows: int) -> Any:
-        """The faiss index behind the rotation, not yet trained."""
-        raise NotImplementedError
+        """The empty faiss index behind the rotation, not yet trained, for about so many rows."""
 
     def _take_in(self, rows_ND: LevelArray) -> None:
         self._index.add(rows_ND.astype(np.float32))

@@ -131,6 +131,9 @@ class BitsIndex(FaissIndex):
         return False  # nothing is learned
 
     def _made(self, level_ND: LevelArray) -> Any:
+        return self._base(len(level_ND))
+
+    def _base(self, rows: int) -> Any:
         return self._faiss.IndexBinaryFlat(self._bits)
 
     def _take_in(self, rows_ND: LevelArray) -> None:
