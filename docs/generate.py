@@ -324,8 +324,8 @@ def serve_tables() -> str:
 def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     where, engine = measured["environment"], measured["engine_per_s"]
     lines = [
-        f"**{measured['index']['items']:,} items**, searches by words that were never asked before, over HTTP "
-        f"on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
+        f"**{measured['index']['items']:,} items**, searches by words that were never asked before, over "
+        f"HTTP on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
         f"[all numbers](../benchmarks/results/{path.name}), made by `python benchmarks/serve.py`",
         "",
         "| load | queries/s | of the engine alone | p50 ms | p99 ms | answers |",
@@ -346,8 +346,8 @@ def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
         memory = soak["private_mb"]
         lines += [
             "",
-            f"Private memory: {measured['ready_mb']:,.0f} MB when ready; through the soak {memory[0]:,.0f} to "
-            f"{max(memory):,.0f} MB, {soak['growth']:+.1%} after its first quarter.",
+            f"Private memory: {measured['ready_mb']:,.0f} MB when ready; through the soak {memory[0]:,.0f} "
+            f"to {max(memory):,.0f} MB, {soak['growth']:+.1%} after its first quarter.",
         ]
     return "\n".join(lines)
 

@@ -93,6 +93,20 @@ def test_search_exact_and_with_candidates(photos: Path, hivlp: Hivlp) -> None:
     assert few["hits"][0] == {**exact["hits"][0], "coarse_score": few["hits"][0]["coarse_score"]}
 
 
+def test_search_with_words_and_a_picture(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
+    picture = tmp_path / "query.png"
+    picture.write_bytes(png("orange"))
+    options = ["--image", picture, "-k", "4", "--json"]
+    found = [hit["id"] for hit in hivlp("search", photos, "blue", *options).document["hits"]]
+    assert {"orange.png", "blue.png"} <= set(found)
+    words = [hit["id"] for hit in hivlp("search", photos, "blue", "-k", "4", "--json").document["hits"]]
+    assert found != words
+    by_item = hivlp("search", photos, "blue", "--item", "orange.png", "-k", "4", "--json").document["hits"]
+    assert "orange.png" not in [hit["id"] for hit in by_item], "a query does not find its own parts"
+    sheet = hivlp("search", photos, "blue", *options, "--sheet", tmp_path / "sheet.png")
+    assert sheet.code == 0
+
+
 def test_search_with_a_picture(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
     (tmp_path / "query.png").write_bytes(png("orange"))
     document = hivlp("search", photos, "--image", tmp_path / "query.png", "-k", "1", "--json").document

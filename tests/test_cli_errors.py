@@ -75,9 +75,9 @@ def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
     assert "its end was cut" in ran.document["notes"][0]
 
 
-def test_neither_words_nor_picture_or_both(photos: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("search", photos, "--json"), "none was given")
-    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "2 were given")
+def test_neither_words_nor_picture(photos: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "--json"), "give words, --image FILE or --item ID to search with")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "x.png is no file")
 
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:

@@ -122,6 +122,8 @@ def test_searching_gives_its_document(made: Made, hivlp: Hivlp) -> None:
         "coarse_score",
         "coarse_rank",
         "probability",
+        "width",
+        "height",
         "caption",
         "meta",
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, QueryError
 from hivlp.plans import Plan
-from hivlp.retriever import Index, Progress, clean_query
+from hivlp.query import Part, clean_query, mixed
+from hivlp.retriever import Index, Progress
 from hivlp.types import Sample
 
 
@@ -325,3 +327,41 @@ def test_filters_and_kinds_reach_every_way_of_searching(filled: Index) -> None:
     assert len(filled.search("green", kind="text")) == 0
     with pytest.raises(QueryError, match=r"no kind 'video'.*image or text"):
         filled.search("green", kind="video")
+
+
+def test_a_mix_is_the_weighted_sum_at_every_level(filled: Index) -> None:
+    parts = [Part(text="red", weight=2), Part(image=png("blue")), Part(item="pink.png", weight=-0.5)]
+    texts, images = filled.encoder.encode_texts(["red"]), filled.encoder.encode_images([png("blue")])
+    items = filled.store.embeddings(["pink.png"])
+    for width in filled.encoder.widths:
+        sum_D = 2 * texts[width] + images[width] - 0.5 * items[width]
+        mix = mixed([texts, images, items], [2, 1, -0.5])[width]
+        np.testing.assert_allclose(mix, sum_D / np.linalg.norm(sum_D), atol=1e-6)
+    hits = filled.search_mix(parts, k=3)
+    (by_vector,) = filled.search_vectors(mixed([texts, images, items], [2, 1, -0.5]), 4)
+    assert [hit.id for hit in hits] == [hit.id for hit in by_vector if hit.id != "pink.png"][:3]
+    assert [hit.rank for hit in hits] == [1, 2, 3]
+
+
+def test_a_mix_of_one_is_that_one(filled: Index) -> None:
+    assert [h.id for h in filled.search_mix([Part(text="red")])] == [h.id for h in filled.search("red")]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Part(), "nothing was given"),
+        (lambda: Part(text="a", item="b"), "text and item was given"),
+        (lambda: Part(text="a", weight=0), "the weight 0 can't be"),
+        (lambda: Part(text="a", weight=float("nan")), "the weight nan can't be"),
+        (lambda: mixed([], []), "a mix needs at least one part"),
+    ],
+)
+def test_parts_that_can_not_be(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(QueryError, match=words):
+        make()
+
+
+def test_parts_that_cancel_out_look_for_nothing(filled: Index) -> None:
+    with pytest.raises(QueryError, match="cancel each other out"):
+        filled.search_mix([Part(text="red"), Part(text="red", weight=-1)])
