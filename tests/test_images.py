@@ -513,3 +513,25 @@ def test_importing_data_loads_neither_torch_nor_pyarrow() -> None:
     code = "import sys, hivlp.data.images, hivlp.data.sources; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"torch", "pyarrow"} & set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type"),
+    [
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WEBP", "image/webp"),
+        ("GIF", "image/gif"),
+        ("BMP", "image/bmp"),
+    ],
+)
+def test_check_tells_the_kind_of_a_picture_by_its_content(kind: str, media_type: str) -> None:
+    assert images.check(encoded(corners(), kind)) == media_type
+
+
+def test_check_decodes_nothing_and_counts_pixels() -> None:
+    assert images.check(png_header(5_000, 5_000)) == "image/png", "there are no pixels behind this header"
+    with pytest.raises(ImageError, match="24,000,000"):
+        images.check(png_header(5_000, 5_000), max_pixels=24_000_000)
+    with pytest.raises(ImageError, match="HTML page"):
+        images.check(b"<html>")

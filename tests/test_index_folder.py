@@ -164,6 +164,8 @@ def test_many_keys_at_once(tmp_path):
     with create(tmp_path / "x.hivlp", 2_345) as store:
         assert len(store.known_ids(item.id for item in items(2_500))) == 2_345
         assert store.fetch(["id-2344", "nobody", "id-0"]) == [items(2_345)[-1], None, items(1)[0]]
+        store.delete(["id-0"])
+        assert store.sample(2) == items(3)[1:], "the first that are there"
 
 
 def test_a_reader_may_not_change_anything(folder):
