@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 import hivlp
 from hivlp.errors import HivlpError
 from hivlp.retriever import Index
+from hivlp.serve.document import tell_of_keys
 from hivlp.serve.guard import Guard
 from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem, internal, of_error
@@ -49,10 +50,12 @@ def create_app(indexes: Mapping[str, Index], settings: Settings | None = None) -
         openapi_url="/v1/openapi.json",
         docs_url=None,  # they load code from another site
         redoc_url=None,
+        redirect_slashes=False,  # the address to go to would be made of the header Host
         lifespan=lambda app: _life(service),
     )
     for part in (search, items, embeddings, state):
         app.include_router(part.router(service))
+    tell_of_keys(app, needed=bool(settings.keys))
     _add_page(app)
     _add_errors(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)

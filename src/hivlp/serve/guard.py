@@ -1,12 +1,11 @@
 """The door of the service: every request passes here before anything reads its body.
 
 It gives each request an id, an entry in the log and the counts of the metrics; looks at host, origin, key and
-rate; bounds the body in bytes and seconds; and puts the security headers on every answer, errors included.
+rate; bounds the body (see ``body``); and puts the security headers on every answer, errors included.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
@@ -16,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hivlp.serve.body import Body, Held, too_large
 from hivlp.serve.keys import Keys, Rate
 from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem, internal
@@ -50,6 +50,7 @@ class Guard:
         self._metrics = metrics
         self._keys = Keys(settings.keys)
         self._rate = Rate(settings.rate_per_s)
+        self._held = Held(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,11 +58,13 @@ class Guard:
             return
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, private=scope["path"].startswith("/v1/"))
+        headers = Headers(scope=scope)
+        body = Body(headers, receive, self._settings, self._held)
+        answer = _Answer(send, request_id, body, private=scope["path"].startswith("/v1/"))
         start = time.perf_counter()
         try:
-            self._admit(scope)
-            await self._app(scope, self._bounded(receive), answer)
+            self._admit(scope, headers)
+            await self._app(scope, body, answer)
         except Problem as problem:
             await self._refuse(problem, answer, scope)
         except ClientDisconnect:
@@ -71,10 +74,10 @@ class Guard:
             self._metrics.errors.inc()
             await self._refuse(internal(), answer, scope)
         finally:
+            body.free()
             self._record(scope, answer.status, request_id, time.perf_counter() - start)
 
-    def _admit(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
+    def _admit(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
         if self._settings.hosts and _name_of(host) not in self._settings.hosts:
             raise Problem(
@@ -83,11 +86,7 @@ class Guard:
                 "the service does not answer to this host name; use the address it printed",
             )
         origin = headers.get("origin")
-        if (
-            origin is not None
-            and urlsplit(origin).netloc != host
-            and origin not in self._settings.cors_origins
-        ):
+        if origin is not None and not _is_of(origin, host) and origin not in self._settings.cors_origins:
             raise Problem(403, "foreign_origin", "pages of other sites may not use this service")
         path = scope["path"]
         caller = scope["client"][0] if scope.get("client") else "unknown"
@@ -100,34 +99,8 @@ class Guard:
                 self._metrics.refused.labels("rate").inc()
                 raise
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._settings.max_body_bytes:
-            raise _too_large(self._settings.max_body_bytes)
-
-    def _bounded(self, receive: Receive) -> Receive:
-        """The same body, refused where it gets too long or takes too much time."""
-        limit, deadline = (
-            self._settings.max_body_bytes,
-            time.monotonic() + self._settings.body_timeout_s,
-        )
-        received, whole = 0, False
-
-        async def bounded() -> Message:
-            nonlocal received, whole
-            if whole:
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
-            except (asyncio.TimeoutError, TimeoutError):
-                raise Problem(
-                    408, "too_slow", "the request took too long to arrive", {"Connection": "close"}
-                ) from None
-            received += len(message.get("body", b""))
-            whole = not message.get("more_body", False)
-            if received > limit:
-                raise _too_large(limit)
-            return message
-
-        return bounded
+        if length.isdecimal() and int(length) > self._settings.max_body_bytes:
+            raise too_large(self._settings.max_body_bytes)
 
     async def _refuse(self, problem: Problem, answer: _Answer, scope: Scope) -> None:
         if answer.status is None:  # else half of an answer is out, and only the connection can tell
@@ -144,10 +117,15 @@ class Guard:
 
 
 class _Answer:
-    """``send`` of one request, with our headers; remembers the status."""
+    """``send`` of one request, with our headers; remembers the status.
 
-    def __init__(self, send: Send, request_id: str, *, private: bool) -> None:
+    Where the body was not read to its end, the connection can't be used again: the answer says so, and the
+    rest is thrown away for a moment before it closes.
+    """
+
+    def __init__(self, send: Send, request_id: str, body: Body, *, private: bool) -> None:
         self._send = send
+        self._body = body
         self._private = private
         self.request_id = request_id
         self.status: int | None = None
@@ -155,13 +133,20 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers[name] = value
-            headers["X-Request-Id"] = self.request_id
-            if self._private:
-                headers.setdefault("Cache-Control", "no-store")
+            self._add_headers(MutableHeaders(scope=message))
+        elif not (self._body.whole or message.get("more_body", False)):
+            await self._send({**message, "more_body": True})
+            await self._body.discard()
+            message = {"type": "http.response.body"}
         await self._send(message)
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        headers.update(HEADERS)
+        headers["X-Request-Id"] = self.request_id
+        if self._private:
+            headers.setdefault("Cache-Control", "no-store")
+        if not self._body.whole:
+            headers["Connection"] = "close"
 
 
 def _name_of(host: str) -> str:
@@ -171,13 +156,12 @@ def _name_of(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(
-        413,
-        "too_large",
-        f"the request is larger than {limit:,} bytes; send less at a time",
-        {"Connection": "close"},
-    )
+def _is_of(origin: str, host: str) -> bool:
+    """Whether an origin is the service itself; what is no address at all is not."""
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 async def _nothing() -> Message:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -61,7 +64,7 @@ def _read(uri: str) -> bytes:
     archive, mark, member = uri.partition(".tar#")
     if not mark:
         return _read_file(Path(uri))
-    with tarfile.open(archive + ".tar", "r:") as tar:
+    with _opened(Path(archive + ".tar")) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         stream = tar.extractfile(member)
         if stream is None:
             raise FileNotFoundError(uri)
@@ -69,11 +72,18 @@ def _read(uri: str) -> bytes:
 
 
 def _read_file(path: Path) -> bytes:
-    """The content of a plain file; a pipe or a device in its place is not waited for."""
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise FileNotFoundError(path)
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A plain file to read; a pipe or a device in its place is not waited for."""
     without_waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     opener = lambda name, flags: os.open(name, flags | without_waiting)  # noqa: E731
     with open(path, "rb", opener=opener) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FileNotFoundError(path)
-        return file.read()
+        yield file

@@ -9,6 +9,9 @@ from starlette.responses import Response
 
 from hivlp.errors import DataError, HivlpError, ImageError, QueryError
 
+# Messages name what was sent, which can be megabytes.
+_LONGEST = 2_000
+
 
 class Problem(Exception):  # noqa: N818 - an answer, as often as not the right one
     """An answer other than 2xx.
@@ -31,7 +34,8 @@ class Problem(Exception):  # noqa: N818 - an answer, as often as not the right o
 
     def response(self, request_id: str) -> Response:
         """The answer that carries it."""
-        error = {"code": self.code, "message": self.message, "request_id": request_id}
+        message = self.message if len(self.message) <= _LONGEST else f"{self.message[:_LONGEST]} …"
+        error = {"code": self.code, "message": message, "request_id": request_id}
         content = json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")
         return Response(content, self.status, self.headers, "application/json")
 

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from hivlp.errors import ConfigError
+from hivlp.serve.protocol import Protocol
 
 _BACKLOG = 1_024
 _IDLE_S = 15
@@ -66,6 +67,8 @@ def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = 
     _log_to_stderr()
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        ws="none",
         log_config=None,
         log_level="warning",
         access_log=False,  # ours names no query

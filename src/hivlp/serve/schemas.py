@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
+from pydantic import WithJsonSchema as Schema
 
 from hivlp.index.where import MAX_LENGTH
 from hivlp.options import SearchOptions
@@ -14,6 +17,35 @@ MAX_TEXT = 20_000
 MAX_ID = 4_000
 MAX_PARTS = 16
 _THINGS = ("query", "image_base64", "item", "mix")
+MAX_THINGS = 10_000
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except ValueError:
+        raise ValueError(
+            "this is not base64; send the bytes of the picture file, without data: before"
+        ) from None
+
+
+def _storable(meta: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(meta, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        raise ValueError(
+            "numbers must be finite and texts Unicode, so that every answer can hold them"
+        ) from None
+    return meta
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Picture = Annotated[
+    bytes, BeforeValidator(_decoded), Schema({"type": "string", "format": "base64", "minLength": 1})
+]
+Meta = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class Strict(BaseModel):
@@ -26,7 +58,7 @@ class OneThing(Strict):
     """Words, a picture, or an item of the index: exactly one of them."""
 
     query: str | None = Field(default=None, max_length=MAX_TEXT, description="Words.")
-    image_base64: Base64Bytes | None = Field(default=None, description="A picture file in base64.")
+    image_base64: Picture | None = Field(default=None, description="A picture file in base64.")
     item: str | None = Field(default=None, max_length=MAX_ID, description="The id of an item of the index.")
 
     def part(self, weight: float = 1.0) -> Part:
@@ -114,7 +146,7 @@ class SearchBody(OneQuery, Options):
 class SearchesBody(Options):
     """A search of several queries with the same options."""
 
-    queries: list[OneQuery] = Field(min_length=1)
+    queries: list[OneQuery] = Field(min_length=1, max_length=MAX_THINGS)
 
 
 class SearchForm(Options):
@@ -184,12 +216,12 @@ class NewItem(Strict):
     id: str | None = Field(
         default=None, min_length=1, max_length=MAX_ID, description="Made of the content without."
     )
-    image_base64: Base64Bytes | None = Field(default=None, description="A picture file in base64.")
+    image_base64: Picture | None = Field(default=None, description="A picture file in base64.")
     text: str | None = Field(
         default=None, max_length=MAX_TEXT, description="A text to find by words or pictures."
     )
     caption: str | None = Field(default=None, max_length=MAX_TEXT, description="Of a picture.")
-    meta: dict[str, Any] = Field(default_factory=dict)
+    meta: Meta = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _is_one(self) -> NewItem:
@@ -204,7 +236,7 @@ class NewItems(Strict):
     """Items to add."""
 
     index: str | None = None
-    items: list[NewItem] = Field(min_length=1)
+    items: list[NewItem] = Field(min_length=1, max_length=1_000)
 
 
 class NewItemForm(Strict):
@@ -213,7 +245,7 @@ class NewItemForm(Strict):
     index: str | None = None
     id: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
     caption: str | None = Field(default=None, max_length=MAX_TEXT)
-    meta: str | None = Field(default=None, max_length=MAX_TEXT, description="A JSON object.")
+    meta: Json[Meta] = Field(default_factory=dict, description="A JSON object.")
 
 
 class AddedModel(BaseModel):
@@ -230,7 +262,7 @@ class Ids(Strict):
     """Items to delete."""
 
     index: str | None = None
-    ids: list[str] = Field(min_length=1, max_length=10_000)
+    ids: list[str] = Field(min_length=1, max_length=MAX_THINGS)
 
 
 class DeletedModel(BaseModel):
@@ -243,8 +275,8 @@ class DeletedModel(BaseModel):
 class EmbeddingInput(Strict):
     """One thing to embed, where it is no plain text."""
 
-    text: str | None = Field(default=None, max_length=MAX_TEXT)
-    image_base64: Base64Bytes | None = None
+    text: Text | None = None
+    image_base64: Picture | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> EmbeddingInput:
@@ -256,7 +288,7 @@ class EmbeddingInput(Strict):
 class EmbeddingsBody(Strict):
     """The body of ``POST /v1/embeddings``, after OpenAI's, with pictures."""
 
-    input: str | EmbeddingInput | list[str | EmbeddingInput]
+    input: Text | EmbeddingInput | Annotated[list[Text | EmbeddingInput], Field(max_length=MAX_THINGS)]
     model: str | None = Field(default=None, description="Name of a model that one of the indexes uses.")
     dimensions: int | None = Field(default=None, ge=1, description="A trained width; the widest without.")
     encoding_format: Literal["float", "base64"] = "float"

@@ -17,6 +17,7 @@ class Settings(BaseModel):
         max_image_bytes: of one picture, encoded.
         max_image_pixels: of one picture; it is refused before it is decoded.
         max_body_bytes: of one request.
+        max_bodies_bytes: of all requests together that are at work; one more is answered with 429.
         max_queries: queries, or texts to embed, in one request.
         max_k: hits of one query.
         queue: requests that compute or wait at a time; one more is answered with 429.
@@ -39,6 +40,7 @@ class Settings(BaseModel):
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_image_pixels: int = Field(default=50_000_000, ge=1)
     max_body_bytes: int = Field(default=32_000_000, ge=1)
+    max_bodies_bytes: int = Field(default=512_000_000, ge=1)
     max_queries: int = Field(default=256, ge=1)
     max_k: int = Field(default=1_000, ge=1)
     queue: int = Field(default=256, ge=1)

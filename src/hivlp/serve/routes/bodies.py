@@ -129,6 +129,8 @@ async def read_form(request: Request) -> Form:
             return Form(await image.read(), fields)
     except HTTPException as error:
         raise Problem(422, "invalid", f"the form can't be read: {error.detail}") from error
+    except UnicodeError as error:
+        raise Problem(422, "invalid", "the form is not in the charset that it names; send UTF-8") from error
 
 
 def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:

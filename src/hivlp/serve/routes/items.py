@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Path, Query, Request
+from fastapi.routing import APIRoute
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import (
@@ -49,9 +52,23 @@ _PICTURES: dict[int | str, Any] = {
 _CACHE = "private, no-cache"
 
 
+class _ByRawPath(APIRoute):
+    """A route that is chosen by the path as it was sent, so that %2F belongs to an id and / need not.
+
+    Else ``a%2Fthumbnail`` (the item ``a/thumbnail``) could not be told from ``a/thumbnail`` (that of ``a``).
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
+        match, child = super().matches({**scope, "path": raw.decode("ascii")})
+        if match is not Match.NONE:
+            child["path_params"] = {key: unquote(value) for key, value in child["path_params"].items()}
+        return match, child
+
+
 def router(service: Service) -> APIRouter:
     """The routes over one service."""
-    routes = APIRouter(tags=["items"])
+    routes = APIRouter(tags=["items"], route_class=_ByRawPath)
 
     @routes.get(
         "/v1/items/{item_id:path}/thumbnail",
@@ -145,10 +162,4 @@ def _of_json(new: NewItem) -> Upload:
 
 
 def _of_form(form: NewItemForm, image: bytes) -> Upload:
-    try:
-        meta = json.loads(form.meta or "{}")
-    except ValueError as error:
-        raise Problem(422, "invalid", f"meta: not JSON ({error}); send an object such as {{}}") from error
-    if not isinstance(meta, dict):
-        raise Problem(422, "invalid", 'meta: must be a JSON object, such as {"color": "red"}')
-    return Upload(name=form.id, image=image, caption=form.caption, meta=meta)
+    return Upload(name=form.id, image=image, caption=form.caption, meta=form.meta)
