@@ -25,6 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from hivlp.data.jpeg import has_more_scans
 from hivlp.errors import ImageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ PixelArray: TypeAlias = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 1 << 30
+# A progressive JPEG has about ten; each costs a pass over all pixels, and a few bytes can ask for thousands.
+_MOST_SCANS = 50
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 # Reduced JPEG decoding stays at twice the wanted side: decoding straight to the wanted side would replace the
@@ -237,6 +240,10 @@ def _open(data: bytes, max_pixels: int) -> ImageFile:
         limit = min(limit, Image.MAX_IMAGE_PIXELS)
     exif = None
     if reader is JpegImageFile:
+        if has_more_scans(data, _MOST_SCANS):
+            raise ImageError(
+                f"it has more than {_MOST_SCANS} scans, which takes for ever; save it again as JPEG"
+            )
         data, exif = _without_exif(data)
     try:
         image = reader(BytesIO(data))

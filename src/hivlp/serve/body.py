@@ -12,9 +12,6 @@ from starlette.types import Message, Receive
 from hivlp.serve.problems import Problem, busy
 from hivlp.serve.settings import Settings
 
-# So long a refused client may go on sending; closing the connection at once would take the answer with it.
-_LINGER_S = 2.0
-
 
 class Held:
     """Bytes of all bodies that a service holds at a time."""
@@ -40,8 +37,11 @@ class Body:
     """``receive`` of one request.
 
     Attributes:
+        linger_s: seconds that a refused client may go on sending.
         whole: all of it was read, or there is none.
     """
+
+    linger_s = 2.0
 
     def __init__(self, headers: Headers, receive: Receive, settings: Settings, held: Held) -> None:
         self._receive = receive
@@ -69,9 +69,12 @@ class Body:
         return message
 
     async def discard(self) -> None:
-        """Reads on for a moment and keeps nothing, so that who still sends comes to read the answer."""
+        """Reads on for a moment and keeps nothing.
+
+        Closing the connection of a client that still sends would take the answer with it.
+        """
         with suppress(asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(self._read_on(), _LINGER_S)
+            await asyncio.wait_for(self._read_on(), self.linger_s)
 
     def free(self) -> None:
         """The request is done: nothing of its body is held any more."""

@@ -64,6 +64,7 @@ class Guard:
         start = time.perf_counter()
         try:
             self._admit(scope, headers)
+            _forget_range(scope)
             await self._app(scope, body, answer)
         except Problem as problem:
             await self._refuse(problem, answer, scope)
@@ -147,6 +148,11 @@ class _Answer:
             headers.setdefault("Cache-Control", "no-store")
         if not self._body.whole:
             headers["Connection"] = "close"
+
+
+def _forget_range(scope: Scope) -> None:
+    """Files of the page are small and sent whole; thousands of ranges of one would be work for nothing."""
+    scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
 
 
 def _name_of(host: str) -> str:

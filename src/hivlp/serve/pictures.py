@@ -54,6 +54,7 @@ def thumbnail(data: bytes, side: int) -> bytes:
         ImageError: the picture can't be decoded.
     """
     image = decode(data, hint=side)
+    image.info = {}  # a comment of the original would be written into the JPEG
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)

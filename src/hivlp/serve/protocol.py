@@ -12,12 +12,11 @@ import secrets
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hivlp.serve.guard import HEADERS
 from hivlp.serve.problems import Problem
 
-_LINGER_S = 2.0
 _NO_HTTP = Problem(400, "bad_request", "this is not a request of HTTP/1.1 that can be read")
 _LONG_HEAD = Problem(
     431, "too_large", "the head of the request is too long; send a long query by POST /v1/search"
@@ -31,17 +30,20 @@ class Protocol(HttpToolsProtocol):
     Attributes:
         head_s: seconds that the head of a request may take; those of its body are bounded by the guard.
         head_bytes: bytes of a head that is not whole yet.
+        linger_s: seconds that a refused client has to read why.
         read_s: seconds in which a client must read something of an answer that waits for it.
     """
 
     head_s = 20.0
     head_bytes = 1 << 17
+    linger_s = 2.0
     read_s = 30.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head = 0
         self._refused = False
+        self._running: RequestResponseCycle | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
@@ -52,7 +54,14 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop(self._head_timer)
         self._stop(self._read_timer)
+        if self._running is not None:  # uvicorn tells the last of several requests only
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -123,7 +132,7 @@ class Protocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         # A client that still sends must have a moment to come to the answer.
-        self._head_timer = self.loop.call_later(_LINGER_S, self.transport.close)
+        self._head_timer = self.loop.call_later(self.linger_s, self.transport.close)
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:

@@ -119,7 +119,7 @@ def _folder(index: Index) -> Path:
 
 def _write(path: Path, data: bytes) -> None:
     """Writes a file that is there as a whole or not at all, before the item that names it."""
-    if path.exists():
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return
     path.parent.mkdir(exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
