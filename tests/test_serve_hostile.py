@@ -162,6 +162,7 @@ DEEP = 100_000
         (b'{"mix": [' + times(b'{"query": "red"}', 17) + b"]}", 422),
         (b'{"queries": []}', 422),
         (b'{"queries": [' + times(b'{"query": "red"}', 257) + b"]}", 413),
+        (b'{"k": 1000, "queries": [' + times(b'{"query": "red"}', 51) + b"]}", 413),
         (b'{"queries": [{"queries": [{"query": "red"}]}]}', 422),
     ],
     ids=lambda value: repr(value[:32]) if isinstance(value, bytes) else None,
@@ -193,6 +194,18 @@ def test_a_body_that_is_too_much_is_refused(server: Server, name: str) -> None:
     path, body, status = HUGE[name]
     answer = post(server, body(), path)
     assert (answer.status, bool(answer.code())) == (status, True)
+
+
+def test_memory_comes_back(server: Server) -> None:
+    def a_round() -> float:
+        for name in ("query", "picture", "model"):
+            path, body, _ = HUGE[name]
+            post(server, body(), path)
+        return server.memory()
+
+    a_round()
+    after_few = a_round()
+    assert max(a_round() for _ in range(4)) < after_few + 50
 
 
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/items"])
@@ -445,6 +458,7 @@ def test_an_id_may_end_like_a_route(server: Server) -> None:
         ["Host:"],
         ["Host: \xe9\xff"],
         ["Host: " + "a" * 10_000],
+        ["Host: evil.example", "X-Forwarded-Host: 127.0.0.1", "Forwarded: host=127.0.0.1"],
         ["Origin: https://evil.example"],
         ["Origin: null"],
         ["Origin: http://["],
@@ -459,3 +473,11 @@ def test_foreign_names_are_refused(server: Server, lines: list[str]) -> None:
     assert answer.status == 403
     assert answer.code() in ("foreign_host", "foreign_origin")
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_what_a_proxy_would_say_is_not_believed_blindly(server: Server) -> None:
+    for value in ("evil", "\xff", ",,,", "1.2.3.4, 5.6.7.8", "a" * 10_000):
+        lines = [f"X-Forwarded-For: {value}", f"X-Forwarded-Proto: {value}"]
+        answer = only(server.send(request("/healthz", *lines)))
+        assert answer.status == 200
+        assert value.encode("latin-1") not in answer.body

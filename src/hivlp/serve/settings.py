@@ -20,6 +20,7 @@ class Settings(BaseModel):
         max_bodies_bytes: of all requests together that are at work; one more is answered with 429.
         max_queries: queries, or texts to embed, in one request.
         max_k: hits of one query.
+        max_hits: hits of all queries of one request together.
         queue: requests that compute or wait at a time; one more is answered with 429.
         batch: texts or searches that are computed together.
         timeout_s: seconds that a request may compute and wait.
@@ -43,6 +44,7 @@ class Settings(BaseModel):
     max_bodies_bytes: int = Field(default=512_000_000, ge=1)
     max_queries: int = Field(default=256, ge=1)
     max_k: int = Field(default=1_000, ge=1)
+    max_hits: int = Field(default=50_000, ge=1)
     queue: int = Field(default=256, ge=1)
     batch: int = Field(default=64, ge=1)
     timeout_s: float = Field(default=20.0, gt=0)

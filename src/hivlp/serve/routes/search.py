@@ -83,6 +83,15 @@ def router(service: Service) -> APIRouter:
                 f"{len(several.queries)} queries in one request; the limit is {service.settings.max_queries}",
             )
 
+        most = service.settings.max_hits
+        if len(several.queries) * several.k > most:
+            raise Problem(
+                413,
+                "too_large",
+                f"{len(several.queries)} queries with k={several.k} may find more than {most:,} items, which is "
+                "the limit of one request; ask for less at a time",
+            )
+
         def all_of_them() -> Awaitable[list[dict[str, Any]]]:
             return asyncio.gather(*(answer(several, query.parts()) for query in several.queries))
 
