@@ -23,7 +23,7 @@ from hivlp.serve import Settings, create_app
 from serve_tools import colour_index
 
 KEY = "a-key-of-enough-letters"
-EXAMPLES = 8
+EXAMPLES = 6
 CHECKS = [
     not_a_server_error,
     content_type_conformance,

@@ -92,7 +92,11 @@ class Body:
         count = len(message.get("body", b""))
         self.whole = not message.get("more_body", False)
         self._bytes += count
-        self._held.take(count)
+        try:
+            self._held.take(count)
+        except Problem:
+            self.free()  # at once: those that go on need the room
+            raise
 
 
 def too_large(limit: int) -> Problem:

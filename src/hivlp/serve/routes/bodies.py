@@ -6,6 +6,7 @@ body before anybody can say that its type is wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,12 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from hivlp.serve.problems import Problem
+from hivlp.serve.routes.values import has_more_values
 from hivlp.serve.schemas import ErrorModel
 
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
 FORM = "multipart/form-data"
+_MOST_VALUES = 50_000
 _ERRORS = {
     400: "The query or a part of it can't be.",
     401: "A key is needed.",
@@ -134,7 +137,15 @@ async def read_form(request: Request) -> Form:
 
 
 def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
-    """JSON, or the fields of a form, as a model. Raises Problem: 422, with every part that is wrong."""
+    """JSON, or the fields of a form, as a model.
+
+    Raises:
+        Problem: 422, with the parts that are wrong; 413, there are too many parts to look at.
+    """
+    if isinstance(value, bytes) and has_more_values(value, _MOST_VALUES):
+        raise Problem(
+            413, "too_large", f"the body has more than {_MOST_VALUES:,} values; send less at a time"
+        )
     try:
         return model.model_validate_json(value) if isinstance(value, bytes) else model.model_validate(value)
     except ValidationError as error:
@@ -158,7 +169,11 @@ def wrong_type(request: Request, *known: str) -> Problem:
 
 def as_json(document: Mapping[str, Any]) -> Response:
     """An answer; faster than by a model, for what is known to be right."""
-    return Response(orjson.dumps(document), media_type=JSON)
+    try:
+        content = orjson.dumps(document)
+    except TypeError:  # a file name that is not Unicode, or a number of more than 64 bits
+        content = json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(content, media_type=JSON)
 
 
 def _place(location: tuple[str | int, ...]) -> str:

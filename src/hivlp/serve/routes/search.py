@@ -88,8 +88,8 @@ def router(service: Service) -> APIRouter:
             raise Problem(
                 413,
                 "too_large",
-                f"{len(several.queries)} queries with k={several.k} may find more than {most:,} items, which is "
-                "the limit of one request; ask for less at a time",
+                f"{len(several.queries)} queries with k={several.k} may find more than {most:,} items, "
+                "which is the limit of one request; ask for less at a time",
             )
 
         def all_of_them() -> Awaitable[list[dict[str, Any]]]:
