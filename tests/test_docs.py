@@ -64,14 +64,23 @@ def generate() -> Iterator[ModuleType]:
     del sys.modules["docs_generate"]
 
 
-@pytest.mark.parametrize("name", ["train.md", "models.md", "cli.md", "benchmarks.md", "../README.md"])
+@pytest.mark.parametrize(
+    "name", ["train.md", "models.md", "cli.md", "benchmarks.md", "serve.md", "../README.md"]
+)
 def test_generated_parts_are_what_the_code_gives_now(generate: ModuleType, name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     assert text == generate.generated(name, text), f"docs/{name} is out of date: {REMEDY}"
 
 
 def test_every_generated_page_is_tested(generate: ModuleType) -> None:
-    assert set(generate.PARTS) == {"train.md", "models.md", "cli.md", "benchmarks.md", "../README.md"}
+    assert set(generate.PARTS) == {
+        "train.md",
+        "models.md",
+        "cli.md",
+        "benchmarks.md",
+        "serve.md",
+        "../README.md",
+    }
 
 
 def test_generator_replaces_what_is_stale_and_keeps_the_rest(generate: ModuleType) -> None:
