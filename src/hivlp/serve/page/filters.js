@@ -1,11 +1,9 @@
 // The filters that an index allows, as a form; what is set goes out as the part of a search that it is.
 
-import { FIRST } from "./state.js";
+import { FIRST, canBeNamed } from "./state.js";
 import { count, element, shortened } from "./words.js";
 
 const FIELDS_AT_FIRST = 8;
-/** The service names so many values of a text field at most: then there may be more, and one may type. */
-const MOST_VALUES = 50;
 const SHOWN = [12, FIRST, 48, 96, 192];
 
 export class Filters {
@@ -17,7 +15,7 @@ export class Filters {
   /** Makes the form for an index and fills it with a search. */
   build(index, state, mostHits) {
     Object.assign(this, { index, state, mostHits });
-    const useful = Object.entries(index.fields ?? {}).filter(([name, field]) => isUseful(field) || name in state.fields);
+    const useful = Object.entries(index.fields ?? {}).filter(([name, field]) => canBeNamed(name) && isUseful(field));
     const shown = this.all ? useful : useful.slice(0, FIELDS_AT_FIRST);
     const controls = [this.#kind(), ...shown.map(([name, field]) => this.#field(name, field)), this.#shown()];
     const grid = element("div", { class: "fields" }, ...controls.filter(Boolean));
@@ -57,7 +55,7 @@ export class Filters {
   }
 
   #control(name, data, attributes, ...children) {
-    const typing = name === "input" && attributes.list === undefined;
+    const typing = name === "input";
     const made = element(name, { ...attributes, [typing ? "oninput" : "onchange"]: () => this.#set(made, typing) }, ...children);
     Object.assign(made.dataset, data);
     made.value = this.#value(data);
@@ -84,12 +82,8 @@ export class Filters {
 
   #field(name, field) {
     if (field.type === "number") return this.#range(name, field);
-    const values = field.values ?? [];
-    if (values.length >= MOST_VALUES) {
-      const id = `values-${name}`;
-      const list = element("datalist", { id }, ...values.map((value) => element("option", { value })));
-      return labelled(name, this.#control("input", { value: "is", field: name }, { list: id, placeholder: "any" }), list);
-    }
+    const set = this.state.fields[name]?.is; // a link may name a value that the statistics have not seen
+    const values = set && !field.values.includes(set) ? [set, ...field.values] : field.values;
     const choices = [["", "any"], ...values.map((value) => [value, shortened(value, 40)])];
     return labelled(name, this.#control("select", { value: "is", field: name }, {}, ...choices.map(option)));
   }
@@ -120,8 +114,8 @@ export class Filters {
 const isUseful = (field) => (field.type === "number" ? field.min < field.max : (field.values ?? []).length > 1);
 const option = ([value, words]) => element("option", { value }, words);
 
-function labelled(name, control, ...others) {
-  return element("label", { class: "field" }, element("span", { class: "name" }, name), control, ...others);
+function labelled(name, control) {
+  return element("label", { class: "field" }, element("span", { class: "name" }, name), control);
 }
 
 function example(useful) {

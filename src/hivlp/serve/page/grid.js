@@ -141,6 +141,7 @@ function madeFrame(hit) {
 }
 
 function describe(frame, hit, sample) {
+  frame.dataset.id = hit.id;
   const likely = hit.probability ?? null;
   const line = sample ? [] : [
     element("span", { class: "rank" }, count(hit.rank)),

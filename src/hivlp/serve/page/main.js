@@ -21,7 +21,7 @@ let state = { ...EMPTY };
 let stats = null;
 let running = null; // AbortController of the one request whose answer counts
 let shown = { answer: null, asked: "" };
-let lastTyped = 0;
+let lastTyped = Number.NEGATIVE_INFINITY;
 let timer = 0;
 const items = new Map(); // what is known of items that were searched with
 
@@ -309,9 +309,10 @@ function fromHere() {
 
 async function load() {
   try {
-    stats = await getJson("v1/stats");
+    const told = await getJson("v1/stats");
+    if (!told.indexes.length) await getJson("readyz"); // it may not have looked into its indexes yet
+    stats = told;
   } catch (error) {
-    status.words("");
     return refuse(error);
   }
   problems.none();

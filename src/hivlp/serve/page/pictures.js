@@ -8,6 +8,7 @@ const RETRY_MS = 1500;
 const SIDE = 1024;
 
 const wanted = new WeakMap(); // <img> → the address that it should show
+const copies = new WeakMap(); // <img> → the blob address of what was fetched for it
 const near = new IntersectionObserver(arrived, { rootMargin: "400px" });
 
 /** The smallest thumbnail that fills so many CSS pixels on this screen. */
@@ -34,7 +35,8 @@ export function show(img, path, missing = () => {}) {
 /** Gives back what an <img> holds. */
 export function release(img) {
   near.unobserve(img);
-  if (img.src.startsWith("blob:")) URL.revokeObjectURL(img.src);
+  if (copies.has(img)) URL.revokeObjectURL(copies.get(img));
+  copies.delete(img);
   img.classList.remove("loaded");
   wanted.delete(img);
 }
@@ -56,7 +58,9 @@ async function fetched(img, path) {
   if (!path) return;
   try {
     const blob = await getBlob(path);
-    if (wanted.get(img)?.path === path) img.src = URL.createObjectURL(blob);
+    if (wanted.get(img)?.path !== path) return;
+    copies.set(img, URL.createObjectURL(blob));
+    img.src = copies.get(img);
   } catch (error) {
     failed(img, path, error.status);
   }

@@ -69,9 +69,15 @@ export function fromAddress(text) {
 }
 
 const KEYWORDS = new Set("and or not in like between is null contains true false".split(" "));
-/** A name as a filter takes it: odd ones stand in double quotes. */
-const named = (field) =>
-  /^[A-Za-z_]\w*$/.test(field) && !KEYWORDS.has(field.toLowerCase()) ? field : `"${field.replaceAll('"', '""')}"`;
+/** Columns, as which a metadata key of that name would be read. Width and height are columns in the statistics too. */
+const COLUMNS = new Set("id kind uri caption sha256 added_at".split(" "));
+/** Whether a filter can name a field at all. */
+export const canBeNamed = (field) => !/["\0]/.test(field);
+/** A name of the statistics as a filter takes it: odd ones stand in double quotes. */
+function named(field) {
+  const plain = /^[A-Za-z_]\w*$/.test(field) && !KEYWORDS.has(field.toLowerCase()) && !COLUMNS.has(field);
+  return plain ? field : `"${field}"`;
+}
 const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
 const isNumber = (text) => text?.trim() && Number.isFinite(Number(text));
 
@@ -79,6 +85,7 @@ const isNumber = (text) => text?.trim() && Number.isFinite(Number(text));
 export function whereOf(state) {
   const parts = [];
   for (const [field, wish] of Object.entries(state.fields)) {
+    if (!canBeNamed(field)) continue;
     if (wish.is) parts.push(`${named(field)} = ${quoted(wish.is)}`);
     if (isNumber(wish.min)) parts.push(`${named(field)} >= ${Number(wish.min)}`);
     if (isNumber(wish.max)) parts.push(`${named(field)} <= ${Number(wish.max)}`);
