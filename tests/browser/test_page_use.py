@@ -16,6 +16,7 @@ def test_the_keyboard_alone_is_enough(page: Driver, server: Server) -> None:
     page.open()
     press = page.tab.keyboard.press
     focused = "document.activeElement.closest('.hit')?.dataset.id"
+    page.until("document.activeElement.id === 'words'")  # one may type at once
     page.tab.evaluate("document.activeElement.blur()")
     press("/")
     page.tab.keyboard.type("a red boat")
@@ -57,6 +58,7 @@ def test_the_keyboard_alone_is_enough(page: Driver, server: Server) -> None:
 
 def test_escape_after_moving_in_the_results_leads_back_to_the_field(page: Driver) -> None:
     page.open(q="a boat")
+    page.tab.keyboard.press("/")
     page.tab.keyboard.press("ArrowDown")
     page.tab.keyboard.press("ArrowUp")
     assert page.tab.evaluate("document.activeElement.id") == "words"

@@ -4,7 +4,7 @@ import { FIRST, canBeNamed } from "./state.js";
 import { count, element, shortened } from "./words.js";
 
 const FIELDS_AT_FIRST = 8;
-const SHOWN = [12, FIRST, 48, 96, 192];
+const SHOWN = [12, FIRST, 48, 96, 192, 384, 768];
 
 export class Filters {
   /** onChange(part of a search, {typing}) */
@@ -96,7 +96,7 @@ export class Filters {
   }
 
   #shown() {
-    const choices = [...new Set([...SHOWN, this.state.k])].filter((k) => k <= this.mostHits).sort((a, b) => a - b);
+    const choices = [...new Set([...SHOWN, this.mostHits, this.state.k])].filter((k) => k <= this.mostHits).sort((a, b) => a - b);
     return labelled("Results shown", this.#control("select", { value: "k" }, {}, ...choices.map((k) => option([k, count(k)]))));
   }
 
@@ -104,7 +104,7 @@ export class Filters {
     const hint = example(useful);
     const field = this.#control("input", { value: "where" }, { id: "where", type: "text", placeholder: hint, spellcheck: "false", autocapitalize: "off", "aria-describedby": "where-error" });
     const error = element("p", { class: "refused", id: "where-error", role: "alert", hidden: true });
-    const wide = labelled("Filter in words of its own", field);
+    const wide = labelled("Filter expression", field);
     wide.append(error);
     wide.classList.add("wide");
     return wide;

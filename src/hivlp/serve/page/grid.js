@@ -148,6 +148,7 @@ function describe(frame, hit, sample) {
     element("span", { class: "score" }, score(hit.score)),
     likely === null ? null : element("span", { class: "match" }, percent(likely)),
   ];
+  frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", match probability"}`;
   frame.querySelector(".line").replaceChildren(...line.filter(Boolean));
   frame.querySelector(".caption").textContent = hit.kind === "image" ? title(hit) : "";
   const match = likely === null ? "" : `, match ${percent(likely)}`;

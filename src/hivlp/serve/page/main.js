@@ -318,6 +318,8 @@ async function load() {
   problems.none();
   if (!stats.indexes.length) return problems.say("This service has no index. Start it with hivlp serve INDEX.");
   fromHere();
+  // Where a keyboard would cover half of the page, it waits until somebody asks for it.
+  if (!hasQuery(state) && !state.open && matchMedia("(pointer: fine)").matches) $("words").focus();
 }
 
 $("words").addEventListener("input", () => stats && go({ q: $("words").value }, { typing: true }));

@@ -35,8 +35,8 @@ export function tell(section, index, hits, onSearch) {
 
 function about(index) {
   if (!index.items) return ["Add pictures with ", element("code", {}, "hivlp index FOLDER --out INDEX"), "; they appear here by themselves."];
-  const levels = index.levels.length > 1 ? `, searched coarse to fine at ${index.levels.join(", ")} numbers each` : "";
-  return [`Describe what you look for, or drop a picture here. Model ${fileLike(index.model)}${levels}.`];
+  const levels = new Intl.ListFormat("en").format(index.levels.map(String));
+  return [`Describe what you look for, or drop a picture here. Model ${fileLike(index.model)}, searched from coarse to fine (${levels} numbers).`];
 }
 
 const fileLike = (model) => model.split(/[\\/]/).filter(Boolean).pop() ?? model;
