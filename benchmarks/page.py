@@ -38,22 +38,22 @@ SEARCHES = (
 )  # fmt: skip
 
 # From the last key to the frame in which the results of just these words are on the screen.
-WATCH = """
-window.measured = words => new Promise(done => {
-  let pressed = 0;
-  const field = document.querySelector("#words");
-  const list = document.querySelector("#results");
-  field.addEventListener("input", () => {
-    if (field.value === words) pressed = performance.now();
+WATCH = """words => {
+  window.result = new Promise(done => {
+    let pressed = 0;
+    const field = document.querySelector("#words");
+    const list = document.querySelector("#results");
+    field.addEventListener("input", () => {
+      if (field.value === words) pressed = performance.now();
+    });
+    const watcher = new MutationObserver(() => {
+      if (new URLSearchParams(list.dataset.shown).get("q") !== words) return;
+      watcher.disconnect();
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - pressed)));
+    });
+    watcher.observe(list, {attributeFilter: ["data-shown"]});
   });
-  const watcher = new MutationObserver(() => {
-    if (new URLSearchParams(list.dataset.shown).get("q") !== words) return;
-    watcher.disconnect();
-    requestAnimationFrame(() => setTimeout(() => done(performance.now() - pressed)));
-  });
-  watcher.observe(list, {attributeFilter: ["data-shown"]});
-});
-"""
+}"""
 FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 PICTURES = "() => [...document.querySelectorAll('.box img')].slice(0, 6).every(one => one.complete)"
 
@@ -106,12 +106,11 @@ def searches(page: Page, url: str) -> list[float]:
     """Milliseconds from the last key to the results, for each of some searches typed key by key."""
     page.goto(url)
     page.wait_for_selector("#results[data-shown]", state="attached")
-    page.evaluate(WATCH)
     spent: list[float] = []
     for words in SEARCHES:
         page.locator("#words").fill("")
         page.wait_for_selector("#start:not([hidden])")
-        page.evaluate("words => { window.result = window.measured(words); }", words)
+        page.evaluate(WATCH, words)
         page.locator("#words").press_sequentially(words, delay=60)
         spent.append(page.evaluate("() => window.result"))
     return spent
