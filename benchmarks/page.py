@@ -63,7 +63,7 @@ SHOTS = {
     "page-desktop-dark": ((1280, 800), "dark", NIGHT, None),
     "page-tablet": ((820, 1100), "light", "", None),
     "page-phone": ((390, 844), "light", f"?q={KITE}", None),
-    "page-detail": ((1280, 800), "dark", f"?q={KITE}", ".frame"),
+    "page-detail": ((1280, 630), "dark", f"?q={KITE}", ".frame"),
 }
 """Name -> size of the window, look, address, and what is clicked on."""
 
@@ -117,7 +117,7 @@ def searches(page: Page, url: str) -> list[float]:
 
 
 def screenshots(browser: Browser, url: str, folder: Path) -> None:
-    """The pictures of the documentation, with few colours, so that they stay small."""
+    """The pictures of the documentation."""
     for name, ((width, height), look, address, clicked) in SHOTS.items():
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=look)
         page.goto(f"{url}/{address}")
@@ -127,8 +127,11 @@ def screenshots(browser: Browser, url: str, folder: Path) -> None:
         page.mouse.move(0, 0)
         page.wait_for_function(PICTURES)
         page.wait_for_timeout(600)  # what moves has come to rest, and the original is there
-        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        shot.quantize(128, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+        with Image.open(io.BytesIO(page.screenshot())) as shot:
+            few = shot.convert("RGB").quantize(
+                256, kmeans=3, dither=Image.Dither.NONE
+            )  # a third of the bytes
+            few.save(folder / f"{name}.png", optimize=True)
         page.close()
 
 
