@@ -81,7 +81,7 @@ class Driver:
         self.server = server
         self.context = browser.new_context(**profile)
         self.tab = self.context.new_page()
-        self.tab.set_default_timeout(10_000)
+        self.tab.set_default_timeout(30_000)
         self.complaints: list[str] = []
         self.expected = ["410"]  # one file of the gallery is gone
         self.tab.on("console", lambda message: self._heard(message.type, message.text))

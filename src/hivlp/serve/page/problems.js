@@ -3,7 +3,7 @@
 import { ApiError, Unreachable, getJson } from "./api.js";
 import { counted, element } from "./words.js";
 
-const WAITS_S = [1, 2, 4, 8, 15];
+const WAITS_S = [1, 1, 2, 3, 5];
 
 export class Problems {
   /** again() repeats what failed; askKey(words) asks for a key. */
