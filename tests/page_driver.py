@@ -103,6 +103,7 @@ class Driver:
 
     def type(self, words: str) -> Driver:
         """Types words at the end of the field, and waits for their answer."""
+        self.tab.locator("#words").press("End")
         self.tab.locator("#words").press_sequentially(words, delay=5)
         return self.settled(q=self.tab.locator("#words").input_value())
 

@@ -29,7 +29,7 @@ def test_a_service_that_stops_is_told_and_its_return_noticed(browser: Any, other
     page.open(q="a boat")
     before = page.ids
     other.stop()
-    page.tab.locator("#words").press_sequentially(" at night")
+    page.tab.locator("#words").fill("a boat at night")
     page.says("#notice", "The service does not answer")
     assert page.ids == before
     other.start()
