@@ -1,0 +1,132 @@
+// The search as one plain object, as an address, and as a request. It knows no element of the page.
+
+/** Hits that are shown unless somebody wants more. */
+export const FIRST = 24;
+
+/**
+ * A search: words, an item or a picture of one's own, and what narrows it.
+ *   picture      number of a picture that was dropped in this tab; its bytes are never in an address
+ *   blend        share of the words in a mix of words and picture, 0 to 1
+ *   fields       filters by name: {color: {is: "red"}, price: {min: "5", max: "20"}}
+ *   where        a filter as an expression
+ *   open         id of the item whose detail is open
+ */
+export const EMPTY = Object.freeze({
+  q: "", item: null, picture: null, blend: 0.5, index: null, kind: "", k: FIRST,
+  minScore: 0, minProbability: 0, where: "", fields: Object.freeze({}), open: null,
+});
+
+export const hasQuery = (state) => Boolean(state.q.trim() || state.item || state.picture);
+export const isMix = (state) => Boolean(state.q.trim() && (state.item || state.picture));
+/** Only words have match probabilities, and only pictures do. */
+export const isWordsOnly = (state) => !state.item && !state.picture && state.kind !== "text";
+
+/** The part of an address after the "?", with nothing in it that is as usual. */
+export function toAddress(state) {
+  const address = new URLSearchParams();
+  const add = (name, value, usual) => value !== usual && address.set(name, value);
+  add("q", state.q, "");
+  for (const name of ["item", "picture", "index", "open"]) if (state[name]) address.set(name, state[name]);
+  add("blend", state.blend, EMPTY.blend);
+  add("kind", state.kind, "");
+  add("k", state.k, FIRST);
+  add("min_score", state.minScore, 0);
+  add("min_probability", state.minProbability, 0);
+  add("where", state.where, "");
+  for (const [field, wish] of Object.entries(state.fields)) {
+    for (const [what, value] of Object.entries(wish)) address.set(`${what}.${field}`, value);
+  }
+  return address.toString();
+}
+
+/** The search that an address says; what can't be understood is left out. */
+export function fromAddress(text) {
+  const address = new URLSearchParams(text);
+  const number = (name, least, most, usual) => {
+    const value = Number.parseFloat(address.get(name) ?? "");
+    return Number.isFinite(value) ? Math.min(most, Math.max(least, value)) : usual;
+  };
+  const fields = {};
+  for (const [name, value] of address) {
+    const found = /^(is|min|max)\.(.+)$/s.exec(name);
+    if (found && value) fields[found[2]] = { ...fields[found[2]], [found[1]]: value };
+  }
+  return {
+    ...EMPTY,
+    q: address.get("q") ?? "",
+    item: address.get("item"),
+    picture: address.get("picture"),
+    index: address.get("index"),
+    open: address.get("open"),
+    blend: number("blend", 0, 1, EMPTY.blend),
+    kind: ["image", "text"].includes(address.get("kind")) ? address.get("kind") : "",
+    k: Math.round(number("k", 1, 1000, FIRST)),
+    minScore: number("min_score", -1, 1, 0),
+    minProbability: number("min_probability", 0, 1, 0),
+    where: address.get("where") ?? "",
+    fields,
+  };
+}
+
+const KEYWORDS = new Set("and or not in like between is null contains true false".split(" "));
+/** Columns, as which a metadata key of that name would be read. Width and height are columns in the statistics too. */
+const COLUMNS = new Set("id kind uri caption sha256 added_at".split(" "));
+/** Whether a filter can name a field at all. */
+export const canBeNamed = (field) => !/["\0]/.test(field);
+/** A name of the statistics as a filter takes it: odd ones stand in double quotes. */
+function named(field) {
+  const plain = /^[A-Za-z_]\w*$/.test(field) && !KEYWORDS.has(field.toLowerCase()) && !COLUMNS.has(field);
+  return plain ? field : `"${field}"`;
+}
+const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+const isNumber = (text) => text?.trim() && Number.isFinite(Number(text));
+
+/** All filters as one expression; "" for none. */
+export function whereOf(state) {
+  const parts = [];
+  for (const [field, wish] of Object.entries(state.fields)) {
+    if (!canBeNamed(field)) continue;
+    if (wish.is) parts.push(`${named(field)} = ${quoted(wish.is)}`);
+    if (isNumber(wish.min)) parts.push(`${named(field)} >= ${Number(wish.min)}`);
+    if (isNumber(wish.max)) parts.push(`${named(field)} <= ${Number(wish.max)}`);
+  }
+  if (state.where.trim()) parts.unshift(parts.length ? `(${state.where.trim()})` : state.where.trim());
+  return parts.join(" and ");
+}
+
+/** How many filters are set. */
+export const filterCount = (state) =>
+  Object.keys(state.fields).length + Number(Boolean(state.where.trim())) + Number(Boolean(state.kind));
+
+/**
+ * The request of a search: {path, body}, without a body for GET.
+ * @param index what /v1/stats says of the index that is searched
+ * @param picture the Blob of state.picture
+ */
+export function toRequest(state, index, picture, base64) {
+  const options = { k: state.k, index: index.name };
+  const where = whereOf(state);
+  if (where) options.where = where;
+  if (state.kind) options.kind = state.kind;
+  if (index.probabilities && isWordsOnly(state)) {
+    if (state.minProbability > 0) options.min_probability = state.minProbability;
+  } else if (state.minScore !== 0) options.min_score = state.minScore;
+
+  const words = state.q.trim();
+  if (isMix(state) && state.blend !== EMPTY.blend) {
+    const shown = picture ? { image_base64: base64 } : { item: state.item };
+    const mix = [{ query: words, weight: state.blend }, { ...shown, weight: 1 - state.blend }];
+    return { path: "v1/search", body: { mix: mix.filter((part) => part.weight > 0), ...options } };
+  }
+  if (picture) {
+    const body = new FormData();
+    body.set("image", picture, "picture");
+    if (words) body.set("q", words);
+    for (const [name, value] of Object.entries(options)) body.set(name, String(value));
+    return { path: "v1/search", body };
+  }
+  const asked = new URLSearchParams(options);
+  if (words) asked.set("q", words);
+  if (state.item) asked.set("item", state.item);
+  return { path: `v1/search?${asked}` };
+}
