@@ -168,7 +168,6 @@ def test_nothing_found_is_an_answer(api: TestClient) -> None:
     ("params", "words"),
     [
         ({"q": ""}, "no visible character"),
-        ({"q": "red", "where": "colour ="}, "filter"),
         ({"q": "red", "min_probability": "0.5"}, "tune"),
         ({"q": "red", "candidates": "4", "exact": "true"}, "exclude each other"),
         ({"q": "red", "k": "1001"}, "the limit of this service"),
@@ -178,6 +177,20 @@ def test_what_can_not_be_asked_is_told(api: TestClient, params: dict[str, str], 
     status, code, message = error(api.get("/v1/search", params=params))
     assert (status, code) == (400, "bad_query")
     assert words in message
+
+
+@pytest.mark.parametrize("where", ["colour =", "nothing = 1", ""])
+def test_a_filter_that_is_none_has_a_code_of_its_own(api: TestClient, where: str) -> None:
+    status, code, message = error(api.get("/v1/search", params={"q": "red", "where": where}))
+    assert (status, code) == (400, "bad_filter")
+    assert "filter" in message or "no item has" in message
+
+
+def test_the_page_is_looked_for_anew_each_time(api: TestClient) -> None:
+    page = api.get("/page/main.js")
+    assert page.headers["cache-control"] == "no-cache"
+    assert api.get("/page/main.js", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
+    assert api.get("/v1/stats").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

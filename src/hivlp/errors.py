@@ -35,6 +35,10 @@ class QueryError(HivlpError):
     """A query or one of its parameters is outside of what can be answered."""
 
 
+class FilterError(QueryError):
+    """A filter over items can't be understood, or names what no item has."""
+
+
 class MissingExtraError(HivlpError):
     """An optional dependency is needed and not installed."""
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from hivlp.errors import QueryError
+from hivlp.errors import FilterError
 from hivlp.index.where_tokens import OPERATORS, Token, error, tokens
 
 MAX_LENGTH = 4_000
@@ -69,7 +69,7 @@ class Condition:
     values: Mapping[str, Value]
     keys: tuple[Key, ...]
 
-    def unknown(self, key: Key, known: Iterable[str]) -> QueryError:
+    def unknown(self, key: Key, known: Iterable[str]) -> FilterError:
         """The error for a key that no item has, with the nearest of those that are known."""
         near = difflib.get_close_matches(key.written.replace('"', ""), [*known, *COLUMNS], n=1, cutoff=0.5)
         found = near[0] if near else None
@@ -86,14 +86,14 @@ def parse(expression: str) -> Condition:
     """Understands a filter.
 
     Raises:
-        QueryError: it is none; the message shows the place, the rule and a remedy.
+        FilterError: it is none; the message shows the place, the rule and a remedy.
     """
     if len(expression) > MAX_LENGTH:
-        raise QueryError(
+        raise FilterError(
             f"the filter has {len(expression):,} characters, the limit is {MAX_LENGTH:,}. Make it shorter."
         )
     if not expression.strip():
-        raise QueryError(
+        raise FilterError(
             "the filter is empty. Write a test, such as color = 'red' and price < 20, or leave it out."
         )
     return _Parser(expression).condition()
@@ -308,7 +308,7 @@ class _Parser:
         if not self._take(text):
             raise self._refused(rule, f"Write {text} here.")
 
-    def _refused(self, rule: str, remedy: str) -> QueryError:
+    def _refused(self, rule: str, remedy: str) -> FilterError:
         return error(self.expression, self._now.place, rule, remedy)
 
 

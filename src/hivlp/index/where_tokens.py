@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hivlp.errors import QueryError
+from hivlp.errors import FilterError
 
 KEYWORDS = frozenset({"and", "or", "not", "in", "like", "between", "is", "null", "contains", "true", "false"})
 OPERATORS = "= != < <= > >=, like, in (…), between … and …, contains, or is null"
@@ -31,7 +31,7 @@ class Token:
 
 
 def tokens(expression: str) -> list[Token]:
-    """The words of a filter with their places, and an ``end`` behind them. Raises QueryError for others."""
+    """The words of a filter with their places, and an ``end`` behind them. Raises FilterError for others."""
     found: list[Token] = []
     place = 0
     while place < len(expression):
@@ -61,7 +61,7 @@ def _check_letters(expression: str, place: int, text: str) -> None:
         )
 
 
-def _unreadable(expression: str, place: int) -> QueryError:
+def _unreadable(expression: str, place: int) -> FilterError:
     letter = expression[place]
     if letter in "'\"":
         rule, remedy = f"the {letter} that stands here is never closed", f"Close it with another {letter}."
@@ -76,13 +76,13 @@ def _unreadable(expression: str, place: int) -> QueryError:
     return error(expression, place, rule, remedy)
 
 
-def error(expression: str, place: int, rule: str, remedy: str) -> QueryError:
+def error(expression: str, place: int, rule: str, remedy: str) -> FilterError:
     """A message with the part of the expression around the place, and a caret under it."""
     start = max(0, place - _SHOWN_BEFORE)
     end = place + _SHOWN_AFTER
     before, after = ("…" if start else ""), ("…" if end < len(expression) else "")
     shown = "".join(letter if letter.isprintable() else " " for letter in expression[start:end])
     caret = " " * (len(before) + place - start) + "^"
-    return QueryError(
+    return FilterError(
         f"the filter is wrong at character {place + 1}: {rule}. {remedy}\n  {before}{shown}{after}\n  {caret}"
     )

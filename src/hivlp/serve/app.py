@@ -102,7 +102,7 @@ async def _keep_fresh(service: Service) -> None:
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(_PAGE / "index.html")
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:

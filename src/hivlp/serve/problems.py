@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from hivlp.errors import DataError, HivlpError, ImageError, QueryError
+from hivlp.errors import DataError, FilterError, HivlpError, ImageError, QueryError
 
 # Messages name what was sent, which can be megabytes.
 _LONGEST = 2_000
@@ -49,6 +49,8 @@ def of_error(error: HivlpError) -> Problem:
     """The answer to what the library refuses; what only the owner of the service can mend stays vague."""
     if isinstance(error, ImageError):
         return Problem(422, "bad_image", str(error))
+    if isinstance(error, FilterError):
+        return Problem(400, "bad_filter", str(error))
     if isinstance(error, (QueryError, DataError)):
         return Problem(400, "bad_query", str(error))
     return Problem(

@@ -52,7 +52,7 @@ def choose(
     if measured is None:
         slow = f"no measured plan keeps a recall of {recall:g}, so every item was scored"
         return Choice(Plan(name="exact", candidates="all"), (*notes, slow))
-    if k > tuned.k and measured.plan.candidates != "all":
+    if recall is not None and k > tuned.k and measured.plan.candidates != "all":
         notes = (*notes, f"the recall was measured for k={tuned.k}; for k={k} it is not promised")
     return Choice(_for_k(measured, tuned.k, k), notes)
 

@@ -195,8 +195,7 @@ async function begin() {
 
 function refuse(error) {
   if (!(error instanceof ApiError) && !(error instanceof Unreachable)) throw error;
-  const ofFilter = error.status === 400 && state.where.trim() && /filter|where|no item has/i.test(error.message);
-  if (ofFilter) {
+  if (error.code === "bad_filter") {
     problems.none();
     toggleFilters(true);
     filters.refuse(error.message);
