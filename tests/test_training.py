@@ -20,7 +20,7 @@ from hivlp.objectives.retrieval import positives
 from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, load_preset
 from hivlp.train.run import run
-from hivlp.train.step import crop
+from hivlp.train.views import crop
 from micro import micro_run
 
 
@@ -111,6 +111,17 @@ def test_training_learns_its_scenes(tmp_path):
     chance = math.log(16) / 3  # a third each: the loss is the mean over three levels
     assert all(log[-1][f"hrl_{width}"] < 0.6 * chance for width in (8, 16, 32))
     assert result["eval"][0]["images"] == 12
+
+
+def test_the_sigmoid_form_and_a_binary_level_learn_in_a_run(tmp_path):
+    objective = {"form": "sigmoid", "binary": {"weight": 0.5, "width": 16}, "consistency": 0.1}
+    config = micro_run(objective=objective, grad_cache=5, log_every=1)
+    run(config, out=tmp_path / "r", stop_after=3)
+    run(config, out=tmp_path / "r", resume=True)
+    log = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert {"hrl_8", "hrl_32", "consistency_8", "binary_16", "balance_16"} <= set(log[0])
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert not any("offsets" in name for name in weights(tmp_path / "r"))
 
 
 def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:
@@ -225,6 +236,8 @@ def test_overrides_and_their_errors():
         load_preset("tiny", overrides=["steps"])
     with pytest.raises(ConfigError, match="preset 'mini' needs pictures: give --data"):
         load_preset("mini")
+    with pytest.raises(ConfigError, match=r"objective\.binary\.width=7 is not a level .* take one of 16, 32"):
+        load_preset("tiny", overrides=["objective.binary.width=7"])
     with pytest.raises(ConfigError, match="level_weights has 1 numbers and the model 4"):
         load_preset("tiny", overrides=["objective.level_weights=[1]"])
 

@@ -139,15 +139,32 @@ class TeacherConfig(Settings):
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
 
 
+class BinaryLevel(Settings):
+    """Codes of one bit a number, learned at one of the levels."""
+
+    weight: float = Field(default=0.0, ge=0, description="of the loss of its sign codes; 0 does without it")
+    width: int | None = Field(default=None, description="the level it belongs to; None takes the widest")
+    balance: float = Field(
+        default=0.1, ge=0, description="weight of the imbalance of the bits, which lies in [0, 1]"
+    )
+
+
 class Objective(Settings):
     """Weights of the hierarchical retrieval loss and of what is added to it."""
 
+    form: Literal["softmax", "sigmoid"] = Field(
+        default="softmax", description="of the contrastive loss: CLIP's or SigLIP's"
+    )
+    bias: float = Field(
+        default=-10.0, description="initial bias of every level's logits; of the sigmoid form only"
+    )
     level_weights: tuple[float, ...] | None = Field(
         default=None, description="one a level; None gives all of them 1"
     )
     consistency: float = Field(
         default=0.0, ge=0, description="weight of KL(fine || level) on the similarities"
     )
+    binary: BinaryLevel = BinaryLevel()
     guide: float = Field(
         default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
     )
@@ -197,6 +214,11 @@ class TrainConfig(Settings):
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
+    grad_cache: int = Field(
+        default=0,
+        ge=0,
+        description="pictures, or texts, whose activations are in memory at a time; 0: those of all",
+    )
     steps: int = Field(default=1000, ge=1, description="updates of the whole run")
     batch_size: int = Field(default=256, ge=2, description="pictures a step, of all sources together")
     seed: int = Field(default=0, description="of weights, batches and views")
@@ -219,6 +241,12 @@ class TrainConfig(Settings):
             raise ValueError(
                 f"objective.level_weights has {len(weights)} numbers and the model "
                 f"{len(self.model.levels.widths)} levels; give one weight a level"
+            )
+        binary, widths = self.objective.binary.width, self.model.levels.widths
+        if binary is not None and binary not in widths:
+            raise ValueError(
+                f"objective.binary.width={binary} is not a level of the model; take one of "
+                f"{', '.join(map(str, widths))}"
             )
         for source in self.sources:
             if source.views > 1 and not source.crop:

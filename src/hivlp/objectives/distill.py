@@ -30,8 +30,8 @@ def imitation(student: Mapping[int, Tensor], leader: Mapping[int, Tensor]) -> Te
 def feature_distance(student_BF: Tensor, teacher_BF: Tensor) -> Tensor:
     """Mean of 1 - cosine between predicted and true features, in [0, 2].
 
-    No gradient flows into the true ones. Both should be centred: raw features after a rectifier share a large mean, and a cosine that only learned
-    the mean would look good.
+    No gradient flows into the true ones. Both should be centred: raw features after a rectifier share a large
+    mean, and a cosine that only learned the mean would look good.
     """
     return (1 - F.cosine_similarity(student_BF, teacher_BF.detach(), dim=-1, eps=1e-6)).mean()
 

@@ -24,9 +24,10 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.registry import resolve
 from hivlp.train.card import write_card
+from hivlp.train.heads import Guide
 from hivlp.train.loop import fit
 from hivlp.train.reinforce import Reinforced, reinforce
-from hivlp.train.step import Guide, Task
+from hivlp.train.step import Task
 
 Progress = Callable[[str], None]
 CONFIG, TOKENIZER, MODEL, RESULT = "train.json", "tokenizer.json", "model", "result.json"
@@ -75,7 +76,9 @@ def run(
         _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
     ]
     guide = _guide(model, views)
-    task = Task(model, config.objective, guide, precision=config.precision).to(device)
+    task = Task(model, config.objective, guide, precision=config.precision, grad_cache=config.grad_cache).to(
+        device
+    )
     parts = [
         Part(pack=taken, share=source.share, views=view, crop=source.crop)
         for source, taken, view in zip(config.sources, packs, views, strict=True)
