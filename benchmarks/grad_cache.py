@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from hivlp.config import TrainConfig
-from hivlp.data.batches import Batch
+from hivlp.data.batches import Batch, Chances
 from hivlp.model.dual import DualEncoder
 from hivlp.train.loop import train_step
 from hivlp.train.optim import make_optimizer
@@ -43,6 +43,7 @@ def noise(config: TrainConfig, count: int, *, words: int = 14) -> Batch:
         wording_T=np.arange(count),
         features_BD=np.zeros((count, 0), np.float32),
         taught_B=np.zeros(count, bool),
+        chances=Chances(seed=(0, 0), whole=count, places_B=np.arange(count)),
     )
 
 
@@ -63,7 +64,7 @@ class Trainer:
     def step(self) -> float:
         """Seconds of one step."""
         started = time.perf_counter()
-        train_step(self.task, self.batch, self.optimizer, self.config, rate=1e-3, device=torch.device("cpu"))
+        train_step(self.task, self.batch, self.optimizer, self.config, rate=1e-3)
         return time.perf_counter() - started
 
 

@@ -125,6 +125,9 @@ class SourceConfig(Settings):
         default=1.0, gt=0, description="weight of this source in a batch, against the others"
     )
     crop: bool = Field(default=True, description="false where a crop or a mirror could make captions wrong")
+    negatives: str | None = Field(
+        default=None, description="a column whose texts look right for their picture and are not"
+    )
     views: int = Field(
         default=0, ge=0, le=64, description="views a picture shown to the teacher; 0 does without it"
     )
@@ -149,6 +152,16 @@ class BinaryLevel(Settings):
     )
 
 
+class Masking(Settings):
+    """What is masked on one side and told with the help of the other; used in training only."""
+
+    weight: float = Field(default=0.0, ge=0, description="of this loss; 0 does without it")
+    share: float = Field(default=0.15, gt=0, lt=1, description="share that is masked; at least one of each")
+    fusion: Literal["add", "multiply"] = Field(
+        default="add", description="how states meet the other side's global vector"
+    )
+
+
 class Objective(Settings):
     """Weights of the hierarchical retrieval loss and of what is added to it."""
 
@@ -165,6 +178,8 @@ class Objective(Settings):
         default=0.0, ge=0, description="weight of KL(fine || level) on the similarities"
     )
     binary: BinaryLevel = BinaryLevel()
+    vlm: Masking = Field(default=Masking(), description="masked words, told with the picture")
+    lrm: Masking = Field(default=Masking(), description="masked regions, told with the caption")
     guide: float = Field(
         default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
     )
@@ -218,6 +233,14 @@ class TrainConfig(Settings):
         default=0,
         ge=0,
         description="pictures, or texts, whose activations are in memory at a time; 0: those of all",
+    )
+    gather_group: int = Field(
+        default=0,
+        ge=0,
+        description="processes that share their pictures and texts in the loss; 0: all of them",
+    )
+    data_workers: int = Field(
+        default=1, ge=1, le=64, description="threads that prepare batches; the result does not depend on it"
     )
     steps: int = Field(default=1000, ge=1, description="updates of the whole run")
     batch_size: int = Field(default=256, ge=2, description="pictures a step, of all sources together")

@@ -7,9 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hivlp.config import Objective
+from hivlp.config import Masking, Objective
 from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
 from hivlp.model.levels import NestedLevels
+from hivlp.objectives.masked import fuse
 
 
 class Guide(nn.Module):
@@ -56,3 +57,19 @@ class Offsets(nn.Module):
         if self.binary_log_scale is None:
             return None
         return self.binary_log_scale.clamp(max=MAX_LOG_SCALE).exp()
+
+
+class MaskedHead(nn.Module):
+    """Tells what was masked from states of one side, fused with the other side's global vector."""
+
+    def __init__(self, settings: Masking, *, states: int, embedding: int, out: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.project = nn.Linear(embedding, states)
+        self.tell = nn.Sequential(
+            nn.Linear(states, states), nn.GELU(), nn.LayerNorm(states), nn.Linear(states, out)
+        )
+
+    def forward(self, states_MF: Tensor, global_MD: Tensor) -> Tensor:
+        """What is said of each state (M, out)."""
+        return self.tell(fuse(states_MF, self.project(global_MD), how=self.settings.fusion))

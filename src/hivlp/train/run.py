@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.registry import resolve
 from hivlp.train.card import write_card
+from hivlp.train.distributed import World, joined
 from hivlp.train.heads import Guide
 from hivlp.train.loop import fit
+from hivlp.train.norm import share_batch_norms
 from hivlp.train.reinforce import Reinforced, reinforce
 from hivlp.train.step import Task
 
@@ -50,82 +53,102 @@ def run(
         stop_after: end at this step, as if cut off.
 
     Returns:
-        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``eval`` (one result a validation source).
+        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``eval`` (one result a validation source). Of
+        several processes only the one that leads evaluates and writes.
 
     Raises:
-        ConfigError: `out` holds a run, and neither or another one is to be resumed.
+        ConfigError: `out` holds a run, and neither or another one is to be resumed, or the processes that
+            torchrun started can't share the batch.
         DataError: a source gives nothing to train on.
     """
-    started = time.perf_counter()
-    device = choose_device(config.device)
+    with joined(config.device, gather_group=config.gather_group) as world:
+        world.check_batch(config.batch_size)
+        say = progress if world.leads else _silent
+        return _run(config, world, out=out, resume=resume, progress=say, stop_after=stop_after)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _run(
+    config: TrainConfig, world: World, *, out: Path, resume: bool, progress: Progress, stop_after: int | None
+) -> dict[str, Any]:
+    started, device = time.perf_counter(), world.device
     sources = [_opened(source) for source in config.sources]  # a wrong path leaves no folder behind
-    _claim(out, config, resume=resume)
+    if world.leads:
+        _claim(out, config, resume=resume)
     if config.threads:
         torch.set_num_threads(config.threads)
-    progress(f"training on {device.type} in {config.precision}")
+    many = f" in {world.size} processes" if world.size > 1 else ""
+    progress(f"training on {device.type} in {config.precision}{many}")
     packs = [
-        _pack(opened, source, config, out / "packs", progress)
+        world.leader_first(partial(_pack, opened, source, config, out / "packs", progress))
         for opened, source in zip(sources, config.sources, strict=True)
     ]
-    tokenizer = _tokenizer(out / TOKENIZER, packs, config)
+    tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
     torch.manual_seed(config.seed)
     model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
     model = DualEncoder(model_config)
     model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if world.size > 1:
+        share_batch_norms(model)
     views = [
-        _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
+        world.leader_first(partial(_views, source, taken, config, progress))
+        for source, taken in zip(config.sources, packs, strict=True)
     ]
     guide = _guide(model, views)
-    task = Task(model, config.objective, guide, precision=config.precision, grad_cache=config.grad_cache).to(
-        device
-    )
+    task = Task(
+        model,
+        config.objective,
+        guide,
+        precision=config.precision,
+        grad_cache=config.grad_cache,
+        world=world,
+    ).to(device)
     parts = [
         Part(pack=taken, share=source.share, views=view, crop=source.crop)
         for source, taken, view in zip(config.sources, packs, views, strict=True)
     ]
+    vlm = config.objective.vlm
     mixture = Mixture(
-        parts, tokenizer, batch_size=config.batch_size, augmentation=config.augmentation, seed=config.seed
+        parts,
+        tokenizer,
+        batch_size=config.batch_size,
+        augmentation=config.augmentation,
+        seed=config.seed,
+        mask_share=vlm.share if vlm.weight else 0.0,
+        rank=world.rank,
+        size=world.size,
     )
     steps = fit(
         task,
         mixture,
         config,
         out,
-        device=device,
         resume=resume,
         progress=progress,
         evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
         stop_after=stop_after,
     )
-    model.eval()
-    (out / MODEL).mkdir(parents=True, exist_ok=True)
-    tokenizer.save(out / MODEL / TOKENIZER)
-    save(model, out / MODEL, half=config.half_weights)
-    export(out / MODEL)
+    document = {"model": str(out / MODEL), "steps": steps, "device": device.type}
+    if not world.leads:
+        return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
+    _save_model(model, tokenizer, out / MODEL, half=config.half_weights)
     results = _evaluate(model, tokenizer, config.validation, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
-    document = {
-        "model": str(out / MODEL),
-        "steps": steps,
-        "seconds": seconds,
-        "device": device.type,
-        "eval": results,
-    }
+    document |= {"seconds": seconds, "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device of a run; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ConfigError: a GPU is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise ConfigError("device=cuda, and torch sees no GPU; use device=auto or device=cpu")
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+def _save_model(model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool) -> None:
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder / TOKENIZER)
+    save(model, folder, half=half)
+    export(folder)
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -153,7 +176,14 @@ def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path,
     size = config.pack_size or config.model.preprocessing.size
     for note in opened.notes:
         progress(note)
-    return pack(opened, root, size=size, key=f"{source.spec}|{source.split}", progress=progress)
+    return pack(
+        opened,
+        root,
+        size=size,
+        key=f"{source.spec}|{source.split}",
+        negatives=source.negatives,
+        progress=progress,
+    )
 
 
 def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:

@@ -11,11 +11,12 @@ from hivlp.model.dual import DualEncoder
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import feature_distance, imitation
 from hivlp.objectives.retrieval import hierarchical, positives
-from hivlp.train.chunks import in_chunks
+from hivlp.train.distributed import World
 from hivlp.train.heads import Guide, Offsets
-from hivlp.train.views import by_length, crop
+from hivlp.train.masked import MaskedObjectives
+from hivlp.train.passes import Passes
 
-TEXT_GROUP = 128  # texts of like length that go through their tower together
+ALONE = World()
 
 
 class Task(nn.Module):
@@ -29,59 +30,46 @@ class Task(nn.Module):
         *,
         precision: str = "float32",
         grad_cache: int = 0,
+        world: World = ALONE,
     ) -> None:
         super().__init__()
         self.model = model
         self.guide = guide
         self.offsets = Offsets(model, objective)
+        self.masked = MaskedObjectives(model, objective)
         self.objective = objective
-        self._half = precision == "bfloat16"
-        self._chunk = grad_cache
+        self.world = world
+        self._passes = Passes(model, device=world.device, chunk=grad_cache, half=precision == "bfloat16")
 
-    def forward(self, batch: Batch, *, device: torch.device) -> dict[str, Tensor]:
-        """Named losses of a batch, already weighted; their sum is what is minimised."""
-        # the towers may compute in half precision; levels and losses never do
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
-            picture_BF = self._pictures(batch, device)
-            text_TF = self._texts(batch, device) if len(batch.wording_T) else None
-        image = self.model.image_levels(picture_BF.float())
-        text = self.model.text_levels(text_TF.float()) if text_TF is not None else {}
-        positive_BT = self._positives(batch, device)
-        terms = self._retrieval(image, text, positive_BT) if text else {}
-        if self.guide is not None:
-            terms.update(self._guided(batch, picture_BF.float(), image, text, positive_BT, device))
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Named losses of a batch, already weighted; their sum is what is minimised.
+
+        Of several processes each gives its own; their mean is that of the whole batch.
+        """
+        picture_BF, text_TF = self._passes.pictures(batch), self._passes.texts(batch)
+        terms = self._compared(batch, picture_BF, text_TF)
+        terms |= self.masked(batch, self._passes, self.model, picture_BF, text_TF, self.world)
         return terms
 
-    def _pictures(self, batch: Batch, device: torch.device) -> Tensor:
-        """Features (B, F) of the pictures' crops."""
-        size = self.model.config.preprocessing.size
+    def _compared(self, batch: Batch, own_picture_BF: Tensor, own_text_TF: Tensor) -> dict[str, Tensor]:
+        """What compares pictures with texts: those of all processes."""
+        picture_BF, text_TF = self.world.gather(own_picture_BF), self.world.gather(own_text_TF)
+        image = self.model.image_levels(picture_BF)
+        text = self.model.text_levels(text_TF) if len(text_TF) else {}
+        positive_BT = self._positives(batch)
+        terms = self._retrieval(image, text, positive_BT) if text else {}
+        if self.guide is not None:
+            terms |= self._guided(self.guide, batch, picture_BF, image, text, positive_BT)
+        return terms
 
-        def encode(pixels: Tensor, boxes: Tensor, mirror: Tensor) -> Tensor:
-            view_BCHW = crop(pixels, boxes, mirror, size=size)
-            return self.model.image_features(view_BCHW.contiguous(memory_format=torch.channels_last))
-
-        arrays = (batch.pixels_BCHW, batch.boxes_B4, batch.mirror_B)
-        whole = [torch.from_numpy(array).to(device) for array in arrays]
-        pieces = [tensor.split(self._chunk or len(tensor)) for tensor in whole]
-        return in_chunks(
-            encode, zip(*pieces, strict=True), module=self.model.image_tower, cache=bool(self._chunk)
+    def _positives(self, batch: Batch) -> Tensor:
+        picture_B, picture_of_text_T = (
+            self._passes.put(batch.picture_B),
+            self._passes.put(batch.picture_of_text_T),
         )
-
-    def _texts(self, batch: Batch, device: torch.device) -> Tensor:
-        """Features (T, F) of the texts."""
-        tokens_TT = torch.from_numpy(batch.tokens_TT).to(device)
-        mask_TT = torch.from_numpy(batch.mask_TT).to(device)
-        groups = list(by_length(mask_TT, group=self._chunk or TEXT_GROUP))
-        chunks = [(tokens_TT[rows, :longest], mask_TT[rows, :longest]) for rows, longest in groups]
-        tower = self.model.text_tower
-        sorted_TF = in_chunks(tower, chunks, module=tower, cache=bool(self._chunk))
-        return sorted_TF[torch.argsort(torch.cat([rows for rows, _ in groups]))]
-
-    def _positives(self, batch: Batch, device: torch.device) -> Tensor:
-        picture_B, wording_T = torch.from_numpy(batch.picture_B), torch.from_numpy(batch.wording_T)
-        return positives(picture_B, picture_B[torch.from_numpy(batch.picture_of_text_T)], wording_T).to(
-            device
-        )
+        number_T = torch.where(picture_of_text_T < 0, -1, picture_B[picture_of_text_T])
+        wording_T = self._passes.put(batch.wording_T)
+        return positives(*map(self.world.gather, (picture_B, number_T, wording_T)))
 
     def _retrieval(
         self, image: dict[int, Tensor], text: dict[int, Tensor], positive_BT: Tensor
@@ -112,31 +100,28 @@ class Task(nn.Module):
 
     def _guided(
         self,
+        guide: Guide,
         batch: Batch,
         features_BF: Tensor,
         image: dict[int, Tensor],
         text: dict[int, Tensor],
         positive_BT: Tensor,
-        device: torch.device,
     ) -> dict[str, Tensor]:
         """The teacher's head learns to find the texts, and the student learns to answer like it."""
-        assert self.guide is not None
-        taught_B = torch.from_numpy(batch.taught_B).to(device)
+        taught_B = self.world.gather(self._passes.put(batch.taught_B).to(torch.uint8)).bool()
         if not bool(taught_B.any()):
             return {}
-        teacher_BF = self.guide.standardise(torch.from_numpy(batch.features_BD).to(device)[taught_B])
-        leader = self.guide.levels(self.guide.dropout(teacher_BF))
+        said_BF = self.world.gather(self._passes.put(batch.features_BD))
+        teacher_BF = guide.standardise(said_BF[taught_B])
+        leader = guide.levels(guide.dropout(teacher_BF))
         weights, terms = self.objective, dict[str, Tensor]()
         if weights.guide and text:
             taught_terms = self._retrieval(leader, text, positive_BT[taught_B])
             terms["guide"] = weights.guide * torch.stack(list(taught_terms.values())).sum()
         if weights.imitate:
-            quiet = self.guide.levels(teacher_BF)
-            terms["imitate"] = weights.imitate * imitation(
-                {w: rows[taught_B] for w, rows in image.items()}, quiet
-            )
+            quiet = guide.levels(teacher_BF)
+            terms["imitate"] = weights.imitate * imitation({w: r[taught_B] for w, r in image.items()}, quiet)
         if weights.feature:
-            terms["feature"] = weights.feature * feature_distance(
-                self.guide.predict(features_BF[taught_B]), teacher_BF
-            )
+            predicted_BF = guide.predict(features_BF[taught_B])
+            terms["feature"] = weights.feature * feature_distance(predicted_BF, teacher_BF)
         return terms

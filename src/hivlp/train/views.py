@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -34,3 +35,22 @@ def by_length(mask_TT: Tensor, *, group: int) -> Iterator[tuple[Tensor, int]]:
     """
     for rows_G in torch.argsort(mask_TT.sum(dim=1), stable=True).split(group):
         yield rows_G, int(mask_TT[rows_G].sum(dim=1).max())
+
+
+def hide(rows_BCHW: Tensor, hidden_BG: Tensor) -> Tensor:
+    """Normalised pictures with the hidden cells of a square grid, row by row, set to 0, which is the mean."""
+    side = math.isqrt(hidden_BG.shape[1])
+    grid_B1GG = hidden_BG.view(-1, 1, side, side).to(rows_BCHW.dtype)
+    return rows_BCHW * (1 - F.interpolate(grid_B1GG, size=rows_BCHW.shape[2:], mode="nearest"))
+
+
+def cells(rows_BCHW: Tensor, *, side: int, detail: int = 8) -> Tensor:
+    """What each cell of a grid of side × side shows (B, G, P): its pixels, at most detail × detail of them.
+
+    Each is brought to mean 0 and deviation 1, as the targets of MAE are (arXiv 2111.06377, section 4.1): a
+    cell's structure is to be told, not its brightness.
+    """
+    detail = max(1, min(detail, rows_BCHW.shape[2] // side))
+    small_BCHW = F.adaptive_avg_pool2d(rows_BCHW, side * detail)
+    cells_BPG = F.unfold(small_BCHW, kernel_size=detail, stride=detail)
+    return F.layer_norm(cells_BPG.transpose(1, 2), [cells_BPG.shape[1]])
