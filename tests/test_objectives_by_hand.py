@@ -176,3 +176,36 @@ def test_matching_weighs_both_sides_the_same():
     scores, match = torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.tensor([True, False, False, False])
     assert matching(scores, match).item() == pytest.approx((softplus(-1) + math.log(2)) / 2, abs=1e-6)
     assert matching(torch.zeros(0), torch.zeros(0, dtype=torch.bool)).item() == 0
+
+
+def a_mixed_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and positives with rows and columns of none, one and several right answers."""
+    generator = torch.Generator().manual_seed(5)
+    positive = torch.rand(6, 8, generator=generator) < 0.25
+    positive[2], positive[:, 3] = False, False
+    return 20 * torch.randn(6, 8, generator=generator), positive
+
+
+def test_contrastive_agrees_with_a_plain_loop():
+    logits, positive = a_mixed_batch()
+    sides = []
+    for rows, right in ((logits, positive), (logits.T, positive.T)):
+        losses = [
+            -torch.log_softmax(row, dim=0)[mask].mean()
+            for row, mask in zip(rows, right, strict=True)
+            if mask.any()
+        ]
+        sides.append(torch.stack(losses).mean())
+    torch.testing.assert_close(contrastive(logits, positive), torch.stack(sides).mean())
+
+
+def test_positives_agree_with_a_plain_loop():
+    generator = torch.Generator().manual_seed(2)
+    picture = torch.randint(0, 5, (7,), generator=generator)  # a picture can be in a batch twice
+    owner = torch.randint(-1, 6, (12,), generator=generator)
+    wording = torch.randint(0, 6, (12,), generator=generator)
+    expected = [
+        [any(owner[s] == p and wording[s] == wording[t] for s in range(12)) for t in range(12)]
+        for p in picture
+    ]
+    assert positives(picture, owner, wording).tolist() == expected

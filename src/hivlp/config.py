@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -315,10 +315,15 @@ def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:
     """The keys that were allowed where an unknown one stood."""
     for part in path[:-1]:
         field = kind.model_fields.get(part)
-        inner = field.annotation if field is not None else None
-        if isinstance(inner, type) and issubclass(inner, Settings):
-            kind = inner
+        kind = (_settings_in(field.annotation) if field is not None else None) or kind
     return list(kind.model_fields)
+
+
+def _settings_in(annotation: Any) -> type[Settings] | None:
+    """The group of settings that a field holds, also where it holds a list of them or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    return next(filter(None, map(_settings_in, get_args(annotation))), None)
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

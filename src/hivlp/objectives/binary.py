@@ -54,7 +54,7 @@ def binary(
     """
     width = image_BD.shape[1]
     pictures_BD, texts_TD = sign_codes(image_BD), sign_codes(text_TD)
-    logits_BT = logit_scale * (pictures_BD @ texts_TD.T)
+    logits_BT = (logit_scale * pictures_BD) @ texts_TD.T
     terms = {f"binary_{width}": weight * match_loss(logits_BT, positive_BT, bias=bias)}
     if balance:
         terms[f"balance_{width}"] = balance * 0.5 * (imbalance(pictures_BD) + imbalance(texts_TD))

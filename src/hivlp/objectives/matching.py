@@ -44,7 +44,8 @@ def hard_pairs(similarity_BT: Tensor, positive_BT: Tensor, *, negatives: int = 1
     wrong_P2 = (chosen_BT & ~positive_BT).nonzero()
     match_P = torch.zeros(len(right_P2) + len(wrong_P2), dtype=torch.bool, device=positive_BT.device)
     match_P[: len(right_P2)] = True
-    return Pairs(*torch.cat([right_P2, wrong_P2]).T, match_P)
+    picture_P, text_P = torch.cat([right_P2, wrong_P2]).unbind(dim=1)
+    return Pairs(picture_P, text_P, match_P)
 
 
 def matching(scores_P: Tensor, match_P: Tensor) -> Tensor:

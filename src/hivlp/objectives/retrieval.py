@@ -33,14 +33,16 @@ def contrastive(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
         logits_BT: similarities times the logit scale.
         positive_BT: bool, true where text and picture belong together.
     """
-    return 0.5 * (_one_way(logits_BT, positive_BT) + _one_way(logits_BT.T, positive_BT.T))
+    # of B × T numbers autograd keeps the logits and the mask, and no softmax
+    right_BT = torch.where(positive_BT, logits_BT, 0)
+    return 0.5 * sum(_one_way(logits_BT, right_BT, positive_BT, dim=dim) for dim in (0, 1))  # type: ignore[return-value]
 
 
-def _one_way(logits_QN: Tensor, positive_QN: Tensor) -> Tensor:
-    target_QN = positive_QN.to(logits_QN.dtype)
-    count_Q = target_QN.sum(dim=1)
-    loss_Q = -(F.log_softmax(logits_QN, dim=1) * target_QN).sum(dim=1) / count_Q.clamp(min=1)
-    return loss_Q.sum() / (count_Q > 0).sum().clamp(min=1)
+def _one_way(logits_BT: Tensor, right_BT: Tensor, positive_BT: Tensor, *, dim: int) -> Tensor:
+    """Of every query, along `dim`: log of the sum over all answers, less the mean logit of the right ones."""
+    count_Q = positive_BT.sum(dim=dim)
+    loss_Q = torch.logsumexp(logits_BT, dim=dim) - right_BT.sum(dim=dim) / count_Q.clamp(min=1)
+    return torch.where(count_Q > 0, loss_Q, 0).sum() / (count_Q > 0).sum().clamp(min=1)
 
 
 def pairwise(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ def hierarchical(
     """
     widths = sorted(image)
     weights = dict(zip(widths, level_weights or [1.0] * len(widths), strict=True))
-    logits = {width: logit_scales[width] * (image[width] @ text[width].T) for width in widths}
+    logits = {width: (logit_scales[width] * image[width]) @ text[width].T for width in widths}
     share = 1.0 / len(widths)
     terms = {
         f"hrl_{w}": share
@@ -133,5 +135,8 @@ def positives(picture_B: Tensor, picture_of_text_T: Tensor, wording_T: Tensor | 
     own_BT = picture_B[:, None] == picture_of_text_T[None, :]
     if wording_T is None:
         return own_BT
-    same_TT = wording_T[:, None] == wording_T[None, :]
-    return (own_BT.float() @ same_TT.float()) > 0
+    wordings_W, word_T = torch.unique(wording_T, return_inverse=True)
+    says_BW = torch.zeros(len(picture_B), len(wordings_W), dtype=torch.bool, device=own_BT.device)
+    picture_P, text_P = own_BT.nonzero(as_tuple=True)
+    says_BW[picture_P, word_T[text_P]] = True
+    return says_BW[:, word_T]

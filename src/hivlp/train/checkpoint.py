@@ -78,7 +78,7 @@ def save_batch(path: Path, batch: Batch) -> Path:
     arrays = {
         name: value for name in batch.__slots__ if isinstance(value := getattr(batch, name), np.ndarray)
     }
-    np.savez(path, **arrays)
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
     return path
 
 

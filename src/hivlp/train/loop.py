@@ -129,7 +129,7 @@ def train_step(
     values = task.world.mean(
         torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
     ).tolist()
-    named = dict(zip(("loss", *terms), values, strict=True))
+    named: dict[str, float] = dict(zip(["loss", *terms], values, strict=True))
     if not all(map(math.isfinite, values)):
         wrong = next((name for name in terms if not math.isfinite(named[name])), "loss")
         raise NotFinite(f"the loss became {named[wrong]} (its term {wrong})")

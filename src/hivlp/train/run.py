@@ -33,6 +33,7 @@ from hivlp.train.reinforce import Reinforced, reinforce
 from hivlp.train.step import Task
 
 Progress = Callable[[str], None]
+SHOWN = 5  # things that could not be used, of each source, that are named one by one
 CONFIG, TOKENIZER, MODEL, RESULT = "train.json", "tokenizer.json", "model", "result.json"
 
 
@@ -53,8 +54,9 @@ def run(
         stop_after: end at this step, as if cut off.
 
     Returns:
-        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``eval`` (one result a validation source). Of
-        several processes only the one that leads evaluates and writes.
+        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``failed`` (what of the sources could not be
+        used, each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several
+        processes only the one that leads evaluates and writes.
 
     Raises:
         ConfigError: `out` holds a run, and neither or another one is to be resumed, or the processes that
@@ -131,7 +133,12 @@ def _run(
         evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
         stop_after=stop_after,
     )
-    document = {"model": str(out / MODEL), "steps": steps, "device": device.type}
+    document = {
+        "model": str(out / MODEL),
+        "steps": steps,
+        "device": device.type,
+        "failed": [failure.as_dict() for taken in packs for failure in taken.failures],
+    }
     if not world.leads:
         return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
     _save_model(model, tokenizer, out / MODEL, half=config.half_weights)
@@ -165,7 +172,9 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(values, encoding="utf-8")
+    temporary = out / (CONFIG + ".tmp")
+    temporary.write_text(values, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _opened(source: SourceConfig) -> Source:
@@ -176,7 +185,7 @@ def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path,
     size = config.pack_size or config.model.preprocessing.size
     for note in opened.notes:
         progress(note)
-    return pack(
+    taken = pack(
         opened,
         root,
         size=size,
@@ -184,6 +193,11 @@ def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path,
         negatives=source.negatives,
         progress=progress,
     )
+    for failure in taken.failures[:SHOWN]:
+        progress(f"left out: {failure.uri}: {failure.error}")
+    if len(taken.failures) > SHOWN:
+        progress(f"left out: {len(taken.failures) - SHOWN} more, listed in {taken.folder / 'manifest.json'}")
+    return taken
 
 
 def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
