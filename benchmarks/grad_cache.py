@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from hivlp.config import TrainConfig
-from hivlp.data.batches import Batch, Chances
+from hivlp.data.batch import Batch, Chances
 from hivlp.model.dual import DualEncoder
 from hivlp.train.loop import train_step
 from hivlp.train.optim import make_optimizer

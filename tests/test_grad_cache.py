@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from hivlp.config import Objective
-from hivlp.data.batches import Batch, Chances
+from hivlp.data.batch import Batch, Chances
 from hivlp.train import passes
 from hivlp.train.chunks import in_chunks, still_statistics
 from hivlp.train.step import Task

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from distributed_task import a_pack, gradients_of
 from hivlp.config import Augmentation, Objective, parse
-from hivlp.data.batches import REGION, Mixture, Part
+from hivlp.data.batch import REGION
+from hivlp.data.batches import Mixture, Part
 from hivlp.data.masking import SPECIAL_TOKENS, drop_words, mask_words
 from hivlp.train.distributed import World
 from hivlp.train.run import run

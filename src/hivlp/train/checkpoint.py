@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hivlp.data.batches import Batch
+from hivlp.data.batch import Batch
 from hivlp.errors import ModelError
 
 PREFIX = "step-"

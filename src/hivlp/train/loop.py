@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from hivlp.config import TrainConfig
-from hivlp.data.batches import Batch, Mixture
+from hivlp.data.batch import Batch
+from hivlp.data.batches import Mixture
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
 from hivlp.train.optim import learning_rate, make_optimizer

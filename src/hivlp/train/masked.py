@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hivlp.config import Objective
-from hivlp.data.batches import REGION, Batch
+from hivlp.data.batch import REGION, Batch
 from hivlp.model.dual import DualEncoder
 from hivlp.objectives.masked import masked_regions, masked_words
 from hivlp.train.distributed import World

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hivlp.data.batches import Batch
+from hivlp.data.batch import Batch
 from hivlp.model.dual import DualEncoder
 from hivlp.train.chunks import in_chunks
 from hivlp.train.views import by_length, crop, hide

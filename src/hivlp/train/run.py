@@ -5,36 +5,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
-from hivlp.data.batches import Mixture, Part
-from hivlp.data.pack import Pack, pack
-from hivlp.data.sources import Source, open_source
+from hivlp.config import SourceConfig, TrainConfig
+from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ConfigError, DataError
+from hivlp.errors import ConfigError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
-from hivlp.registry import resolve
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.heads import Guide
 from hivlp.train.loop import fit
-from hivlp.train.norm import share_batch_norms
-from hivlp.train.reinforce import Reinforced, reinforce
-from hivlp.train.step import Task
+from hivlp.train.prepare import TOKENIZER, opened, prepare
 
 Progress = Callable[[str], None]
-SHOWN = 5  # things that could not be used, of each source, that are named one by one
-CONFIG, TOKENIZER, MODEL, RESULT = "train.json", "tokenizer.json", "model", "result.json"
+CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
 
 
 def run(
@@ -77,55 +68,18 @@ def _run(
     config: TrainConfig, world: World, *, out: Path, resume: bool, progress: Progress, stop_after: int | None
 ) -> dict[str, Any]:
     started, device = time.perf_counter(), world.device
-    sources = [_opened(source) for source in config.sources]  # a wrong path leaves no folder behind
+    sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
     if world.leads:
         _claim(out, config, resume=resume)
     if config.threads:
         torch.set_num_threads(config.threads)
     many = f" in {world.size} processes" if world.size > 1 else ""
     progress(f"training on {device.type} in {config.precision}{many}")
-    packs = [
-        world.leader_first(partial(_pack, opened, source, config, out / "packs", progress))
-        for opened, source in zip(sources, config.sources, strict=True)
-    ]
-    tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
-    torch.manual_seed(config.seed)
-    model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
-    model = DualEncoder(model_config)
-    model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if world.size > 1:
-        share_batch_norms(model)
-    views = [
-        world.leader_first(partial(_views, source, taken, config, progress))
-        for source, taken in zip(config.sources, packs, strict=True)
-    ]
-    guide = _guide(model, views)
-    task = Task(
-        model,
-        config.objective,
-        guide,
-        precision=config.precision,
-        grad_cache=config.grad_cache,
-        world=world,
-    ).to(device)
-    parts = [
-        Part(pack=taken, share=source.share, views=view, crop=source.crop)
-        for source, taken, view in zip(config.sources, packs, views, strict=True)
-    ]
-    vlm = config.objective.vlm
-    mixture = Mixture(
-        parts,
-        tokenizer,
-        batch_size=config.batch_size,
-        augmentation=config.augmentation,
-        seed=config.seed,
-        mask_share=vlm.share if vlm.weight else 0.0,
-        rank=world.rank,
-        size=world.size,
-    )
+    parts = prepare(config, sources, out, world, progress)
+    model, tokenizer = parts.task.model, parts.tokenizer
     steps = fit(
-        task,
-        mixture,
+        parts.task,
+        parts.mixture,
         config,
         out,
         resume=resume,
@@ -137,7 +91,7 @@ def _run(
         "model": str(out / MODEL),
         "steps": steps,
         "device": device.type,
-        "failed": [failure.as_dict() for taken in packs for failure in taken.failures],
+        "failed": [failure.as_dict() for failure in parts.failures],
     }
     if not world.leads:
         return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
@@ -177,72 +131,6 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     temporary.replace(path)
 
 
-def _opened(source: SourceConfig) -> Source:
-    return open_source(source.spec, split=source.split)
-
-
-def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
-    size = config.pack_size or config.model.preprocessing.size
-    for note in opened.notes:
-        progress(note)
-    taken = pack(
-        opened,
-        root,
-        size=size,
-        key=f"{source.spec}|{source.split}",
-        negatives=source.negatives,
-        progress=progress,
-    )
-    for failure in taken.failures[:SHOWN]:
-        progress(f"left out: {failure.uri}: {failure.error}")
-    if len(taken.failures) > SHOWN:
-        progress(f"left out: {len(taken.failures) - SHOWN} more, listed in {taken.folder / 'manifest.json'}")
-    return taken
-
-
-def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
-    if not source.views or config.teacher is None:
-        return None
-    settings: TeacherConfig = config.teacher
-    teacher = resolve("teachers", settings.kind)(
-        Path(settings.path), tensor=settings.tensor, size=settings.size
-    )
-    return reinforce(
-        _opened(source),
-        taken,
-        teacher,
-        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
-        views=source.views,
-        min_area=config.augmentation.min_area,
-        seed=config.seed,
-        progress=progress,
-    )
-
-
-def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
-    """A head for the features of a teacher, standardised by their statistics over whole pictures."""
-    known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
-    if not known:
-        return None
-    features_NF = np.concatenate(known)
-    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
-    return Guide(
-        model, torch.from_numpy(mean_F), torch.from_numpy(np.maximum(std_F, 0.05 * std_F.mean() + 1e-6))
-    )
-
-
-def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
-    if not path.is_file():
-        texts = [caption for taken in packs for captions in taken.captions for caption in captions]
-        if not texts:
-            raise DataError("none of the sources has captions; training needs pictures with captions")
-        trained = Tokenizer.train(
-            texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
-        )
-        trained.save(path)
-    return Tokenizer.open(path, max_tokens=config.model.max_tokens)
-
-
 def _evaluate(
     model: DualEncoder, tokenizer: Tokenizer, sources: Sequence[SourceConfig], progress: Progress
 ) -> list[dict[str, Any]]:
@@ -251,7 +139,7 @@ def _evaluate(
         if not _has_split(source):
             progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
             continue
-        result = evaluate_karpathy(encoder, _opened(source)).as_dict()
+        result = evaluate_karpathy(encoder, opened(source)).as_dict()
         recall = result["text_to_image"]["R@10"]
         progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
         results.append({"data": Path(source.spec).name, **result})

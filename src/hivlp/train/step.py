@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hivlp.config import Objective
-from hivlp.data.batches import Batch
+from hivlp.data.batch import Batch
 from hivlp.model.dual import DualEncoder
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import feature_distance, imitation
