@@ -39,15 +39,24 @@ def a_pack() -> Pack:
     )
 
 
-def gradients_of(world: World) -> dict[str, torch.Tensor]:
-    """The loss and every gradient of one step, dropout off."""
+def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:
+    """The loss and every gradient of one step, dropout off.
+
+    `grad_cache` is that of all processes together: batch norm then sees the same pictures at a time.
+    """
     text = {**model_values()["text"], "dropout": 0.0}
     text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
     model, tokenizer = micro_model(text=text)
     if world.size > 1:
         share_batch_norms(model)
     torch.manual_seed(1)
-    task = Task(model, parse(Objective, OBJECTIVE, where="test"), None, world=world).train()
+    task = Task(
+        model,
+        parse(Objective, OBJECTIVE, where="test"),
+        None,
+        grad_cache=grad_cache // world.size,
+        world=world,
+    ).train()
     mixture = Mixture(
         [Part(pack=a_pack())],
         tokenizer,
@@ -61,5 +70,5 @@ def gradients_of(world: World) -> dict[str, torch.Tensor]:
     loss = torch.stack(list(task(mixture.batch(3)).values()))
     loss.sum().backward()
     world.average_gradients(task.parameters())
-    gradients = {f"task.{name}": p.grad for name, p in task.named_parameters() if p.grad is not None}
-    return {"losses": world.mean(loss.detach()), **gradients}
+    gradients = {f"{grad_cache}.{name}": p.grad for name, p in task.named_parameters() if p.grad is not None}
+    return {f"{grad_cache}.losses": world.mean(loss.detach()), **gradients}

@@ -62,6 +62,7 @@ def main(out: Path) -> None:
             **gathered(world),
             **normalised(world),
             **gradients_of(world),
+            **gradients_of(world, grad_cache=8),
         }
         told = {"told": disagreement(world)}
         save_file(
