@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -125,6 +125,9 @@ class SourceConfig(Settings):
         default=1.0, gt=0, description="weight of this source in a batch, against the others"
     )
     crop: bool = Field(default=True, description="false where a crop or a mirror could make captions wrong")
+    negatives: str | None = Field(
+        default=None, description="a column whose texts look right for their picture and are not"
+    )
     views: int = Field(
         default=0, ge=0, le=64, description="views a picture shown to the teacher; 0 does without it"
     )
@@ -139,15 +142,44 @@ class TeacherConfig(Settings):
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
 
 
+class BinaryLevel(Settings):
+    """Codes of one bit a number, learned at one of the levels."""
+
+    weight: float = Field(default=0.0, ge=0, description="of the loss of its sign codes; 0 does without it")
+    width: int | None = Field(default=None, description="the level it belongs to; None takes the widest")
+    balance: float = Field(
+        default=0.1, ge=0, description="weight of the imbalance of the bits, which lies in [0, 1]"
+    )
+
+
+class Masking(Settings):
+    """What is masked on one side and told with the help of the other; used in training only."""
+
+    weight: float = Field(default=0.0, ge=0, description="of this loss; 0 does without it")
+    share: float = Field(default=0.15, gt=0, lt=1, description="share that is masked; at least one of each")
+    fusion: Literal["add", "multiply"] = Field(
+        default="add", description="how states meet the other side's global vector"
+    )
+
+
 class Objective(Settings):
     """Weights of the hierarchical retrieval loss and of what is added to it."""
 
+    form: Literal["softmax", "sigmoid"] = Field(
+        default="softmax", description="of the contrastive loss: CLIP's or SigLIP's"
+    )
+    bias: float = Field(
+        default=-10.0, description="initial bias of every level's logits; of the sigmoid form only"
+    )
     level_weights: tuple[float, ...] | None = Field(
         default=None, description="one a level; None gives all of them 1"
     )
     consistency: float = Field(
         default=0.0, ge=0, description="weight of KL(fine || level) on the similarities"
     )
+    binary: BinaryLevel = BinaryLevel()
+    vlm: Masking = Field(default=Masking(), description="masked words, told with the picture")
+    lrm: Masking = Field(default=Masking(), description="masked regions, told with the caption")
     guide: float = Field(
         default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
     )
@@ -197,6 +229,19 @@ class TrainConfig(Settings):
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
+    grad_cache: int = Field(
+        default=0,
+        ge=0,
+        description="pictures, or texts, whose activations are in memory at a time; 0: those of all",
+    )
+    gather_group: int = Field(
+        default=0,
+        ge=0,
+        description="processes that share their pictures and texts in the loss; 0: all of them",
+    )
+    data_workers: int = Field(
+        default=1, ge=1, le=64, description="threads that prepare batches; the result does not depend on it"
+    )
     steps: int = Field(default=1000, ge=1, description="updates of the whole run")
     batch_size: int = Field(default=256, ge=2, description="pictures a step, of all sources together")
     seed: int = Field(default=0, description="of weights, batches and views")
@@ -219,6 +264,12 @@ class TrainConfig(Settings):
             raise ValueError(
                 f"objective.level_weights has {len(weights)} numbers and the model "
                 f"{len(self.model.levels.widths)} levels; give one weight a level"
+            )
+        binary, widths = self.objective.binary.width, self.model.levels.widths
+        if binary is not None and binary not in widths:
+            raise ValueError(
+                f"objective.binary.width={binary} is not a level of the model; take one of "
+                f"{', '.join(map(str, widths))}"
             )
         for source in self.sources:
             if source.views > 1 and not source.crop:
@@ -264,10 +315,15 @@ def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:
     """The keys that were allowed where an unknown one stood."""
     for part in path[:-1]:
         field = kind.model_fields.get(part)
-        inner = field.annotation if field is not None else None
-        if isinstance(inner, type) and issubclass(inner, Settings):
-            kind = inner
+        kind = (_settings_in(field.annotation) if field is not None else None) or kind
     return list(kind.model_fields)
+
+
+def _settings_in(annotation: Any) -> type[Settings] | None:
+    """The group of settings that a field holds, also where it holds a list of them or none."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    return next(filter(None, map(_settings_in, get_args(annotation))), None)
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -32,10 +32,13 @@ def train(
     debug: output.DebugOption = False,
 ) -> None:
     """Train a model; every setting of the recipe can be changed with --set. Needs the extra 'train'."""
+    from hivlp.train.distributed import is_leader
     from hivlp.train.presets import load_preset
     from hivlp.train.run import run
 
     config = load_preset(preset or ("small" if data else "tiny"), overrides=set_ or [], data=data)
     document = run(config, out=out, resume=resume, progress=output.say)
+    if not is_leader():
+        return
     line = f"{document['model']}: {counted(document['steps'], 'step')} in {document['seconds']:.0f} s"
     output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

@@ -1,24 +1,27 @@
 """Training batches from several packs, each a pure function of the step: the same step, the same batch.
 
-That makes a run resumable at any step and independent of how far ahead batches are prepared. Every source has
-its share of each batch and its own endless sequence of shuffled epochs. Numpy only; models and losses come
-later.
+That makes a run resumable at any step, and independent of how many threads prepare batches and how far ahead.
+Of several processes each makes its own rows of the same batch. Every source has its share of each batch and
+its own endless sequence of shuffled epochs. Numpy only; models and losses come later.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from threading import Lock
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.config import Augmentation
+from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Batch, Chances
+from hivlp.data.masking import drop_words, mask_words
 from hivlp.data.pack import Pack
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError
@@ -27,7 +30,6 @@ from hivlp.types import FloatArray, IntArray
 # a mirrored picture makes these captions wrong
 SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
 LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
-SPECIAL_TOKENS = 5  # the first numbers of our vocabularies; never dropped
 
 
 class Views(Protocol):
@@ -57,34 +59,6 @@ class Part:
     crop: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """B pictures and T texts.
-
-    Attributes:
-        pixels_BCHW: uint8, the whole packed pictures.
-        boxes_B4: the crop of each, as shares of the frame: left, top, right, bottom.
-        mirror_B: whether the crop is to be mirrored.
-        tokens_TT, mask_TT: the texts, padded to the longest.
-        picture_B: a number for each picture; a picture that is in the batch twice has it twice.
-        picture_of_text_T: the row in this batch of the picture that each text describes.
-        wording_T: equal numbers for equal wordings.
-        features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a
-            teacher.
-    """
-
-    pixels_BCHW: NDArray[np.uint8]
-    boxes_B4: FloatArray
-    mirror_B: NDArray[np.bool_]
-    tokens_TT: IntArray
-    mask_TT: IntArray
-    picture_B: IntArray
-    picture_of_text_T: IntArray
-    wording_T: IntArray
-    features_BD: FloatArray
-    taught_B: NDArray[np.bool_]
-
-
 class Mixture:
     """Batches of a fixed make-up from several parts."""
 
@@ -96,7 +70,14 @@ class Mixture:
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
+        mask_share: float = 0.0,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
+        """Takes the rows of process `rank` of `size`: every `size`-th of each batch.
+
+        `mask_share` is the share of words that are masked for `Batch.masked_TT`; 0 leaves it out.
+        """
         if batch_size < len(parts):
             raise ConfigError(
                 f"batch_size {batch_size} is smaller than the number of sources, {len(parts)}; raise it"
@@ -105,8 +86,11 @@ class Mixture:
         self._tokenizer = tokenizer
         self._augmentation = augmentation
         self._seed = seed
+        self._mask_share = mask_share
+        self._rank, self._size = rank, size
         self.counts = apportion([part.share for part in parts], batch_size)
         self._orders: OrderedDict[tuple[int, int], IntArray] = OrderedDict()
+        self._lock = Lock()
         self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
 
     def rows(self, part: int, step: int) -> IntArray:
@@ -118,35 +102,85 @@ class Mixture:
 
     def _order(self, part: int, epoch: int) -> IntArray:
         key = (part, epoch)
-        order = self._orders.get(key)
-        if order is None:
-            random = np.random.default_rng((self._seed, 1, part, epoch))
-            order = random.permutation(len(self._parts[part].pack)).astype(np.int64)
-            self._orders[key] = order
-            while len(self._orders) > 4 * len(self._parts):
-                self._orders.popitem(last=False)
+        with self._lock:
+            order = self._orders.get(key)
+            if order is None:
+                random = np.random.default_rng((self._seed, EPOCH, part, epoch))
+                order = random.permutation(len(self._parts[part].pack)).astype(np.int64)
+                self._orders[key] = order
+                while len(self._orders) > 4 * len(self._parts):
+                    self._orders.popitem(last=False)
         return order
 
-    def batch(self, step: int) -> Batch:
-        """The batch of this step."""
-        random = np.random.default_rng((self._seed, 2, step))
-        slices = [self._slice(number, step, random) for number in range(len(self._parts))]
-        captions = [caption for piece in slices for caption in piece.captions]
-        picture_of_text_T = np.array([row for row, caption in enumerate(captions) if caption], dtype=np.int64)
-        texts = [caption for caption in captions if caption]
-        tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
+    def batch(self, step: int, *, whole: bool = False) -> Batch:
+        """What of the batch of this step is this process's; all of it where `whole` is asked for."""
+        random = np.random.default_rng((self._seed, BATCH, step))
+        count = sum(self.counts)
+        places = np.arange(count) if whole else np.arange(self._rank, count, self._size)
+        starts = np.cumsum([0, *self.counts])
+        slices = []
+        for number, start in enumerate(starts[:-1]):
+            piece = self._slice(number, step, random)  # of the whole batch: all draw the same random numbers
+            inside = (places >= start) & (places < starts[number + 1])
+            slices.append(piece.only(places[inside] - start))
+        chances = Chances(seed=(self._seed, step), whole=count, places_B=places)
         return Batch(
-            pixels_BCHW=np.concatenate([piece.pixels for piece in slices]),
+            pixels_BCHW=np.concatenate([piece.pack.pixels_NCHW[piece.rows] for piece in slices]),
             boxes_B4=np.concatenate([piece.boxes for piece in slices]),
             mirror_B=np.concatenate([piece.mirror for piece in slices]),
-            tokens_TT=self._drop_words(tokens_TT, mask_TT, random),
-            mask_TT=mask_TT,
             picture_B=np.concatenate([piece.numbers for piece in slices]),
-            picture_of_text_T=picture_of_text_T,
-            wording_T=np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
             features_BD=np.concatenate([piece.features for piece in slices]),
             taught_B=np.concatenate([piece.taught for piece in slices]),
+            chances=chances,
+            **self._texts(slices, chances),
         )
+
+    def _texts(self, slices: Sequence[_Slice], chances: Chances) -> dict[str, Any]:
+        """What a batch says about its texts: captions first, then hard negatives."""
+        captions = [text for piece in slices for text in piece.captions]
+        negatives = [text for piece in slices for text in piece.negatives if text]
+        texts = [text for text in captions if text] + negatives
+        row_C = np.array([row for row, text in enumerate(captions) if text], dtype=np.int64)
+        described = len(row_C)
+        tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
+        masked = self._masked(tokens_TT[:described], mask_TT[:described], row_C, len(negatives), chances)
+        share = self._augmentation.word_dropout
+        if share and described:
+            chance_CT = chances.draw(DROP, self._tokenizer.max_tokens)[row_C]
+            dropped_CT = drop_words(
+                tokens_TT[:described],
+                mask_TT[:described],
+                chance_CT,
+                share=share,
+                mask_id=self._tokenizer.mask_id,
+            )
+            tokens_TT = np.concatenate([dropped_CT, tokens_TT[described:]])
+        return {
+            "tokens_TT": tokens_TT,
+            "mask_TT": mask_TT,
+            "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
+            "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
+            **masked,
+        }
+
+    def _masked(
+        self, tokens_CT: IntArray, mask_CT: IntArray, row_C: IntArray, negatives: int, chances: Chances
+    ) -> dict[str, Any]:
+        """Captions with words masked; hard negatives are never asked about."""
+        if not self._mask_share:
+            return {}
+        columns = self._tokenizer.max_tokens
+        masked_CT, chosen_CT = mask_words(
+            tokens_CT,
+            mask_CT,
+            chances.draw(MASK, columns)[row_C],
+            chances.draw(SWAP, columns)[row_C],
+            share=self._mask_share,
+            mask_id=self._tokenizer.mask_id,
+            vocabulary=self._tokenizer.vocabulary_size,
+        )
+        rest = ((0, negatives), (0, 0))
+        return {"masked_TT": np.pad(masked_CT, rest), "chosen_TT": np.pad(chosen_CT, rest)}
 
     def _slice(self, number: int, step: int, random: np.random.Generator) -> _Slice:
         part, rows = self._parts[number], self.rows(number, step)
@@ -162,46 +196,57 @@ class Mixture:
             features[:] = part.views.features_NVD[rows, view]
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
+        wrong = part.pack.negatives
         return _Slice(
-            pixels=part.pack.pixels_NCHW[rows],
+            pack=part.pack,
+            rows=rows,
             numbers=rows + number * LARGEST_PACK,
             captions=captions,
+            negatives=[_choose(wrong[row], random) for row in rows] if wrong else [""] * len(rows),
             boxes=boxes.astype(np.float32),
             mirror=mirror,
             features=features,
             taught=np.full(len(rows), part.views is not None),
         )
 
-    def _drop_words(self, tokens_TT: IntArray, mask_TT: IntArray, random: np.random.Generator) -> IntArray:
-        if not self._augmentation.word_dropout or not tokens_TT.size:
-            return tokens_TT
-        drop = random.random(tokens_TT.shape) < self._augmentation.word_dropout
-        return np.where(
-            drop & (mask_TT == 1) & (tokens_TT >= SPECIAL_TOKENS), self._tokenizer.mask_id, tokens_TT
-        )
-
-    def batches(self, start: int, stop: int, *, ahead: int = 3) -> Iterator[Batch]:
-        """The batches of the steps from `start` to `stop`, made by a thread a little ahead of the reader."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.batch, step) for step in range(start, min(start + ahead, stop))]
-            for step in range(start, stop):
-                current = waiting.pop(0)
-                if step + ahead < stop:
-                    waiting.append(pool.submit(self.batch, step + ahead))
-                yield current.result()
+    def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
+        """The batches of the steps from `start` to `stop`, made by threads a little ahead of the reader."""
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = deque[Future[Batch]]()
+            for step in range(start, stop + max(ahead, workers)):
+                if step < stop:
+                    waiting.append(pool.submit(self.batch, step))
+                if step >= start + max(ahead, workers):
+                    yield waiting.popleft().result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slice:
-    """What one part gives to a batch."""
+    """What one part gives to a batch; its pixels are read when the rows are settled."""
 
-    pixels: NDArray[np.uint8]
+    pack: Pack
+    rows: IntArray
     numbers: IntArray
     captions: list[str]
+    negatives: list[str]
     boxes: FloatArray
     mirror: NDArray[np.bool_]
     features: FloatArray
     taught: NDArray[np.bool_]
+
+    def only(self, keep_K: IntArray) -> _Slice:
+        """The rows of some places of this slice."""
+        return _Slice(
+            pack=self.pack,
+            rows=self.rows[keep_K],
+            numbers=self.numbers[keep_K],
+            captions=[self.captions[place] for place in keep_K],
+            negatives=[self.negatives[place] for place in keep_K],
+            boxes=self.boxes[keep_K],
+            mirror=self.mirror[keep_K],
+            features=self.features[keep_K],
+            taught=self.taught[keep_K],
+        )
 
 
 def apportion(shares: Sequence[float], total: int) -> list[int]:

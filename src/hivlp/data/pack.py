@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hivlp.config import Preprocessing
 from hivlp.data.images import load_pixels
 from hivlp.errors import DataError, ImageError
+from hivlp.registry import suggestion
 from hivlp.types import Failure, Sample
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Pack:
         captions: the captions of each picture; a picture may have none.
         ids: the samples' ids, in the same order.
         failures: what the source held and the pack could not take.
+        negatives: texts that look right for each picture and are not; empty where the source gives none.
     """
 
     folder: Path
@@ -46,12 +48,21 @@ class Pack:
     captions: list[tuple[str, ...]]
     ids: list[str]
     failures: list[Failure]
+    negatives: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def pack(source: Source, root: Path, *, size: int, key: str, progress: Progress = lambda line: None) -> Pack:
+def pack(
+    source: Source,
+    root: Path,
+    *,
+    size: int,
+    key: str,
+    negatives: str | None = None,
+    progress: Progress = lambda line: None,
+) -> Pack:
     """The pack of a source under `root`, made now or found finished.
 
     Args:
@@ -59,14 +70,16 @@ def pack(source: Source, root: Path, *, size: int, key: str, progress: Progress 
         root: folder of packs; each lies in a folder named by `key` and `size`.
         size: side of the stored squares, pixels; the whole frame is squeezed into them.
         key: what distinguishes this source from others, such as its spec and split.
+        negatives: the field of the source's metadata that holds wrong texts, one or a list of them.
         progress: called with a line now and then.
 
     Raises:
-        DataError: not one picture could be read.
+        DataError: not one picture could be read, or none has that field.
     """
-    folder = root / f"pack-{digest([key, size, FORMAT])}"
+    parts = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
+    folder = root / f"pack-{digest(parts)}"
     if not (folder / "manifest.json").is_file():
-        _write(source, folder, size=size, key=key, progress=progress)
+        _write(source, folder, size=size, key=key, negatives=negatives, progress=progress)
     return _open(folder)
 
 
@@ -86,14 +99,17 @@ def _open(folder: Path) -> Pack:
         captions=[tuple(row["captions"]) for row in rows],
         ids=[row["id"] for row in rows],
         failures=[Failure(**failure) for failure in manifest["failures"]],
+        negatives=[tuple(row["negatives"]) for row in rows if "negatives" in row],
     )
 
 
-def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progress) -> None:
+def _write(
+    source: Source, folder: Path, *, size: int, key: str, negatives: str | None, progress: Progress
+) -> None:
     """Everything first, the manifest last: a pack with a manifest is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     preprocessing = Preprocessing(size=size, fit="squeeze", interpolation="bicubic")
-    count, failures = 0, list[Failure]()
+    count, wrong, failures, fields = 0, 0, list[Failure](), set[str]()
     with (
         (folder / "pixels.u8").open("wb") as pixels,
         (folder / "samples.jsonl").open("w", encoding="utf-8") as rows,
@@ -103,7 +119,12 @@ def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progr
                 failures.append(outcome)
                 continue
             pixels.write(outcome.tobytes())
-            rows.write(json.dumps({"id": sample.id, "captions": sample.captions}) + "\n")
+            row: dict[str, Any] = {"id": sample.id, "captions": sample.captions}
+            if negatives is not None:
+                row["negatives"] = _texts(sample.meta.get(negatives))
+                wrong += len(row["negatives"])
+                fields |= set(sample.meta)
+            rows.write(json.dumps(row) + "\n")
             count += 1
             if count % 2000 == 0:
                 progress(f"packed {count:,} pictures of {source.name}")
@@ -111,6 +132,11 @@ def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progr
     if count == 0:
         raise DataError(
             f"{source.name}: not one picture could be read; the first problem: {_first(failures)}"
+        )
+    if negatives is not None and not wrong:
+        raise DataError(
+            f"{source.name}: no picture has texts in the field {negatives!r}; "
+            f"{suggestion(negatives, sorted(fields)) if fields else 'it has no further fields'}"
         )
     manifest = {
         "key": key,
@@ -122,6 +148,12 @@ def _write(source: Source, folder: Path, *, size: int, key: str, progress: Progr
     temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     temporary.replace(folder / "manifest.json")
     progress(f"packed {count:,} pictures of {source.name}, {len(failures)} could not be used")
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a metadata field: none, one, or a list."""
+    values = value if isinstance(value, list) else [value]
+    return [" ".join(text.split()) for text in values if isinstance(text, str) and text.strip()]
 
 
 def _first(failures: list[Failure]) -> str:

@@ -70,7 +70,9 @@ class Tokenizer:
         return bool(self._backend.encode(text).overflowing)
 
     def save(self, path: Path) -> None:
-        self._backend.save(str(path))
+        temporary = path.with_name(path.name + ".tmp")
+        self._backend.save(str(temporary))
+        temporary.replace(path)
 
     @staticmethod
     def open(path: Path, *, max_tokens: int) -> Tokenizer:

@@ -43,9 +43,13 @@ class DualEncoder(nn.Module):
         scales_L = self.log_scale_L.clamp(max=MAX_LOG_SCALE).exp()
         return dict(zip(self.config.levels.widths, scales_L, strict=True))
 
+    def normalise(self, pixels_BCHW: Tensor) -> Tensor:
+        """What the picture tower takes, of pixels in [0, 255], uint8 or float."""
+        return torch.addcmul(self.pixel_shift, pixels_BCHW.float(), self.pixel_scale)
+
     def image_features(self, pixels_BCHW: Tensor) -> Tensor:
         """Features (B, F) of pixels in [0, 255], uint8 or float."""
-        return self.image_tower(torch.addcmul(self.pixel_shift, pixels_BCHW.float(), self.pixel_scale))
+        return self.image_tower(self.normalise(pixels_BCHW))
 
     def encode_pixels(self, pixels_BCHW: Tensor) -> dict[int, Tensor]:
         """Unit vectors by width, of pixels in [0, 255]."""

@@ -7,6 +7,7 @@ pooled: a grid or a sequence is averaged, and padding never counts.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -56,6 +57,13 @@ class ImageTower(nn.Module):
         self.dropout = nn.Dropout(tower.dropout)
         self.width = _width(self.backbone)
 
+    def regions(self, pixels_BCHW: Tensor) -> Tensor:
+        """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
+        hidden = self.backbone(pixel_values=pixels_BCHW).last_hidden_state
+        if hidden.dim() == 4:
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, -(math.isqrt(hidden.shape[1]) ** 2) :]
+
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         hidden = self.backbone(pixel_values=pixels_BCHW).last_hidden_state
         pooled_BF = hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
@@ -71,8 +79,12 @@ class TextTower(nn.Module):
         self.dropout = nn.Dropout(tower.dropout)
         self.width = _width(self.backbone)
 
+    def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """The state of every token (B, T, F)."""
+        return self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
+
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        hidden_BTF = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
+        hidden_BTF = self.states(tokens_BT, mask_BT)
         weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
         pooled_BF = (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
         return self.dropout(pooled_BF)

@@ -2,17 +2,23 @@
 
 The paper (arXiv 2205.12105) publishes the idea, representations of different dimensions trained for coarse
 and for fine retrieval, and not the formula; this is our reconstruction: the weighted sum over levels of the
-symmetric contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches
-every level the similarity distribution of the widest. It knows no tower and no batch; it sees embeddings and
+contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches every level
+the similarity distribution of the widest. The contrastive loss has two forms: the symmetric softmax of CLIP,
+and the pairwise sigmoid of SigLIP (arXiv 2303.15343). It knows no tower and no batch; it sees embeddings and
 who belongs to whom.
+
+Hard negatives are texts, or pictures, that belong to nobody: they are further wrong answers for everything on
+the other side, and no right answer is asked of them.
 
 Shapes: B pictures, T texts, D width of a level.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,32 +33,50 @@ def contrastive(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
         logits_BT: similarities times the logit scale.
         positive_BT: bool, true where text and picture belong together.
     """
-    return 0.5 * (_one_way(logits_BT, positive_BT) + _one_way(logits_BT.T, positive_BT.T))
+    # of B × T numbers autograd keeps the logits and the mask, and no softmax
+    right_BT = torch.where(positive_BT, logits_BT, 0)
+    return 0.5 * sum(_one_way(logits_BT, right_BT, positive_BT, dim=dim) for dim in (0, 1))  # type: ignore[return-value]
 
 
-def _one_way(logits_QN: Tensor, positive_QN: Tensor) -> Tensor:
-    target_QN = positive_QN.to(logits_QN.dtype)
-    count_Q = target_QN.sum(dim=1)
-    loss_Q = -(F.log_softmax(logits_QN, dim=1) * target_QN).sum(dim=1) / count_Q.clamp(min=1)
-    return loss_Q.sum() / (count_Q > 0).sum().clamp(min=1)
+def _one_way(logits_BT: Tensor, right_BT: Tensor, positive_BT: Tensor, *, dim: int) -> Tensor:
+    """Of every query, along `dim`: log of the sum over all answers, less the mean logit of the right ones."""
+    count_Q = positive_BT.sum(dim=dim)
+    loss_Q = torch.logsumexp(logits_BT, dim=dim) - right_BT.sum(dim=dim) / count_Q.clamp(min=1)
+    return torch.where(count_Q > 0, loss_Q, 0).sum() / (count_Q > 0).sum().clamp(min=1)
 
 
-def consistency(logits_BT: Tensor, teacher_logits_BT: Tensor) -> Tensor:
-    """Mean KL(teacher || level) of the similarity distributions, both ways; a scalar in [0, inf).
+def pairwise(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
+    """Sigmoid contrastive loss, a scalar in [0, inf): every pair is a yes-or-no question of its own.
 
-    No gradient flows into the teacher: the fine level leads and the coarse one follows.
+    SigLIP, arXiv 2303.15343, section 3.2: the sum over all pairs of -log sigmoid(±logit), divided by the
+    number of positive pairs, which is the batch size where every picture has one text.
+
+    Args:
+        logits_BT: similarities times the logit scale, plus the bias.
+        positive_BT: bool, true where text and picture belong together.
     """
-    teacher_BT = teacher_logits_BT.detach()
+    sign_BT = positive_BT.to(logits_BT.dtype) * 2 - 1
+    return -F.logsigmoid(sign_BT * logits_BT).sum() / positive_BT.sum().clamp(min=1)
 
-    def one_way(student_QN: Tensor, leader_QN: Tensor) -> Tensor:
-        return F.kl_div(
-            F.log_softmax(student_QN, dim=1),
-            F.log_softmax(leader_QN, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
 
-    return 0.5 * (one_way(logits_BT, teacher_BT) + one_way(logits_BT.T, teacher_BT.T))
+def match_loss(logits_BT: Tensor, positive_BT: Tensor, *, bias: Tensor | None = None) -> Tensor:
+    """The sigmoid form where there is a bias, else the softmax form."""
+    return contrastive(logits_BT, positive_BT) if bias is None else pairwise(logits_BT + bias, positive_BT)
+
+
+def consistency(logits_BT: Tensor, *leaders_BT: Tensor) -> Tensor:
+    """Mean KL(leaders || level) of the similarity distributions, both ways; a scalar in [0, inf).
+
+    No gradient flows into the leaders. Of several, the mean of their distributions leads.
+    """
+
+    def one_way(student_QN: Tensor, leaders_QN: list[Tensor]) -> Tensor:
+        logs = torch.stack([F.log_softmax(leader_QN.detach(), dim=1) for leader_QN in leaders_QN])
+        leader_QN = torch.logsumexp(logs, dim=0) - math.log(len(leaders_QN))
+        return F.kl_div(F.log_softmax(student_QN, dim=1), leader_QN, reduction="batchmean", log_target=True)
+
+    turned = [leader_BT.T for leader_BT in leaders_BT]
+    return 0.5 * (one_way(logits_BT, list(leaders_BT)) + one_way(logits_BT.T, turned))
 
 
 def hierarchical(
@@ -61,6 +85,7 @@ def hierarchical(
     positive_BT: Tensor,
     logit_scales: Mapping[int, Tensor],
     *,
+    biases: Mapping[int, Tensor] | None = None,
     level_weights: Sequence[float] | None = None,
     consistency_weight: float = 0.0,
 ) -> dict[str, Tensor]:
@@ -71,6 +96,7 @@ def hierarchical(
         text: unit vectors (T, D) by width D, the same widths.
         positive_BT: bool, true where text and picture belong together.
         logit_scales: inverse temperature by width.
+        biases: what is added to the logits, by width; given, the form is the sigmoid, else the softmax.
         level_weights: one a level, narrowest first; None weighs all of them 1.
         consistency_weight: weight of KL(fine || level) for every level but the widest.
 
@@ -80,9 +106,14 @@ def hierarchical(
     """
     widths = sorted(image)
     weights = dict(zip(widths, level_weights or [1.0] * len(widths), strict=True))
-    logits = {width: logit_scales[width] * (image[width] @ text[width].T) for width in widths}
+    logits = {width: (logit_scales[width] * image[width]) @ text[width].T for width in widths}
     share = 1.0 / len(widths)
-    terms = {f"hrl_{w}": share * weights[w] * contrastive(logits[w], positive_BT) for w in widths}
+    terms = {
+        f"hrl_{w}": share
+        * weights[w]
+        * match_loss(logits[w], positive_BT, bias=None if biases is None else biases[w])
+        for w in widths
+    }
     if consistency_weight:
         for width in widths[:-1]:
             terms[f"consistency_{width}"] = (
@@ -96,12 +127,16 @@ def positives(picture_B: Tensor, picture_of_text_T: Tensor, wording_T: Tensor | 
 
     Args:
         picture_B: a number for each picture of the batch.
-        picture_of_text_T: the number of the picture that each text describes.
+        picture_of_text_T: the number of the picture that each text describes; -1 for a hard negative, which
+            describes none.
         wording_T: a number for each different wording; two products of one title are not each other's
             negatives.
     """
     own_BT = picture_B[:, None] == picture_of_text_T[None, :]
     if wording_T is None:
         return own_BT
-    same_TT = wording_T[:, None] == wording_T[None, :]
-    return (own_BT.float() @ same_TT.float()) > 0
+    wordings_W, word_T = torch.unique(wording_T, return_inverse=True)
+    says_BW = torch.zeros(len(picture_B), len(wordings_W), dtype=torch.bool, device=own_BT.device)
+    picture_P, text_P = own_BT.nonzero(as_tuple=True)
+    says_BW[picture_P, word_T[text_P]] = True
+    return says_BW[:, word_T]

@@ -1,7 +1,7 @@
 """Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
 
-A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step,
-and the state of torch's random numbers. Batches depend on the step alone, so the data needs no state.
+A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, and the
+step. Batches and random numbers depend on the step alone, so they need no state.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from hivlp.data.batch import Batch
 from hivlp.errors import ModelError
 
 PREFIX = "step-"
@@ -32,7 +34,6 @@ def save(
     tensors = {f"task.{name}": tensor.contiguous() for name, tensor in task.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
-    tensors["random"] = torch.get_rng_state()
     save_file(tensors, temporary / "state.safetensors")
     (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
     _sync(temporary)
@@ -69,8 +70,16 @@ def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) 
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    torch.set_rng_state(tensors["random"])
     return step
+
+
+def save_batch(path: Path, batch: Batch) -> Path:
+    """Writes the arrays of a batch as `.npz`, for a person to look at."""
+    arrays = {
+        name: value for name in batch.__slots__ if isinstance(value := getattr(batch, name), np.ndarray)
+    }
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path
 
 
 def _all(folder: Path) -> list[Path]:

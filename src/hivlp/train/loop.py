@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hivlp.config import TrainConfig
+from hivlp.data.batch import Batch
 from hivlp.data.batches import Mixture
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
@@ -46,7 +49,6 @@ def fit(
     config: TrainConfig,
     folder: Path,
     *,
-    device: torch.device,
     resume: bool,
     progress: Progress = lambda line: None,
     evaluate: Callable[[], dict[str, Any]] | None = None,
@@ -55,74 +57,106 @@ def fit(
     """Trains until `config.steps` and gives the step it ended at.
 
     Args:
-        folder: receives `metrics.jsonl` and `checkpoints/`.
+        folder: receives `metrics.jsonl` and `checkpoints/`, from the process that leads.
         resume: go on from the newest checkpoint; bit-equal on a CPU to a run that was never cut off.
         evaluate: called every `config.evaluate_every` steps; its numbers go to the log.
         stop_after: end at this step with a checkpoint, as if cut off; the schedule is still that of the whole
             run.
 
     Raises:
-        HivlpError: the loss is no longer a number.
+        HivlpError: the loss, or its gradient, is no longer a number.
     """
+    world, checkpoints = task.world, folder / "checkpoints"
     optimizer = make_optimizer(task, config.optimisation)
-    checkpoints = folder / "checkpoints"
     start = checkpoint.restore(checkpoints, task=task, optimizer=optimizer) if resume else 0
+    world.check_same(start, "the step of the newest checkpoint")
     stop = min(config.steps, stop_after or config.steps)
     if start:
         progress(f"resumed at step {start:,} of {config.steps:,}")
-    log = MetricsLog(folder / METRICS, keep_until=start)
+    log = MetricsLog(folder / METRICS, keep_until=start) if world.leads else None
     task.train()
     clock, waiting_since = Clock(), time.perf_counter()
-    for step, batch in enumerate(mixture.batches(start, stop), start=start):
+    for step, batch in enumerate(mixture.batches(start, stop, workers=config.data_workers), start=start):
         clock.waited += time.perf_counter() - waiting_since
         rate = learning_rate(step, steps=config.steps, settings=config.optimisation)
-        terms = train_step(task, batch, optimizer, config, rate=rate, device=device)
-        clock.samples += len(batch.boxes_B4)
+        seed_step(config.seed, step, world.rank)
+        try:
+            terms = train_step(task, batch, optimizer, config, rate=rate)
+        except NotFinite as error:
+            raise _stopped(error, step, mixture, config, folder, leads=world.leads) from None
+        clock.samples += config.batch_size
         done = step + 1
-        if done % config.log_every == 0 or done == stop:
-            log.write(step=done, rate=rate, terms=terms, clock=clock)
-            progress(progress_line(done, config.steps, terms, clock, config.batch_size))
-            clock = Clock()
-        if done % config.checkpoint_every == 0 or done == stop:
-            checkpoint.save(checkpoints, step=done, task=task, optimizer=optimizer)
-        if (
-            evaluate is not None
-            and config.evaluate_every
-            and done % config.evaluate_every == 0
-            and done < config.steps
-        ):
-            log.write_line({"step": done, "evaluation": evaluate()})
-            task.train()
+        if log is not None:
+            if done % config.log_every == 0 or done == stop:
+                log.write(step=done, rate=rate, terms=terms, clock=clock)
+                progress(progress_line(done, config.steps, terms, clock, config.batch_size))
+                clock = Clock()
+            if done % config.checkpoint_every == 0 or done == stop:
+                checkpoint.save(checkpoints, step=done, task=task, optimizer=optimizer)
+            if evaluate is not None and _is_due(done, config):
+                log.write_line({"step": done, "evaluation": evaluate()})
+                task.train()
         waiting_since = time.perf_counter()
     return stop
 
 
+def _is_due(done: int, config: TrainConfig) -> bool:
+    """Whether to evaluate after this step; after the last one it happens anyway."""
+    return bool(config.evaluate_every) and done % config.evaluate_every == 0 and done < config.steps
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Makes the random numbers of a step, such as dropout, depend on nothing that came before it."""
+    state = np.random.SeedSequence((seed & (2**64 - 1), step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0] >> np.uint64(1)))
+
+
+class NotFinite(Exception):  # noqa: N818 - the loop turns it into an error for people
+    """The loss, or its gradient, is not a number; the weights are still those of before the step."""
+
+
 def train_step(
-    task: Task,
-    batch: Any,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    *,
-    rate: float,
-    device: torch.device,
+    task: Task, batch: Batch, optimizer: torch.optim.Optimizer, config: TrainConfig, *, rate: float
 ) -> dict[str, float]:
-    """Forward, backward and update for one batch; gives the values of the losses."""
+    """Forward, backward and update for one batch; gives the values of the losses, of all processes.
+
+    Raises:
+        NotFinite: before anything was updated.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
-    terms = task(batch, device=device)
+    terms = task(batch)
     loss: Tensor = torch.stack(list(terms.values())).sum()
-    if not torch.isfinite(loss):
-        raise HivlpError(
-            f"the loss became {loss.item()}; lower optimisation.learning_rate "
-            f"(now {config.optimisation.learning_rate}) or raise optimisation.warmup_steps, "
-            "and go on with --resume from the last checkpoint"
-        )
+    values = task.world.mean(
+        torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
+    ).tolist()
+    named: dict[str, float] = dict(zip(["loss", *terms], values, strict=True))
+    if not all(map(math.isfinite, values)):
+        wrong = next((name for name in terms if not math.isfinite(named[name])), "loss")
+        raise NotFinite(f"the loss became {named[wrong]} (its term {wrong})")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    torch.nn.utils.clip_grad_norm_(trained, config.optimisation.clip_norm)
+    task.world.average_gradients(trained)
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, config.optimisation.clip_norm))
+    if not math.isfinite(norm):
+        raise NotFinite(f"the gradient's norm became {norm}")
     optimizer.step()
-    return {"loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+    return named
+
+
+def _stopped(
+    error: NotFinite, step: int, mixture: Mixture, config: TrainConfig, folder: Path, *, leads: bool
+) -> HivlpError:
+    """The message that ends the run, with the batch on disk."""
+    path = folder / f"bad-batch-{step:08d}.npz"
+    if leads:
+        checkpoint.save_batch(path, mixture.batch(step, whole=True))
+    return HivlpError(
+        f"{error} at step {step + 1:,}; lower optimisation.learning_rate (now "
+        f"{config.optimisation.learning_rate}) or raise optimisation.warmup_steps, and go on with --resume "
+        f"from the last checkpoint. The batch is in {path}"
+    )
 
 
 def progress_line(step: int, steps: int, terms: dict[str, float], clock: Clock, batch_size: int) -> str:

@@ -8,28 +8,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
-from hivlp.data.batches import Mixture, Part
-from hivlp.data.pack import Pack, pack
-from hivlp.data.sources import Source, open_source
+from hivlp.config import SourceConfig, TrainConfig
+from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ConfigError, DataError
+from hivlp.errors import ConfigError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
-from hivlp.registry import resolve
 from hivlp.train.card import write_card
+from hivlp.train.distributed import World, joined
 from hivlp.train.loop import fit
-from hivlp.train.reinforce import Reinforced, reinforce
-from hivlp.train.step import Guide, Task
+from hivlp.train.prepare import TOKENIZER, opened, prepare
 
 Progress = Callable[[str], None]
-CONFIG, TOKENIZER, MODEL, RESULT = "train.json", "tokenizer.json", "model", "result.json"
+CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
 
 
 def run(
@@ -49,80 +45,71 @@ def run(
         stop_after: end at this step, as if cut off.
 
     Returns:
-        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``eval`` (one result a validation source).
+        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``failed`` (what of the sources could not be
+        used, each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several
+        processes only the one that leads evaluates and writes.
 
     Raises:
-        ConfigError: `out` holds a run, and neither or another one is to be resumed.
+        ConfigError: `out` holds a run, and neither or another one is to be resumed, or the processes that
+            torchrun started can't share the batch.
         DataError: a source gives nothing to train on.
     """
-    started = time.perf_counter()
-    device = choose_device(config.device)
-    sources = [_opened(source) for source in config.sources]  # a wrong path leaves no folder behind
-    _claim(out, config, resume=resume)
+    with joined(config.device, gather_group=config.gather_group) as world:
+        world.check_batch(config.batch_size)
+        say = progress if world.leads else _silent
+        return _run(config, world, out=out, resume=resume, progress=say, stop_after=stop_after)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _run(
+    config: TrainConfig, world: World, *, out: Path, resume: bool, progress: Progress, stop_after: int | None
+) -> dict[str, Any]:
+    started, device = time.perf_counter(), world.device
+    sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
+    if world.leads:
+        _claim(out, config, resume=resume)
     if config.threads:
         torch.set_num_threads(config.threads)
-    progress(f"training on {device.type} in {config.precision}")
-    packs = [
-        _pack(opened, source, config, out / "packs", progress)
-        for opened, source in zip(sources, config.sources, strict=True)
-    ]
-    tokenizer = _tokenizer(out / TOKENIZER, packs, config)
-    torch.manual_seed(config.seed)
-    model_config = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
-    model = DualEncoder(model_config)
-    model.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    views = [
-        _views(source, taken, config, progress) for source, taken in zip(config.sources, packs, strict=True)
-    ]
-    guide = _guide(model, views)
-    task = Task(model, config.objective, guide, precision=config.precision).to(device)
-    parts = [
-        Part(pack=taken, share=source.share, views=view, crop=source.crop)
-        for source, taken, view in zip(config.sources, packs, views, strict=True)
-    ]
-    mixture = Mixture(
-        parts, tokenizer, batch_size=config.batch_size, augmentation=config.augmentation, seed=config.seed
-    )
+    many = f" in {world.size} processes" if world.size > 1 else ""
+    progress(f"training on {device.type} in {config.precision}{many}")
+    parts = prepare(config, sources, out, world, progress)
+    model, tokenizer = parts.task.model, parts.tokenizer
     steps = fit(
-        task,
-        mixture,
+        parts.task,
+        parts.mixture,
         config,
         out,
-        device=device,
         resume=resume,
         progress=progress,
         evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
         stop_after=stop_after,
     )
-    model.eval()
-    (out / MODEL).mkdir(parents=True, exist_ok=True)
-    tokenizer.save(out / MODEL / TOKENIZER)
-    save(model, out / MODEL, half=config.half_weights)
-    export(out / MODEL)
-    results = _evaluate(model, tokenizer, config.validation, progress)
-    seconds = round(time.perf_counter() - started, 1)
-    write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
     document = {
         "model": str(out / MODEL),
         "steps": steps,
-        "seconds": seconds,
         "device": device.type,
-        "eval": results,
+        "failed": [failure.as_dict() for failure in parts.failures],
     }
+    if not world.leads:
+        return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
+    _save_model(model, tokenizer, out / MODEL, half=config.half_weights)
+    results = _evaluate(model, tokenizer, config.validation, progress)
+    seconds = round(time.perf_counter() - started, 1)
+    write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
+    document |= {"seconds": seconds, "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device of a run; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ConfigError: a GPU is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise ConfigError("device=cuda, and torch sees no GPU; use device=auto or device=cpu")
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+def _save_model(model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool) -> None:
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder / TOKENIZER)
+    save(model, folder, half=half)
+    export(folder)
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -139,61 +126,9 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(values, encoding="utf-8")
-
-
-def _opened(source: SourceConfig) -> Source:
-    return open_source(source.spec, split=source.split)
-
-
-def _pack(opened: Source, source: SourceConfig, config: TrainConfig, root: Path, progress: Progress) -> Pack:
-    size = config.pack_size or config.model.preprocessing.size
-    for note in opened.notes:
-        progress(note)
-    return pack(opened, root, size=size, key=f"{source.spec}|{source.split}", progress=progress)
-
-
-def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
-    if not source.views or config.teacher is None:
-        return None
-    settings: TeacherConfig = config.teacher
-    teacher = resolve("teachers", settings.kind)(
-        Path(settings.path), tensor=settings.tensor, size=settings.size
-    )
-    return reinforce(
-        _opened(source),
-        taken,
-        teacher,
-        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
-        views=source.views,
-        min_area=config.augmentation.min_area,
-        seed=config.seed,
-        progress=progress,
-    )
-
-
-def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
-    """A head for the features of a teacher, standardised by their statistics over whole pictures."""
-    known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
-    if not known:
-        return None
-    features_NF = np.concatenate(known)
-    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
-    return Guide(
-        model, torch.from_numpy(mean_F), torch.from_numpy(np.maximum(std_F, 0.05 * std_F.mean() + 1e-6))
-    )
-
-
-def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
-    if not path.is_file():
-        texts = [caption for taken in packs for captions in taken.captions for caption in captions]
-        if not texts:
-            raise DataError("none of the sources has captions; training needs pictures with captions")
-        trained = Tokenizer.train(
-            texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
-        )
-        trained.save(path)
-    return Tokenizer.open(path, max_tokens=config.model.max_tokens)
+    temporary = out / (CONFIG + ".tmp")
+    temporary.write_text(values, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _evaluate(
@@ -204,7 +139,7 @@ def _evaluate(
         if not _has_split(source):
             progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
             continue
-        result = evaluate_karpathy(encoder, _opened(source)).as_dict()
+        result = evaluate_karpathy(encoder, opened(source)).as_dict()
         recall = result["text_to_image"]["R@10"]
         progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
         results.append({"data": Path(source.spec).name, **result})

@@ -1,0 +1,61 @@
+"""The binary level: codes of one bit a number, learned by letting the gradient pass through the sign.
+
+At search a code is D / 8 bytes and is compared by counting bits that differ, which orders items just as the
+cosine of the codes does. Our addition; the straight-through gradient is that of arXiv 1308.3432.
+
+Shapes: B pictures, T texts, D bits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hivlp.objectives.retrieval import match_loss
+
+
+def sign_codes(rows_BD: Tensor) -> Tensor:
+    """Unit vectors of signs, ±1/√D, whose gradient is that of the rows themselves; 0 counts as positive."""
+    codes_BD = torch.where(rows_BD >= 0, 1.0, -1.0).to(rows_BD.dtype) / rows_BD.shape[1] ** 0.5
+    return codes_BD.detach() + (
+        rows_BD - rows_BD.detach()
+    )  # the bracket is 0: the value is the code's, exactly
+
+
+def imbalance(codes_BD: Tensor) -> Tensor:
+    """Mean over bits of the squared mean sign, in [0, 1]: 0 where every bit is set for half of the rows.
+
+    A bit that is the same for nearly all items tells nothing apart.
+    """
+    signs_BD = codes_BD * codes_BD.shape[1] ** 0.5
+    return signs_BD.mean(dim=0).square().mean()
+
+
+def binary(
+    image_BD: Tensor,
+    text_TD: Tensor,
+    positive_BT: Tensor,
+    logit_scale: Tensor,
+    *,
+    bias: Tensor | None = None,
+    weight: float = 1.0,
+    balance: float = 0.0,
+) -> dict[str, Tensor]:
+    """The contrastive loss of a level's sign codes, and how unbalanced their bits are, as named terms.
+
+    Args:
+        image_BD: vectors of the pictures; only their signs count.
+        text_TD: vectors of the texts.
+        positive_BT: bool, true where text and picture belong together.
+        logit_scale: inverse temperature of the codes' cosine.
+        bias: given, the form is the sigmoid, else the softmax.
+        weight: of the contrastive loss, ≥ 0.
+        balance: weight of the imbalance, the mean of both sides, ≥ 0; 0 leaves the term out.
+    """
+    width = image_BD.shape[1]
+    pictures_BD, texts_TD = sign_codes(image_BD), sign_codes(text_TD)
+    logits_BT = (logit_scale * pictures_BD) @ texts_TD.T
+    terms = {f"binary_{width}": weight * match_loss(logits_BT, positive_BT, bias=bias)}
+    if balance:
+        terms[f"balance_{width}"] = balance * 0.5 * (imbalance(pictures_BD) + imbalance(texts_TD))
+    return terms

@@ -1,0 +1,60 @@
+"""ITM, image-text matching: is this pair one? A question for a fusion model, asked about pairs hard to tell.
+
+After ALBEF (arXiv 2107.07651, section 3.2): a dual encoder's similarities choose, within the batch, the wrong
+pairs that look most right; the fusion model scores only these.
+
+Shapes: B pictures, T texts, P pairs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Pairs(NamedTuple):
+    """Pairs of a batch: the rows of picture and text, and whether they belong together (bool)."""
+
+    picture_P: Tensor
+    text_P: Tensor
+    match_P: Tensor
+
+
+def hard_pairs(similarity_BT: Tensor, positive_BT: Tensor, *, negatives: int = 1) -> Pairs:
+    """Every right pair, and for every picture and every text its most similar wrong partners.
+
+    Args:
+        similarity_BT: of the dual encoder, higher is more similar; no gradient flows into it.
+        positive_BT: bool, true where text and picture belong together.
+        negatives: wrong partners of each picture and of each text, ≥ 1; fewer where the batch has
+            not so many.
+
+    Returns:
+        Right pairs first. A pair that is hard from both sides is there once.
+    """
+    scores_BT = similarity_BT.detach().masked_fill(positive_BT, -torch.inf)
+    chosen_BT = torch.zeros_like(positive_BT)
+    for dim in (0, 1):
+        top = scores_BT.topk(min(negatives, scores_BT.shape[dim]), dim=dim).indices
+        chosen_BT.scatter_(dim, top, True)
+    right_P2 = positive_BT.nonzero()
+    wrong_P2 = (chosen_BT & ~positive_BT).nonzero()
+    match_P = torch.zeros(len(right_P2) + len(wrong_P2), dtype=torch.bool, device=positive_BT.device)
+    match_P[: len(right_P2)] = True
+    picture_P, text_P = torch.cat([right_P2, wrong_P2]).unbind(dim=1)
+    return Pairs(picture_P, text_P, match_P)
+
+
+def matching(scores_P: Tensor, match_P: Tensor) -> Tensor:
+    """Binary cross-entropy of pair scores, right and wrong pairs weighing the same; a scalar in [0, inf).
+
+    Args:
+        scores_P: logits of a fusion model: above 0 says that the pair belongs together.
+        match_P: bool, whether it does.
+    """
+    loss_P = F.binary_cross_entropy_with_logits(scores_P, match_P.to(scores_P.dtype), reduction="none")
+    sides = [loss_P[match_P == side] for side in (True, False) if bool((match_P == side).any())]
+    return torch.stack([side.mean() for side in sides]).mean() if sides else scores_P.sum() * 0

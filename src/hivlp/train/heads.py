@@ -1,0 +1,75 @@
+"""What teaches a model and is thrown away with the run: heads, biases, temperatures."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hivlp.config import Masking, Objective
+from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
+from hivlp.model.levels import NestedLevels
+from hivlp.objectives.masked import fuse
+
+
+class Guide(nn.Module):
+    """The head that gives a teacher's features a place in the embedding space."""
+
+    mean_F: Tensor
+    std_F: Tensor
+
+    def __init__(self, model: DualEncoder, mean_F: Tensor, std_F: Tensor) -> None:
+        super().__init__()
+        self.levels = NestedLevels(len(mean_F), model.config.levels.widths)
+        self.predict = nn.Linear(model.image_tower.width, len(mean_F))
+        self.dropout = nn.Dropout(0.3)
+        self.register_buffer("mean_F", mean_F, persistent=False)
+        self.register_buffer("std_F", std_F, persistent=False)
+
+    def standardise(self, features_BF: Tensor) -> Tensor:
+        return (features_BF - self.mean_F) / self.std_F
+
+
+class Offsets(nn.Module):
+    """The numbers that some objectives learn beside the model: a bias a level, a temperature of the codes."""
+
+    def __init__(self, model: DualEncoder, objective: Objective) -> None:
+        super().__init__()
+        self.widths = model.config.levels.widths
+        self.binary_width = objective.binary.width or self.widths[-1]
+        self.bias_L = self.binary_bias = self.binary_log_scale = None
+        if objective.form == "sigmoid":
+            self.bias_L = nn.Parameter(torch.full((len(self.widths),), objective.bias))
+        if objective.binary.weight:
+            self.binary_log_scale = nn.Parameter(torch.tensor(math.log(model.config.logit_scale)))
+            if objective.form == "sigmoid":
+                self.binary_bias = nn.Parameter(torch.tensor(objective.bias))
+
+    @property
+    def biases(self) -> dict[int, Tensor] | None:
+        """Of each level, by width; None in the softmax form."""
+        return None if self.bias_L is None else dict(zip(self.widths, self.bias_L, strict=True))
+
+    @property
+    def binary_scale(self) -> Tensor | None:
+        """The inverse temperature of the sign codes, in (0, 100]; None where there are none."""
+        if self.binary_log_scale is None:
+            return None
+        return self.binary_log_scale.clamp(max=MAX_LOG_SCALE).exp()
+
+
+class MaskedHead(nn.Module):
+    """Tells what was masked from states of one side, fused with the other side's global vector."""
+
+    def __init__(self, settings: Masking, *, states: int, embedding: int, out: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.project = nn.Linear(embedding, states)
+        self.tell = nn.Sequential(
+            nn.Linear(states, states), nn.GELU(), nn.LayerNorm(states), nn.Linear(states, out)
+        )
+
+    def forward(self, states_MF: Tensor, global_MD: Tensor) -> Tensor:
+        """What is said of each state (M, out)."""
+        return self.tell(fuse(states_MF, self.project(global_MD), how=self.settings.fusion))

@@ -1,0 +1,94 @@
+"""A batch through the towers: in chunks, in the precision of the run; it knows no loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hivlp.data.batch import Batch
+from hivlp.model.dual import DualEncoder
+from hivlp.train.chunks import in_chunks
+from hivlp.train.views import by_length, crop, hide
+
+TEXT_GROUP = 128  # texts of like length that go through their tower together
+
+
+class Passes:
+    """The four ways through the towers that objectives ask for. What comes out is float32."""
+
+    def __init__(
+        self, model: DualEncoder, *, device: torch.device, chunk: int = 0, half: bool = False
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._chunk = chunk
+        self._half = half
+
+    def pictures(self, batch: Batch) -> Tensor:
+        """Features (B, F) of the pictures' crops."""
+        return self._over_pictures(
+            batch, lambda pixels, boxes, mirror: self._model.image_features(self.view(pixels, boxes, mirror))
+        )
+
+    def regions(self, batch: Batch, hidden_BG: Tensor) -> Tensor:
+        """The states (M, F) of the regions that are hidden, picture by picture."""
+
+        def encode(pixels: Tensor, boxes: Tensor, mirror: Tensor, hidden: Tensor) -> Tensor:
+            rows_BCHW = hide(self._model.normalise(self.view(pixels, boxes, mirror)), hidden)
+            return self._model.image_tower.regions(rows_BCHW)[hidden]
+
+        return self._over_pictures(batch, encode, hidden_BG)
+
+    def texts(self, batch: Batch) -> Tensor:
+        """Features (T, F) of the texts."""
+        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
+        if not len(tokens_TT):  # other processes may have some, and a gradient must find its way here too
+            return torch.zeros(0, self._model.text_tower.width, device=self._device, requires_grad=True)
+        groups = self._groups(mask_TT)
+        chunks = [(tokens_TT[rows, :longest], mask_TT[rows, :longest]) for rows, longest in groups]
+        sorted_TF = self._run(self._model.text_tower, chunks)
+        return sorted_TF[torch.argsort(torch.cat([rows for rows, _ in groups]))]
+
+    def words(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The states (M, F) of the masked words, the words themselves (M,), and the text of each (M,)."""
+        assert batch.masked_TT is not None and batch.chosen_TT is not None
+        masked_TT, chosen_TT = self.put(batch.masked_TT), self.put(batch.chosen_TT)
+        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
+        if not len(tokens_TT):
+            none = torch.zeros(0, dtype=torch.int64, device=self._device)
+            return torch.zeros(0, self._model.text_tower.width, device=self._device), none, none
+        groups = self._groups(mask_TT)
+        chunks = [(masked_TT[r, :n], mask_TT[r, :n], chosen_TT[r, :n]) for r, n in groups]
+        order_T = torch.cat([rows for rows, _ in groups])
+        place_M, column_M = chosen_TT[order_T].nonzero(as_tuple=True)
+        text_M = order_T[place_M]
+
+        def encode(tokens: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
+            return self._model.text_tower.states(tokens, mask)[chosen]
+
+        return self._run(encode, chunks), tokens_TT[text_M, column_M], text_M
+
+    def view(self, pixels: Tensor, boxes: Tensor, mirror: Tensor) -> Tensor:
+        """What the tower is shown of packed pictures, (B, 3, S, S) in [0, 255]."""
+        view_BCHW = crop(pixels, boxes, mirror, size=self._model.config.preprocessing.size)
+        return view_BCHW.contiguous(memory_format=torch.channels_last)
+
+    def put(self, array: np.ndarray) -> Tensor:
+        """An array of a batch on the device."""
+        return torch.from_numpy(array).to(self._device)
+
+    def _groups(self, mask_TT: Tensor) -> list[tuple[Tensor, int]]:
+        return list(by_length(mask_TT, group=self._chunk or TEXT_GROUP))
+
+    def _over_pictures(self, batch: Batch, encode: Callable[..., Tensor], *more: Tensor) -> Tensor:
+        whole = [*map(self.put, (batch.pixels_BCHW, batch.boxes_B4, batch.mirror_B)), *more]
+        pieces = [tensor.split(self._chunk or len(tensor)) for tensor in whole]
+        return self._run(encode, zip(*pieces, strict=True))
+
+    def _run(self, encode: Callable[..., Tensor], chunks: Iterable[tuple[Tensor, ...]]) -> Tensor:
+        # the towers may compute in half precision; levels and losses never do
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            return in_chunks(encode, chunks, module=self._model, cache=bool(self._chunk)).float()

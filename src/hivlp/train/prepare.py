@@ -1,0 +1,178 @@
+"""What a run needs before its first step, from its configuration: packs, tokenizer, task and batches.
+
+It trains nothing. Of several processes the one that leads makes what lies on the disk; the others open it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
+from hivlp.data.batches import Mixture, Part
+from hivlp.data.pack import Pack, pack
+from hivlp.data.sources import Source, open_source
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.errors import DataError
+from hivlp.model.dual import DualEncoder
+from hivlp.registry import resolve
+from hivlp.train.distributed import World
+from hivlp.train.heads import Guide
+from hivlp.train.norm import share_batch_norms
+from hivlp.train.reinforce import Reinforced, reinforce
+from hivlp.train.step import Task
+from hivlp.types import Failure
+
+Progress = Callable[[str], None]
+TOKENIZER = "tokenizer.json"
+SHOWN = 5  # things that could not be used, of each source, that are named one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that is trained, and what it is trained on.
+
+    Attributes:
+        failures: what the sources held and could not be used.
+    """
+
+    task: Task
+    mixture: Mixture
+    tokenizer: Tokenizer
+    failures: list[Failure]
+
+
+def prepare(
+    config: TrainConfig, sources: Sequence[Source], out: Path, world: World, progress: Progress
+) -> Prepared:
+    """Packs the sources below `out`, or finds them packed, and makes the task and its batches.
+
+    Raises:
+        DataError: a source gives nothing to train on.
+    """
+    packs = [
+        world.leader_first(partial(_pack, source, settings, config, out / "packs", progress))
+        for source, settings in zip(sources, config.sources, strict=True)
+    ]
+    tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
+    torch.manual_seed(config.seed)
+    model = DualEncoder(config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size}))
+    model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if world.size > 1:
+        share_batch_norms(model)
+    views = [
+        world.leader_first(partial(_views, settings, taken, config, progress))
+        for settings, taken in zip(config.sources, packs, strict=True)
+    ]
+    task = Task(
+        model,
+        config.objective,
+        _guide(model, views),
+        precision=config.precision,
+        grad_cache=config.grad_cache,
+        world=world,
+    )
+    return Prepared(
+        task=task.to(world.device),
+        mixture=_mixture(config, packs, views, tokenizer, world),
+        tokenizer=tokenizer,
+        failures=[failure for taken in packs for failure in taken.failures],
+    )
+
+
+def opened(source: SourceConfig) -> Source:
+    """A source of the configuration, ready to be read."""
+    return open_source(source.spec, split=source.split)
+
+
+def _mixture(
+    config: TrainConfig,
+    packs: Sequence[Pack],
+    views: Sequence[Reinforced | None],
+    tokenizer: Tokenizer,
+    world: World,
+) -> Mixture:
+    vlm = config.objective.vlm
+    parts = [
+        Part(pack=taken, share=source.share, views=view, crop=source.crop)
+        for source, taken, view in zip(config.sources, packs, views, strict=True)
+    ]
+    return Mixture(
+        parts,
+        tokenizer,
+        batch_size=config.batch_size,
+        augmentation=config.augmentation,
+        seed=config.seed,
+        mask_share=vlm.share if vlm.weight else 0.0,
+        rank=world.rank,
+        size=world.size,
+    )
+
+
+def _pack(
+    source: Source, settings: SourceConfig, config: TrainConfig, root: Path, progress: Progress
+) -> Pack:
+    size = config.pack_size or config.model.preprocessing.size
+    for note in source.notes:
+        progress(note)
+    taken = pack(
+        source,
+        root,
+        size=size,
+        key=f"{settings.spec}|{settings.split}",
+        negatives=settings.negatives,
+        progress=progress,
+    )
+    for failure in taken.failures[:SHOWN]:
+        progress(f"left out: {failure.uri}: {failure.error}")
+    if len(taken.failures) > SHOWN:
+        progress(f"left out: {len(taken.failures) - SHOWN} more, listed in {taken.folder / 'manifest.json'}")
+    return taken
+
+
+def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
+    if not source.views or config.teacher is None:
+        return None
+    settings: TeacherConfig = config.teacher
+    teacher = resolve("teachers", settings.kind)(
+        Path(settings.path), tensor=settings.tensor, size=settings.size
+    )
+    return reinforce(
+        opened(source),
+        taken,
+        teacher,
+        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
+        views=source.views,
+        min_area=config.augmentation.min_area,
+        seed=config.seed,
+        progress=progress,
+    )
+
+
+def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
+    """A head for the features of a teacher, standardised by their statistics over whole pictures."""
+    known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
+    if not known:
+        return None
+    features_NF = np.concatenate(known)
+    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
+    return Guide(
+        model, torch.from_numpy(mean_F), torch.from_numpy(np.maximum(std_F, 0.05 * std_F.mean() + 1e-6))
+    )
+
+
+def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
+    if not path.is_file():
+        texts = [caption for taken in packs for captions in taken.captions for caption in captions]
+        if not texts:
+            raise DataError("none of the sources has captions; training needs pictures with captions")
+        trained = Tokenizer.train(
+            texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
+        )
+        trained.save(path)
+    return Tokenizer.open(path, max_tokens=config.model.max_tokens)
