@@ -171,5 +171,5 @@ def _without_weights(folder: Path) -> str:
     return (
         f"{folder} has its weights as {pickled[0].name} only. That is a pickle, which may run any code when "
         "it is read, so it is refused. Take a revision with model.safetensors (many have one at @refs/pr/1), "
-        "or convert it on a machine that may be lost: AutoModel.from_pretrained(folder).save_pretrained(folder)"
+        "or convert it on a machine that may be lost: AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
     )
