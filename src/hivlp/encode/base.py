@@ -32,6 +32,7 @@ from hivlp.errors import MissingExtraError, ModelError
 from hivlp.registry import resolve, suggestion
 from hivlp.types import Embeddings
 
+HEADS_FORMAT = "hivlp-heads"
 Picture = Path | str | bytes | Image.Image
 
 
@@ -121,9 +122,17 @@ def model_folder(model: str | Path) -> Path:
     Raises:
         ModelError: there is none; the message lists the names and says what a folder must hold.
     """
-    if str(model).startswith(hub.PREFIX) or hub.is_transformers(folder := _folder(model)):
-        raise ModelError(f"{str(model)!r} is a model of transformers, and this needs a model folder of HiVLP")
+    if str(model).startswith(hub.PREFIX) or "image" not in hub.config_record(folder := _folder(model)):
+        raise ModelError(
+            f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of "
+            "HiVLP's own towers"
+        )
     return folder
+
+
+def model_source(model: str | Path) -> Path:
+    """The folder of a model of any kind, by what `load` takes. Raises ModelError as `load` does."""
+    return _located(model)[0]
 
 
 def _folder(model: str | Path) -> Path:
@@ -171,15 +180,14 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         MissingExtraError: torch is needed and not installed.
     """
     folder, kind, name = _located(model)
-    if runtime is not None and kind == "transformers" and runtime != kind:
-        raise ModelError(
-            f"{name} is a model of transformers and can't be run by {runtime!r}; leave the runtime out"
-        )
+    if runtime not in (None, kind) and kind in ("transformers", "heads"):
+        what = "a model of transformers" if kind == "transformers" else "levels on top of another model"
+        raise ModelError(f"{name} is {what} and can't be run by {runtime!r}; leave the runtime out")
     kind = runtime or kind
     try:
         encoder = resolve("encoders", kind)
     except ModuleNotFoundError as error:
-        why = "" if kind == "transformers" else " without ONNX graphs (see `hivlp export`)"
+        why = "" if kind in ("transformers", "heads") else " without ONNX graphs (see `hivlp export`)"
         raise MissingExtraError(error.name or "torch", "train", f"{name}{why}") from None
     return encoder(folder, name=name, threads=threads)
 
@@ -193,4 +201,6 @@ def _located(model: str | Path) -> tuple[Path, str, str]:
     folder = _folder(model)
     if hub.is_transformers(folder):
         return hub.checked(folder), "transformers", str(model)
+    if hub.config_record(folder).get("format") == HEADS_FORMAT:
+        return folder, "heads", str(model)
     return folder, "onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch", str(model)

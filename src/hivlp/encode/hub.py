@@ -30,12 +30,18 @@ _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?:@[\w./-]+)?")
 _VOLATILE = frozenset({"transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures"})
 
 
+def config_record(folder: Path) -> dict[str, Any]:
+    """What the configuration of a model folder says, of whatever kind; empty where there is none."""
+    try:
+        record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def is_transformers(folder: Path) -> bool:
     """Whether a folder is in transformers' layout: its configuration names a model type."""
-    try:
-        return "model_type" in json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+    return "model_type" in config_record(folder)
 
 
 def find(spec: str) -> Path:
@@ -171,5 +177,5 @@ def _without_weights(folder: Path) -> str:
     return (
         f"{folder} has its weights as {pickled[0].name} only. That is a pickle, which may run any code when "
         "it is read, so it is refused. Take a revision with model.safetensors (many have one at @refs/pr/1), "
-        "or convert it on a machine that may be lost: AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        "or convert it where nothing can be lost: AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER)"
     )
