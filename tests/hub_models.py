@@ -73,9 +73,10 @@ def clip() -> tuple[Any, Any]:
     return hf.CLIPModel(config), hf.CLIPProcessor(CLIPImageProcessorPil(**SQUARE), byte_pairs())
 
 
-def siglip() -> tuple[Any, Any]:
+def siglip(**size: int) -> tuple[Any, Any]:
     ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    config = hf.SiglipConfig(text_config={**TEXT, **ends, "projection_size": 32}, vision_config=PICTURE)
+    text = {**TEXT, **ends, "projection_size": size.get("hidden_size", 32)}
+    config = hf.SiglipConfig(text_config=text, vision_config={**PICTURE, **size})
     processor = SiglipImageProcessorPil(size={"height": 32, "width": 32})
     return hf.SiglipModel(config), hf.SiglipProcessor(processor, padded_letters())
 
@@ -120,7 +121,7 @@ def vision_text() -> tuple[Any, Any]:
     )
 
 
-FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
+FAMILIES: dict[str, Callable[..., tuple[Any, Any]]] = {
     "clip": clip,
     "siglip": siglip,
     "siglip2": siglip2,
@@ -130,13 +131,13 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-def made(family: str, folder: Path, *, seed: int = 0) -> tuple[Path, Any, Any]:
+def made(family: str, folder: Path, *, seed: int = 0, **size: int) -> tuple[Path, Any, Any]:
     """A folder with a random model of a family, and that model and its processor."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         hf.utils.logging.disable_progress_bar()
         torch.manual_seed(seed)
-        model, processor = FAMILIES[family]()
+        model, processor = FAMILIES[family](**size)
         model.eval().save_pretrained(folder)
         processor.save_pretrained(folder)
     return folder, model, processor

@@ -352,6 +352,7 @@ def test_the_recipe_of_the_documentation_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hivlp: Callable[..., Ran]
 ) -> None:
     made("clip", tmp_path / "models" / "clip")
+    made("siglip", tmp_path / "models" / "siglip-wide", hidden_size=64)
     photos = gallery(tmp_path / "photos")
     rows = [("image", "caption", "split")]
     splits = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
@@ -369,3 +370,5 @@ def test_the_recipe_of_the_documentation_runs_as_written(
         assert program == "hivlp"
         done = hivlp(*arguments)
         assert done.code == 0, f"{command}\n{done.err}"
+        if arguments[:2] == ["info", "rotated.hivlp"]:
+            assert done.document["rotation"] == {"kind": "pca", "width": 32, "fitted_on": 12}

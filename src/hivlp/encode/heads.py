@@ -92,10 +92,15 @@ class HeadsEncoder:
         return encoder
 
     def _set(self, base: Encoder, heads: Heads, *, name: str, mark: str) -> None:
-        self.base, self.heads = base, dict(sorted(heads.items()))
+        self.base, self._heads = base, dict(sorted(heads.items()))
         self.name, self.fingerprint = name, mark
-        self.widths = tuple(self.heads)
+        self.widths = tuple(self._heads)
         self.device = device_of(base)
+
+    @property
+    def heads(self) -> Heads:
+        """By width, narrowest first."""
+        return self._heads
 
     @property
     def preprocessing(self) -> Settings:
