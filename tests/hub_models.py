@@ -26,11 +26,11 @@ SQUARE = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32
 LETTERS = [*string.ascii_lowercase, *string.digits, ",", "."]
 
 
-def word_pieces() -> Any:
+def word_pieces(length: int | None = LENGTH) -> Any:
     """BERT's tokenizer over single letters."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {token: n for n, token in enumerate([*special, *LETTERS, *(f"##{x}" for x in LETTERS[:30])])}
-    return hf.BertTokenizer(vocab=vocabulary, model_max_length=LENGTH)
+    return hf.BertTokenizer(vocab=vocabulary, model_max_length=length)
 
 
 def byte_pairs() -> Any:
@@ -109,15 +109,17 @@ def align() -> tuple[Any, Any]:
     return hf.AlignModel(config), hf.AlignProcessor(processor, word_pieces())
 
 
-def vision_text() -> tuple[Any, Any]:
-    text = hf.BertConfig(**TEXT)
+def vision_text(text: str = "bert") -> tuple[Any, Any]:
+    tower = hf.BertConfig(**TEXT)
+    if text == "roberta":
+        tower = hf.RobertaConfig(**{**TEXT, "max_position_embeddings": LENGTH + 2}, pad_token_id=1)
     config = hf.VisionTextDualEncoderConfig.from_vision_text_configs(
-        hf.ViTConfig(**PICTURE), text, projection_dim=24
+        hf.ViTConfig(**PICTURE), tower, projection_dim=24
     )
     processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
     return (
         hf.VisionTextDualEncoderModel(config),
-        hf.VisionTextDualEncoderProcessor(processor, word_pieces()),
+        hf.VisionTextDualEncoderProcessor(processor, word_pieces(LENGTH if text == "bert" else None)),
     )
 
 
@@ -131,13 +133,13 @@ FAMILIES: dict[str, Callable[..., tuple[Any, Any]]] = {
 }
 
 
-def made(family: str, folder: Path, *, seed: int = 0, **size: int) -> tuple[Path, Any, Any]:
+def made(family: str, folder: Path, *, seed: int = 0, **options: Any) -> tuple[Path, Any, Any]:
     """A folder with a random model of a family, and that model and its processor."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         hf.utils.logging.disable_progress_bar()
         torch.manual_seed(seed)
-        model, processor = FAMILIES[family](**size)
+        model, processor = FAMILIES[family](**options)
         model.eval().save_pretrained(folder)
         processor.save_pretrained(folder)
     return folder, model, processor

@@ -292,3 +292,11 @@ def test_its_graphs_can_not_be_written_yet(folders: dict[str, Path], hivlp: Call
         assert (
             done.code == 2 and "is a model of transformers, or levels on top of one; this needs" in done.err
         )
+
+
+def test_texts_are_cut_where_roberta_has_no_more_positions(tmp_path: Path) -> None:
+    # RoBERTa numbers positions from behind its padding, so it has two fewer than its configuration says
+    folder, _, _ = made("vision-text-dual-encoder", tmp_path / "roberta", text="roberta")
+    encoder = load(folder)
+    assert np.isfinite(encoder.encode_texts(["a " * 100]).fine).all()
+    assert encoder.cuts("a " * 15) and not encoder.cuts("a " * 14)

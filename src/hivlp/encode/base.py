@@ -122,15 +122,15 @@ def model_folder(model: str | Path) -> Path:
     Raises:
         ModelError: there is none; the message lists the names and says what a folder must hold.
     """
-    local = not str(model).startswith(hub.PREFIX)
-    folder = _folder(model) if local else Path()
-    record = hub.config_record(folder) if local else {"model_type": "any"}
-    if "model_type" in record or record.get("format") == HEADS_FORMAT:
-        raise ModelError(
-            f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of "
-            "HiVLP's own towers"
-        )
-    return folder
+    if not str(model).startswith(hub.PREFIX):
+        folder = _folder(model)
+        record = hub.config_record(folder)
+        if "model_type" not in record and record.get("format") != HEADS_FORMAT:
+            return folder
+    raise ModelError(
+        f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of HiVLP's "
+        "own towers"
+    )
 
 
 def model_source(model: str | Path) -> Path:

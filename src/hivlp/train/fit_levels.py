@@ -7,10 +7,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from hivlp.config import FitLevelsConfig
 from hivlp.data.sources import open_source
@@ -22,7 +24,7 @@ from hivlp.evaluate.protocols import BothWays, Pairs, evaluate_pairs
 from hivlp.index.coarse.faiss_index import principal_directions
 from hivlp.train.cached import Cached, cached
 from hivlp.train.fold import fold
-from hivlp.train.heads import learn, recalls, through
+from hivlp.train.heads import Learned, learn, recalls, through
 from hivlp.train.run import choose_device
 from hivlp.types import FloatArray
 
@@ -69,37 +71,81 @@ def fit_levels(
     _claim(out, config, model=encoder.name, data=data)
     progress(f"levels {', '.join(map(str, widths))} for {encoder.name}, learned on {device.type}")
     train, val = _data(data, encoder, out / CACHE, config, workers, batch_size, progress)
-    fine = train.pairs.images.fine, train.pairs.texts.fine
-    rotation_SS = rotation(*fine)
-    learned = learn(train, val.pairs, rotation_SS, widths, config, device=device, progress=progress)
-    candidates = _candidates(widths, encoder, rotation_SS, learned.heads)
-    found = {method: recalls(val.pairs, heads) for method, heads in candidates.items()}
-    shipped = {width: _best(width, found, config.margin) for width in widths}
-    heads = {width: candidates[shipped[width]][width] for width in widths}
+    tried = compare(train, val.pairs, widths, encoder.widths, config, device=device, progress=progress)
+    heads = tried.shipped()
     _write(out / MODEL, model, heads)
     result = {"data": Path(data).name, **_evaluated(val.pairs, heads)}
     document = {
         "model": str(out / MODEL),
         "base": encoder.name,
-        "steps": learned.steps,
-        "epochs": learned.epoch,
+        "steps": tried.learned.steps,
+        "epochs": tried.learned.epoch,
         "seconds": round(time.perf_counter() - started, 1),
         "device": device.type,
         "pictures": len(train.ids),
         "captions": len(train.wording_T),
-        "levels": {
-            str(w): {
-                "shipped": shipped[w],
-                **{m: levels[w].as_dict() for m, levels in found.items() if w in levels},
-            }
-            for w in widths
-        },
+        "levels": tried.as_dict(),
         "eval": [result],
         "failed": [failure.as_dict() for failure in [*train.pairs.failed, *val.pairs.failed]],
     }
     (out / MODEL / "README.md").write_text(_card(document), encoding="utf-8")
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every way to make every level, and what it finds.
+
+    Attributes:
+        heads: by way and width.
+        found: recalls on the validation pictures, by way and width.
+        ships: the way that ships, by width.
+        learned: how learning went.
+    """
+
+    heads: dict[str, dict[int, Head]]
+    found: dict[str, dict[int, BothWays]]
+    ships: dict[int, str]
+    learned: Learned
+
+    def shipped(self) -> dict[int, Head]:
+        """The heads that ship, by width."""
+        return {width: self.heads[method][width] for width, method in self.ships.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Width -> what ships and the recalls of every way, JSON-compatible."""
+        return {
+            str(width): {
+                "shipped": method,
+                **{way: levels[width].as_dict() for way, levels in self.found.items() if width in levels},
+            }
+            for width, method in self.ships.items()
+        }
+
+
+def compare(
+    train: Cached,
+    val: Pairs,
+    widths: tuple[int, ...],
+    own: tuple[int, ...],
+    config: FitLevelsConfig,
+    *,
+    device: torch.device,
+    progress: Progress = lambda line: None,
+) -> Comparison:
+    """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself."""
+    fine = own[-1]
+    rotation_SS = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    learned = learn(train, val, rotation_SS, widths, config, device=device, progress=progress)
+    heads = {
+        "kept": {width: Head.prefix(width, width, "kept") for width in widths if width in own},
+        "truncated": {width: Head.prefix(fine, width, "truncated") for width in widths},
+        "pca": {width: Head.shared(rotation_SS[:, :width], "pca") for width in widths},
+        "learned": learned.heads,
+    }
+    found = {method: recalls(val, made) for method, made in heads.items()}
+    return Comparison(heads, found, {width: _best(width, found, config.margin) for width in widths}, learned)
 
 
 def rotation(image_IS: FloatArray, text_TS: FloatArray) -> FloatArray:
@@ -163,18 +209,6 @@ def _data(
 def _share(name: str) -> float:
     """A number in [0, 1) that belongs to an id for good, so that growing data keeps who is held out."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
-
-
-def _candidates(
-    widths: tuple[int, ...], encoder: Encoder, rotation_SS: FloatArray, learned: dict[int, Head]
-) -> dict[str, dict[int, Head]]:
-    fine = encoder.widths[-1]
-    return {
-        "kept": {width: Head.prefix(width, width, "kept") for width in widths if width in encoder.widths},
-        "truncated": {width: Head.prefix(fine, width, "truncated") for width in widths},
-        "pca": {width: Head.shared(rotation_SS[:, :width], "pca") for width in widths},
-        "learned": learned,
-    }
 
 
 def _best(width: int, found: dict[str, dict[int, BothWays]], margin: float) -> str:
