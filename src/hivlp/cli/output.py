@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from hivlp.encode import Encoder
 
 # what only training and exporting need
-TRAIN_PACKAGES = frozenset({"torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow"})
+TRAIN_PACKAGES = frozenset(
+    {"torch", "transformers", "huggingface_hub", "safetensors", "onnx", "onnxscript", "pyarrow"}
+)
 _REMEDIES: Mapping[type[OSError], str] = {
     FileNotFoundError: "check the path",
     PermissionError: "check its permissions",
