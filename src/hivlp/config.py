@@ -246,7 +246,9 @@ class FitLevelsConfig(Settings):
         default="separate", description="learned levels are prefixes of one map, or have a map each"
     )
     epochs: int = Field(default=20, ge=0, description="passes over the pictures, at most; 0 learns nothing")
-    patience: int = Field(default=3, ge=1, description="epochs without a better mean AR before the end")
+    patience: int = Field(
+        default=3, ge=1, description="epochs without a higher mean AR of the levels before the end"
+    )
     batch_size: int = Field(default=512, ge=2, description="pictures a step, each with one of its captions")
     learning_rate: float = Field(default=3e-4, gt=0, description="of Adam, falling to zero by half a cosine")
     logit_scale: float = Field(default=30.0, gt=0, description="initial inverse temperature of every level")

@@ -28,11 +28,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The heads of the best epoch.
+    """Each level as it was in its best epoch.
 
     Attributes:
         heads: by width.
-        epoch: the best one, from 1; 0 where none was better than the rotation that learning started from.
+        epoch: the one with the best mean AR, from 1; 0 where none was better than the rotation at the start.
         steps: updates that were made in all.
     """
 
@@ -95,7 +95,9 @@ def learn(
     device: torch.device,
     progress: Progress = lambda line: None,
 ) -> Learned:
-    """Learns a map a level; the epoch with the best mean AR over the levels of `val` is kept.
+    """Learns a map a level and keeps each as it was in the epoch with its best AR on `val`.
+
+    Learning ends when the mean AR of the levels has not risen for `patience` epochs.
 
     Args:
         rotation_SS: orthonormal columns, the most important first; every map starts as its first columns.
@@ -104,46 +106,75 @@ def learn(
     Raises:
         HivlpError: the loss is no longer a number.
     """
-    torch.manual_seed(config.seed)
-    maps = _Maps(rotation_SS, widths, config).to(device)
-    trained = [parameter for parameter in maps.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
-    image_IS = torch.from_numpy(train.pairs.images.fine).to(device)
-    text_TS = torch.from_numpy(train.pairs.texts.fine).to(device)
-    wording_T = torch.from_numpy(train.wording_T)
-    random = np.random.default_rng(config.seed)
-    batches_an_epoch = max(1, len(image_IS) // config.batch_size)
-    total, done = config.epochs * batches_an_epoch, 0
-    best, best_epoch, best_ar = maps.heads(), 0, mean_ar(val, maps.heads())
+    run = _Run(train, rotation_SS, widths, config, device)
+    best, best_ar = run.maps.heads(), _averages(val, run.maps.heads())
+    best_epoch, best_mean = 0, float(np.mean(list(best_ar.values())))
     for epoch in range(1, config.epochs + 1):
-        for picture_B, text_B in _batches(train.pairs.picture_of, config.batch_size, random):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
-            terms = hierarchical(
-                maps.image(image_IS[picture_B]),
-                maps.text(text_TS[text_B]),
-                _who_belongs(picture_B, text_B, wording_T).to(device),
-                maps.logit_scales,
-                consistency_weight=config.consistency,
-            )
-            loss = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(loss):
-                raise HivlpError(
-                    f"the loss became {loss.item()} in epoch {epoch}; lower learning_rate "
-                    f"(now {config.learning_rate}) by --set"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            done += 1
-        heads = maps.heads()
-        ar = mean_ar(val, heads)
-        progress(f"epoch {epoch}/{config.epochs}  loss {loss.item():.3f}  mean AR of the levels {ar:.2f}")
-        if ar > best_ar:
-            best, best_epoch, best_ar = heads, epoch, ar
+        loss = run.epoch()
+        heads = run.maps.heads()
+        averages = _averages(val, heads)
+        for width in widths:
+            if averages[width] > best_ar[width]:
+                best[width], best_ar[width] = heads[width], averages[width]
+        mean = float(np.mean(list(averages.values())))
+        progress(f"epoch {epoch}/{config.epochs}  loss {loss:.3f}  mean AR of the levels {mean:.2f}")
+        if mean > best_mean:
+            best_epoch, best_mean = epoch, mean
         elif epoch - best_epoch >= config.patience:
             break
-    return Learned(best, best_epoch, done)
+    return Learned(best, best_epoch, run.steps)
+
+
+class _Run:
+    """The maps while they are learned."""
+
+    def __init__(
+        self,
+        train: Cached,
+        rotation_SS: FloatArray,
+        widths: tuple[int, ...],
+        config: FitLevelsConfig,
+        device: torch.device,
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.steps = config, device, 0
+        self.maps = _Maps(rotation_SS, widths, config).to(device)
+        self._image_IS = torch.from_numpy(train.pairs.images.fine).to(device)
+        self._text_TS = torch.from_numpy(train.pairs.texts.fine).to(device)
+        self._wording_T = torch.from_numpy(train.wording_T)
+        self._picture_of = train.pairs.picture_of
+        self._random = np.random.default_rng(config.seed)
+        self._total = config.epochs * max(1, len(self._image_IS) // config.batch_size)
+        trained = [parameter for parameter in self.maps.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+
+    def epoch(self) -> float:
+        """One pass over the pictures; gives the mean loss."""
+        batches = _batches(self._picture_of, self.config.batch_size, self._random)
+        return float(np.mean([self._step(picture_B, text_B) for picture_B, text_B in batches]))
+
+    def _step(self, picture_B: IntArray, text_B: IntArray) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.steps / self._total))
+        rows = torch.from_numpy(picture_B)
+        terms = hierarchical(
+            self.maps.image(self._image_IS[picture_B]),
+            self.maps.text(self._text_TS[text_B]),
+            positives(rows, rows, self._wording_T[torch.from_numpy(text_B)]).to(self.device),
+            self.maps.logit_scales,
+            consistency_weight=self.config.consistency,
+        )
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise HivlpError(
+                f"the loss became {loss.item()} in step {self.steps + 1}; lower learning_rate "
+                f"(now {self.config.learning_rate}) by --set"
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self.steps += 1
+        return loss.item()
 
 
 def through(pairs: Pairs, heads: dict[int, Head]) -> Pairs:
@@ -163,9 +194,9 @@ def recalls(pairs: Pairs, heads: dict[int, Head]) -> dict[int, BothWays]:
     return {width: at_level(levels, width) for width in heads}
 
 
-def mean_ar(pairs: Pairs, heads: dict[int, Head]) -> float:
-    """The mean over the levels of AR, in percent."""
-    return float(np.mean([level.average for level in recalls(pairs, heads).values()]))
+def _averages(pairs: Pairs, heads: dict[int, Head]) -> dict[int, float]:
+    """AR by width, in percent."""
+    return {width: level.average for width, level in recalls(pairs, heads).items()}
 
 
 def _batches(
@@ -179,8 +210,3 @@ def _batches(
     for start in range(0, len(pictures) - size + 1, size):
         chosen = shuffled[start : start + size]
         yield pictures[chosen], order_T[first[chosen]]
-
-
-def _who_belongs(picture_B: IntArray, text_B: IntArray, wording_T: Tensor) -> Tensor:
-    rows = torch.from_numpy(picture_B)
-    return positives(rows, rows, wording_T[torch.from_numpy(text_B)])
