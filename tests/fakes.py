@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hivlp.config import Preprocessing
-from hivlp.encode.base import Picture, stack_pictures
+from hivlp.encode.base import SquareInput
 from hivlp.types import Embeddings, FloatArray
 
 COLOURS = {
@@ -31,7 +31,7 @@ COLOURS = {
 WIDTHS: tuple[int, ...] = (8, 16, 32)
 
 
-class ColourEncoder:
+class ColourEncoder(SquareInput):
     """Pictures become the mean of the vectors of their colours, texts the mean of those of their words."""
 
     def __init__(self, name: str = "colours", *, fingerprint: str = "colours-1") -> None:
@@ -47,12 +47,9 @@ class ColourEncoder:
         self.texts_seen += texts
         return _levels([_sum(_vector(word) for word in text.lower().split()) for text in texts])
 
-    def encode_pixels(self, pixels_BCHW: np.ndarray) -> Embeddings:
+    def encode_pixels(self, pixels_BCHW: np.ndarray, /) -> Embeddings:
         self.pictures_seen += len(pixels_BCHW)
         return _levels([_seen(pixels_CHW) for pixels_CHW in pixels_BCHW])
-
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
-        return self.encode_pixels(stack_pictures(images, self.preprocessing))
 
     def cuts(self, text: str) -> bool:
         return len(text.split()) > self.max_tokens

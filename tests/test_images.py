@@ -162,7 +162,7 @@ def test_draft_decoding_gives_the_pixels_of_full_decoding(fit: str) -> None:
     reduced = images.load(data, preprocessing)
     full = images.to_pixels(images.decode(data), preprocessing)
     assert (reduced.width, reduced.height) == (1200, 900)
-    assert np.abs(reduced.pixels_CHW.astype(int) - full.astype(int)).max() <= 4
+    assert np.abs(reduced.pixels.astype(int) - full.astype(int)).max() <= 4
 
 
 def test_cmyk_jpeg() -> None:
@@ -256,7 +256,7 @@ def test_first_page_of_a_tiff() -> None:
 def test_one_pixel_is_a_picture() -> None:
     loaded = images.load(encoded(Image.new("RGB", (1, 1), RED), "PNG"), Preprocessing(size=8))
     assert (loaded.width, loaded.height) == (1, 1)
-    assert (loaded.pixels_CHW == np.array(RED, np.uint8)[:, None, None]).all()
+    assert (loaded.pixels == np.array(RED, np.uint8)[:, None, None]).all()
 
 
 # --- Resizing ---

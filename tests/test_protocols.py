@@ -154,7 +154,7 @@ def test_batches_do_not_matter() -> None:
 
 def test_a_hopeless_model_keeps_nothing_rather_than_nan() -> None:
     class Blind(ColourEncoder):
-        def encode_pixels(self, pixels_BCHW: np.ndarray) -> Embeddings:
+        def encode_pixels(self, pixels_BCHW: np.ndarray, /) -> Embeddings:
             return self.encode_texts(["same"] * len(pixels_BCHW))
 
     result = evaluate_karpathy(Blind(), painted_samples(captions=1))

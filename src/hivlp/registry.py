@@ -22,6 +22,8 @@ TABLES: dict[str, dict[str, str]] = {
         "onnx": "hivlp.encode.onnx:OnnxEncoder",
         "onnx-int8": "hivlp.encode.onnx:Int8Encoder",
         "torch": "hivlp.encode.torch:TorchEncoder",
+        "heads": "hivlp.encode.heads:HeadsEncoder",
+        "transformers": "hivlp.encode.transformers:TransformersEncoder",
     },
     "teachers": {
         "tflite": "hivlp.train.teacher:TfliteTeacher",

@@ -18,6 +18,7 @@ from hivlp import exchange, ingest
 from hivlp import tune as tuning
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
+from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.options import Asked, SearchOptions
@@ -57,7 +58,7 @@ class Index:
             IndexFolderError: there is something at `path`.
             ModelError: there is no such model.
         """
-        encoder = _encoder(model)
+        encoder = with_levels(_encoder(model), Path(path))
         store = LocalStore.create(
             path,
             model_name=_name(encoder),
@@ -93,7 +94,8 @@ class Index:
         """
         store = LocalStore.open(path, writable=writable)
         try:
-            return cls(store, _encoder(model if model is not None else _named_by(store)))
+            encoder = _encoder(model if model is not None else _named_by(store))
+            return cls(store, as_indexed(encoder, store.folder.path, store.widths, items=store.count()))
         except BaseException:
             store.close()
             raise

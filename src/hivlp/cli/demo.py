@@ -25,7 +25,7 @@ def demo(
         "hivlp-demo"
     ),
     count: Annotated[int, typer.Option(min=SEARCHES, help="How many pictures are drawn.")] = 400,
-    model: Annotated[str, typer.Option(help="mini, or a model folder.")] = "mini",
+    model: Annotated[str, typer.Option(help="mini, a model folder, or hf:owner/name.")] = "mini",
     serve: Annotated[
         bool, typer.Option("--serve", help="Then open the search page over the gallery.")
     ] = False,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", help="mini, or a model folder.")],
+    model: Annotated[str, typer.Option("--model", help="mini, a model folder, or hf:owner/name.")],
     data: Annotated[
         str, typer.Option("--data", help="A source of pictures with captions; see `hivlp index --help`.")
     ],
@@ -47,6 +47,7 @@ def evaluate(
     for note in source.notes:
         output.say(note)
     encoder = load(model)
+    output.say_device(encoder)
     with output.progress("evaluating", unit="pictures") as advance:
         result = protocols.evaluate_karpathy(
             encoder,

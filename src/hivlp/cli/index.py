@@ -28,7 +28,9 @@ def index(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="mini, or a model folder. [default: the index's own, mini for a new one]"),
+        typer.Option(
+            help="mini, a model folder, or hf:owner/name. [default: the index's own, mini for a new one]"
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the source.")] = None,
     image_root: Annotated[Path | None, typer.Option(help="Where the pictures of a caption file lie.")] = None,
@@ -72,6 +74,7 @@ def index(
         output.say(note)
     unit = "texts" if texts else "pictures"
     with Index.ensure(out, model) as target, output.progress("indexing", unit=unit) as advance:
+        output.say_device(target.encoder)
         options: dict[str, Any] = {
             "batch_size": batch_size or (256 if texts else 32),
             "resume": resume,

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def info(
     what: Annotated[
-        str, typer.Argument(metavar="INDEX|MODEL", help="An index folder, mini, or a model folder.")
+        str,
+        typer.Argument(
+            metavar="INDEX|MODEL", help="An index folder, mini, a model folder, or hf:owner/name."
+        ),
     ],
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
@@ -36,6 +39,7 @@ def _of_index(path: str) -> dict[str, Any]:
 
 def _of_model(model: str) -> dict[str, Any]:
     from hivlp.encode import load
+    from hivlp.encode.base import device_of
 
     encoder = load(model)
     return {
@@ -43,6 +47,7 @@ def _of_model(model: str) -> dict[str, Any]:
         "name": encoder.name,
         "fingerprint": encoder.fingerprint,
         "widths": list(encoder.widths),
+        "device": device_of(encoder),
         "preprocessing": encoder.preprocessing.model_dump(mode="json"),
     }
 

@@ -16,6 +16,7 @@ from hivlp.cli import (
     demo,
     evaluate,
     export,
+    fit_levels,
     import_index,
     index,
     info,
@@ -47,6 +48,7 @@ app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("fit-levels")(fit_levels.fit_levels)
 app.command("export")(export.export)
 app.command("import")(import_index.import_index)
 app.add_typer(bench.app, name="bench")

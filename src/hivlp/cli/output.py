@@ -21,8 +21,12 @@ from hivlp.errors import HivlpError, MissingExtraError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from hivlp.encode import Encoder
+
 # what only training and exporting need
-TRAIN_PACKAGES = frozenset({"torch", "transformers", "safetensors", "onnx", "onnxscript", "pyarrow"})
+TRAIN_PACKAGES = frozenset(
+    {"torch", "transformers", "huggingface_hub", "safetensors", "onnx", "onnxscript", "pyarrow"}
+)
 _REMEDIES: Mapping[type[OSError], str] = {
     FileNotFoundError: "check the path",
     PermissionError: "check its permissions",
@@ -64,6 +68,14 @@ def print_json(document: Mapping[str, Any]) -> None:
 def say(message: RenderableType) -> None:
     """One line for people, on stderr."""
     _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_device(encoder: Encoder) -> None:
+    """Where a model of transformers computes: it may be minutes on a CPU and seconds on a GPU."""
+    from hivlp.encode.base import device_of
+
+    if hasattr(encoder, "device"):
+        say(f"{encoder.name} computes on {device_of(encoder)} in float32")
 
 
 def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:

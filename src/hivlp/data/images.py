@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +97,12 @@ class LoadedPicture:
     """A picture as a model takes it.
 
     Attributes:
-        pixels_CHW: uint8, 3×S×S, RGB, not normalised.
+        pixels: uint8, 3×S×S, RGB, not normalised; or what a model's own preprocessing makes.
         width: of the original in pixels, upright.
         height: of the original in pixels, upright.
     """
 
-    pixels_CHW: PixelArray
+    pixels: NDArray[Any]
     width: int
     height: int
 
@@ -215,7 +215,7 @@ def load(source: Picture, preprocessing: Preprocessing, *, max_pixels: int = MAX
 
 def load_pixels(source: Picture, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> PixelArray:
     """Decode and resize one picture to uint8 3×S×S. Raises ImageError as :func:`decode`."""
-    return load(source, preprocessing, max_pixels=max_pixels).pixels_CHW
+    return load(source, preprocessing, max_pixels=max_pixels).pixels
 
 
 def _centre_box(size: tuple[int, int], side: int) -> tuple[float, float, float, float]:

@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Preprocessing, read_model_config
-from hivlp.data.images import load_pixels
+from hivlp.config import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Preprocessing,
+    Settings,
+    read_model_config,
+)
+from hivlp.data.images import MAX_PIXELS, LoadedPicture
+from hivlp.data.images import load as read_square
+from hivlp.encode import hub
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.registry import resolve, suggestion
 from hivlp.types import Embeddings
 
+HEADS_FORMAT = "hivlp-heads"
 Picture = Path | str | bytes | Image.Image
 
 
@@ -33,19 +44,26 @@ class Encoder(Protocol):
         name: for people; also how `load` finds the model again.
         fingerprint: equal for two encoders whose embeddings may be compared.
         widths: the levels, narrowest first.
+        preprocessing: how pictures are prepared, to be kept and shown; `load_picture` does it.
     """
 
     name: str
     fingerprint: str
     widths: tuple[int, ...]
-    preprocessing: Preprocessing
+
+    @property
+    def preprocessing(self) -> Settings: ...
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embeddings of N texts; texts longer than the model reads are cut."""
         ...
 
-    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
-        """Embeddings of decoded pictures, uint8 (B, 3, S, S), sized by `preprocessing`."""
+    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+        """One picture, decoded and prepared; called from several threads at once. Raises ImageError."""
+        ...
+
+    def encode_pixels(self, pixels_B: NDArray[Any], /) -> Embeddings:
+        """Embeddings of a batch of what `load_picture` prepares; HiVLP's models take uint8 (B, 3, S, S)."""
         ...
 
     def encode_images(self, images: Sequence[Picture]) -> Embeddings:
@@ -57,13 +75,33 @@ class Encoder(Protocol):
         ...
 
 
-def stack_pictures(images: Sequence[Picture], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Decoded pictures as one batch (B, 3, S, S)."""
-    loaded = [
-        load_pixels(Path(image) if isinstance(image, str) else image, preprocessing) for image in images
-    ]
-    side = preprocessing.size
-    return np.stack(loaded) if loaded else np.zeros((0, 3, side, side), dtype=np.uint8)
+class SquareInput(ABC):
+    """The reading of pictures that all models share whose input are the squares of `preprocessing`."""
+
+    preprocessing: Preprocessing
+    widths: tuple[int, ...]
+
+    @abstractmethod
+    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
+        """Embeddings of decoded pictures, uint8 (B, 3, S, S)."""
+
+    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+        """One picture as uint8 (3, S, S). See `Encoder.load_picture`."""
+        return read_square(picture, self.preprocessing, max_pixels=max_pixels)
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        """Embeddings of N pictures. See `Encoder.encode_images`."""
+        return stacked(self, [self.load_picture(image).pixels for image in images])
+
+
+def device_of(encoder: Encoder) -> str:
+    """Where an encoder computes, such as ``cpu`` or ``cuda``; a runtime that does not say so uses the CPU."""
+    return str(getattr(encoder, "device", "cpu"))
+
+
+def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:
+    """The embeddings of prepared pictures; no rows where there is none."""
+    return encoder.encode_pixels(np.stack(pixels)) if pixels else joined([], encoder.widths)
 
 
 def joined(parts: list[Embeddings], widths: tuple[int, ...]) -> Embeddings:
@@ -79,11 +117,28 @@ def shipped_models() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a model given by a shipped name or a path.
+    """The folder of a HiVLP model given by a shipped name or a path.
 
     Raises:
-        ModelError: there is neither; the message lists the names and says what a folder must hold.
+        ModelError: there is none; the message lists the names and says what a folder must hold.
     """
+    if not str(model).startswith(hub.PREFIX):
+        folder = _folder(model)
+        record = hub.config_record(folder)
+        if "model_type" not in record and record.get("format") != HEADS_FORMAT:
+            return folder
+    raise ModelError(
+        f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of HiVLP's "
+        "own towers"
+    )
+
+
+def model_source(model: str | Path) -> Path:
+    """The folder of a model of any kind, by what `load` takes. Raises ModelError as `load` does."""
+    return _located(model)[0]
+
+
+def _folder(model: str | Path) -> Path:
     path = Path(model)
     if str(model) in shipped_models():
         return Path(str(files("hivlp"))) / "assets" / str(model)
@@ -114,28 +169,41 @@ def fingerprint(folder: Path) -> str:
 
 
 def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int = 0) -> Encoder:
-    """An encoder by the name of a shipped model or the path of a model folder.
+    """An encoder by the name of a shipped model, the path of a model folder, or its name on the hub.
 
     Args:
-        model: such a name or path.
+        model: such a name or path; or ``hf:owner/name`` or a folder in transformers' layout, for CLIP and
+            the other families of `encode.hub.FAMILIES`.
         runtime: ``onnx``, ``onnx-int8`` or ``torch``; None takes ONNX if the folder has graphs, else torch.
+            Models of transformers have a runtime of their own.
         threads: compute threads; 0 leaves the choice to the runtime.
 
     Raises:
         ModelError: the model can't be found or read.
-        MissingExtraError: the folder has no ONNX graphs and torch is not installed.
+        MissingExtraError: torch is needed and not installed.
     """
-    if str(model).startswith("hf:"):
-        raise ModelError(
-            f"{model!r}: encoders of the hub can't be used directly yet; give a shipped model "
-            f"({', '.join(shipped_models())}) or the path of a HiVLP model folder"
-        )
-    folder = model_folder(model)
-    kind = runtime or ("onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch")
+    folder, kind, name = _located(model)
+    if runtime not in (None, kind) and kind in ("transformers", "heads"):
+        what = "a model of transformers" if kind == "transformers" else "levels on top of another model"
+        raise ModelError(f"{name} is {what} and can't be run by {runtime!r}; leave the runtime out")
+    kind = runtime or kind
     try:
         encoder = resolve("encoders", kind)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            error.name or "torch", "train", f"{folder} without ONNX graphs (see `hivlp export`)"
-        ) from None
-    return encoder(folder, name=str(model), threads=threads)
+        why = "" if kind in ("transformers", "heads") else " without ONNX graphs (see `hivlp export`)"
+        raise MissingExtraError(error.name or "torch", "train", f"{name}{why}") from None
+    return encoder(folder, name=name, threads=threads)
+
+
+def _located(model: str | Path) -> tuple[Path, str, str]:
+    """The folder of a model, the runtime that fits it, and the name by which it is found again."""
+    if str(model).startswith(hub.PREFIX):
+        folder = hub.find(str(model))
+        local = Path(str(model).removeprefix(hub.PREFIX)).expanduser()
+        return folder, "transformers", f"{hub.PREFIX}{local.resolve()}" if local.is_dir() else str(model)
+    folder = _folder(model)
+    if hub.is_transformers(folder):
+        return hub.checked(folder), "transformers", str(model)
+    if hub.config_record(folder).get("format") == HEADS_FORMAT:
+        return folder, "heads", str(model)
+    return folder, "onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch", str(model)

@@ -75,7 +75,7 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
     model = open_model(folder)
     target = out or folder / "onnx"
     target.mkdir(parents=True, exist_ok=True)
-    half = _stored_in_half(folder / WEIGHTS_FILE)
+    half = stored_in_half(folder)
     files = [
         _export_image(model, target / "image.onnx", half),
         _export_text(model, folder, target / "text.onnx", half),
@@ -192,10 +192,11 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _stored_in_half(path: Path) -> bool:
+def stored_in_half(folder: Path) -> bool:
+    """Whether a model folder keeps its weights in float16."""
     from safetensors import safe_open
 
-    with safe_open(str(path), framework="pt") as file:
+    with safe_open(str(folder / WEIGHTS_FILE), framework="pt") as file:
         return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())  # noqa: SIM118
 
 

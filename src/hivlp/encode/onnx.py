@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE, read_model_config
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import Picture, fingerprint, joined, stack_pictures
+from hivlp.encode.base import SquareInput, fingerprint, joined
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings
 
 
-class OnnxEncoder:
+class OnnxEncoder(SquareInput):
     """See `encode.base.Encoder`.
 
     The graphs are `onnx/image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `onnx/text.onnx` (inputs
@@ -47,13 +47,10 @@ class OnnxEncoder:
             parts.append(self._run(self._text, {"tokens": tokens_BT, "mask": mask_BT}))
         return joined(parts, self.widths)
 
-    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
+    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
         starts = range(0, len(pixels_BCHW), self.batch_size)
         parts = [self._run(self._image, {"pixels": pixels_BCHW[s : s + self.batch_size]}) for s in starts]
         return joined(parts, self.widths)
-
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
-        return self.encode_pixels(stack_pictures(images, self.preprocessing))
 
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)

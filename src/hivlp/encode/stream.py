@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from hivlp.data.images import MAX_PIXELS, load, read_bytes
-from hivlp.encode.base import Encoder
+from hivlp.data.images import MAX_PIXELS, read_bytes
+from hivlp.encode.base import Encoder, stacked
 from hivlp.errors import ImageError
 from hivlp.types import Embeddings, Failure, Sample
 
@@ -41,7 +41,7 @@ class EncodedBatch:
 @dataclass(frozen=True, slots=True)
 class _Decoded:
     sample: Sample
-    pixels_CHW: NDArray[np.uint8]
+    pixels: NDArray[Any]
     size: tuple[int, int]
     sha256: str
 
@@ -64,11 +64,11 @@ def encode_stream(
     def decode(sample: Sample) -> _Decoded | Failure:
         try:
             data = read_bytes(sample.image) if isinstance(sample.image, Path) else sample.read()
-            picture = load(data, encoder.preprocessing, max_pixels=max_pixels)
+            picture = encoder.load_picture(data, max_pixels=max_pixels)
         except (ImageError, OSError, ValueError) as error:
             return Failure(uri=sample.uri, error=_reason(error))
         size = (picture.width, picture.height)
-        return _Decoded(sample, picture.pixels_CHW, size, hashlib.sha256(data).hexdigest())
+        return _Decoded(sample, picture.pixels, size, hashlib.sha256(data).hexdigest())
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for outcomes in _batched(_ahead(pool, decode, samples, 2 * batch_size), batch_size):
@@ -124,13 +124,9 @@ def _batched(outcomes: Iterator[_Decoded | Failure], size: int) -> Iterator[list
 
 def _encode(encoder: Encoder, outcomes: list[_Decoded | Failure]) -> EncodedBatch:
     decoded = [outcome for outcome in outcomes if isinstance(outcome, _Decoded)]
-    side = encoder.preprocessing.size
-    pixels_BCHW = (
-        np.stack([one.pixels_CHW for one in decoded]) if decoded else np.zeros((0, 3, side, side), np.uint8)
-    )
     return EncodedBatch(
         samples=[one.sample for one in decoded],
-        embeddings=encoder.encode_pixels(pixels_BCHW),
+        embeddings=stacked(encoder, [one.pixels for one in decoded]),
         sizes=[one.size for one in decoded],
         sha256=[one.sha256 for one in decoded],
         failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],

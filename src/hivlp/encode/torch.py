@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import Picture, fingerprint, joined, stack_pictures
+from hivlp.encode.base import SquareInput, fingerprint, joined
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.types import Embeddings
 
 
-class TorchEncoder:
+class TorchEncoder(SquareInput):
     """See `encode.base.Encoder`. Batches of 64 at most pass through the model at a time."""
 
     batch_size = 64
@@ -41,7 +41,7 @@ class TorchEncoder:
         self.name, self.fingerprint = name, mark
         self.widths = model.config.levels.widths
         self.preprocessing = model.config.preprocessing
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -49,19 +49,16 @@ class TorchEncoder:
         for start in range(0, len(texts), self.batch_size):
             tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
             tokens, mask = torch.from_numpy(tokens_BT), torch.from_numpy(mask_BT)
-            parts.append(_to_numpy(self._model.encode_tokens(tokens.to(self._device), mask.to(self._device))))
+            parts.append(_to_numpy(self._model.encode_tokens(tokens.to(self.device), mask.to(self.device))))
         return joined(parts, self.widths)
 
     @torch.inference_mode()
-    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8]) -> Embeddings:
+    def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
         parts = []
         for start in range(0, len(pixels_BCHW), self.batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(pixels_BCHW[start : start + self.batch_size]))
-            parts.append(_to_numpy(self._model.encode_pixels(pixels.to(self._device))))
+            parts.append(_to_numpy(self._model.encode_pixels(pixels.to(self.device))))
         return joined(parts, self.widths)
-
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
-        return self.encode_pixels(stack_pictures(images, self.preprocessing))
 
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)

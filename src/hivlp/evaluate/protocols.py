@@ -173,17 +173,22 @@ def evaluate_karpathy(
     start = time.perf_counter()
     pairs = encode_pairs(encoder, samples, batch_size=batch_size, workers=workers, progress=progress)
     encoded = time.perf_counter()
-    levels = {width: at_level(pairs, width) for width in pairs.images.widths}
-    cascade = through_cascade(pairs, plan)
+    result = evaluate_pairs(pairs, split=split, plan=plan)
+    result.seconds.update(encode=encoded - start, search=time.perf_counter() - encoded)
+    return result
+
+
+def evaluate_pairs(pairs: Pairs, *, split: str | None = None, plan: Plan | None = None) -> Evaluation:
+    """The same for what is encoded already; without ``seconds``."""
+    plan = plan or Plan()
     return Evaluation(
         protocol=_protocol(pairs, split or pairs.split),
         images=len(pairs.images),
         texts=len(pairs.texts),
-        levels=levels,
-        cascade=cascade,
+        levels={width: at_level(pairs, width) for width in pairs.images.widths},
+        cascade=through_cascade(pairs, plan),
         plan=plan,
         failed=pairs.failed,
-        seconds={"encode": encoded - start, "search": time.perf_counter() - encoded},
         notes=pairs.notes,
     )
 

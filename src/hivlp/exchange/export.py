@@ -16,6 +16,7 @@ from hivlp.errors import QueryError
 from hivlp.exchange.layout import STEMS, Layout, Model, Part, shard_name
 from hivlp.index.items import StaleState, record
 from hivlp.index.manifest import package_version
+from hivlp.index.rotation import Rotation
 from hivlp.stores.local import LocalStore, LocalView
 from hivlp.types import IntArray
 
@@ -112,6 +113,8 @@ class _Export:
                 _write_vectors(shard, view)
                 self._write_items(shard, total=sum(counts.values()))
         made_by = self.store.folder.manifest
+        if (rotation := Rotation.read(self.store.folder.path)) is not None:
+            rotation.write(self.folder)
         model = Model(
             name=made_by.model_name,
             fingerprint=made_by.model_fingerprint,

@@ -15,6 +15,7 @@ from hivlp.data.sources.base import plain
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import DataError, IndexFolderError
 from hivlp.exchange.layout import Layout, Model, Part, matched, open_vectors, read_layout
+from hivlp.index.rotation import Rotation
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, FloatArray, Item
 
@@ -64,6 +65,8 @@ def import_index(
             widths=layout.widths or made_by.widths,
             preprocessing=made_by.preprocessing,
         ) as store:
+            if (rotation := Rotation.read(layout.folder)) is not None:
+                rotation.write(draft)
             _Import(layout, store, progress).run()
             store.prepare()
             info = store.info()

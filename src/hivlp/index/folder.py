@@ -33,6 +33,7 @@ from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, size
 from hivlp.index.lock import WriteLock
 from hivlp.index.manifest import VERSION, Manifest, package_version, sync_folder
 from hivlp.index.mask import RowMask
+from hivlp.index.rotation import Rotation
 from hivlp.index.vectors import LevelArray, LevelFile, check_rows
 from hivlp.index.verify import verify
 from hivlp.types import Embeddings, FloatArray, Item
@@ -220,7 +221,7 @@ class IndexFolder:
     def info(self) -> dict[str, Any]:
         """The facts of the index, JSON-compatible: items, kinds, widths, model, bytes of each file …"""
         made_by, mask = self.manifest, self._state.mask
-        bytes_of = sizes(self.path)
+        bytes_of, rotation = sizes(self.path), Rotation.read(self.path)
         return {
             "path": str(self.path),
             "items": mask.live,
@@ -228,6 +229,7 @@ class IndexFolder:
             "rows": mask.rows,
             "kinds": self.items.kinds(),
             "widths": list(made_by.widths),
+            "rotation": rotation.as_dict() if rotation is not None else None,
             "dtype": made_by.dtype,
             "model": {"name": made_by.model_name, "fingerprint": made_by.model_fingerprint},
             "preprocessing": dict(made_by.preprocessing),

@@ -13,6 +13,7 @@ ITEMS = "items.db"
 LEVELS = "levels"
 COARSE = "coarse"
 PLAN = "plan.json"
+ROTATION = "rotation.npz"
 LOCK = "write.lock"
 _LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{'|'.join(DTYPES)})")
 
@@ -46,7 +47,7 @@ def strange_levels(folder: Path, manifest: Manifest) -> list[Path]:
 
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file of the index, by its name inside the folder."""
-    found = [folder / name for name in (MANIFEST, ITEMS, f"{ITEMS}-wal", PLAN)]
+    found = [folder / name for name in (MANIFEST, ITEMS, f"{ITEMS}-wal", PLAN, ROTATION)]
     found += [*sorted((folder / LEVELS).iterdir()), *sorted(folder.glob(f"{COARSE}/*"))]
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found if path.exists()}
 

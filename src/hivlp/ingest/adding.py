@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from hivlp.data.sources import Source
+from hivlp.encode.rotated import fitted_first
 from hivlp.ingest.report import AddReport, Progress
 from hivlp.types import Failure, Item, Sample
 
@@ -61,7 +62,7 @@ class Adding(ABC):
         """Called with samples that are in the index now, were they written or there before."""
 
     def run(self) -> AddReport:
-        for batch in self.encoded(self._fresh()):
+        for batch in fitted_first(self.encoder, self.encoded(self._fresh())):
             self.report.failed += batch.failures
             if batch.samples:
                 items = [

@@ -144,7 +144,7 @@ class _Answer:
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers.update(HEADERS)
         headers["X-Request-Id"] = self.request_id
-        # Answers of an index are nobody's to keep; the page is asked for anew, so that its parts fit together.
+        # Answers of an index are nobody's to keep; the page is asked for anew, so that its parts agree.
         headers.setdefault("Cache-Control", "no-store" if self._private else "no-cache")
         if not self._body.whole:
             headers["Connection"] = "close"

@@ -1,0 +1,188 @@
+"""Levels on top of a frozen encoder: each a linear map of its vectors, in numpy; no torch.
+
+The map of pictures and that of texts may differ. A folder of heads holds `config.json`, `heads.npz` and the
+encoder's own folder as `base/`, so it can be moved like any other model folder.
+
+S width of the base's level that a head reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.config import CONFIG_FILE, Settings
+from hivlp.data.images import MAX_PIXELS, LoadedPicture
+from hivlp.encode import hub
+from hivlp.encode.base import HEADS_FORMAT, Encoder, Picture, device_of, load
+from hivlp.errors import ModelError
+from hivlp.types import Embeddings, FloatArray
+
+VERSION = 1
+HEADS_FILE, BASE = "heads.npz", "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """How one level comes from a level of the base: ``unit(base[source] @ map)``.
+
+    Attributes:
+        source: width of the base's level that is read.
+        image_SD: float32, the map of pictures, source × width of the new level.
+        text_SD: float32, the map of texts.
+        method: what made it, for people: ``kept``, ``truncated``, ``pca`` or ``learned``.
+    """
+
+    source: int
+    image_SD: FloatArray
+    text_SD: FloatArray
+    method: str = "learned"
+
+    @staticmethod
+    def shared(map_SD: FloatArray, method: str) -> Head:
+        """One map for pictures and texts."""
+        map_SD = np.ascontiguousarray(map_SD, np.float32)
+        return Head(source=len(map_SD), image_SD=map_SD, text_SD=map_SD, method=method)
+
+    @staticmethod
+    def prefix(source: int, width: int, method: str) -> Head:
+        """The first numbers of a level; all of them leave it as it is."""
+        return Head.shared(np.eye(source, width, dtype=np.float32), method)
+
+    def images(self, base: Embeddings) -> FloatArray:
+        """This level of pictures, unit rows."""
+        return unit(base[self.source] @ self.image_SD)
+
+    def texts(self, base: Embeddings) -> FloatArray:
+        """This level of texts, unit rows."""
+        return unit(base[self.source] @ self.text_SD)
+
+
+Heads = Mapping[int, Head]
+
+
+def unit(rows_ND: FloatArray) -> FloatArray:
+    """Rows brought to length 1, as `model.levels.unit` does it."""
+    return rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-6)
+
+
+class HeadsEncoder:
+    """See `encode.base.Encoder`. A base encoder whose vectors go through heads."""
+
+    def __init__(self, folder: Path, *, name: str | None = None, threads: int = 0) -> None:
+        heads = read_heads(folder)
+        base = load(folder / BASE, threads=threads)
+        self._set(base, heads, name=name or str(folder), mark=_fingerprint(base, heads))
+
+    @classmethod
+    def of(cls, base: Encoder, heads: Heads, *, name: str | None = None) -> HeadsEncoder:
+        """An encoder over a base in memory."""
+        encoder = cls.__new__(cls)
+        encoder._set(base, heads, name=name or base.name, mark=_fingerprint(base, heads))
+        return encoder
+
+    def _set(self, base: Encoder, heads: Heads, *, name: str, mark: str) -> None:
+        self.base, self._heads = base, dict(sorted(heads.items()))
+        self.name, self.fingerprint = name, mark
+        self.widths = tuple(self._heads)
+        self.device = device_of(base)
+
+    @property
+    def heads(self) -> Heads:
+        """By width, narrowest first."""
+        return self._heads
+
+    @property
+    def preprocessing(self) -> Settings:
+        return self.base.preprocessing
+
+    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+        base = self.base.encode_texts(texts)
+        return Embeddings({width: head.texts(base) for width, head in self.heads.items()})
+
+    def encode_pixels(self, pixels_B: NDArray[Any], /) -> Embeddings:
+        return self._images(self.base.encode_pixels(pixels_B))
+
+    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+        return self._images(self.base.encode_images(images))
+
+    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+        return self.base.load_picture(picture, max_pixels=max_pixels)
+
+    def cuts(self, text: str) -> bool:
+        return self.base.cuts(text)
+
+    def _images(self, base: Embeddings) -> Embeddings:
+        return Embeddings({width: head.images(base) for width, head in self.heads.items()})
+
+
+def write_heads(folder: Path, base: Path, heads: Heads, *, name: str) -> None:
+    """Makes a folder of heads with a copy of the base's own; its configuration is written last.
+
+    Args:
+        folder: what to make; what is there is replaced.
+        base: the model folder, HiVLP's or transformers'.
+        name: for people.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if hub.is_transformers(base):
+        (folder / BASE).mkdir()
+        for path in hub.needed_files(base):
+            shutil.copyfile(path, folder / BASE / path.name)
+    else:
+        shutil.copytree(base, folder / BASE)
+    (folder / HEADS_FILE).write_bytes(_to_bytes(heads))
+    levels = {str(w): {"source": head.source, "method": head.method} for w, head in sorted(heads.items())}
+    record = {"format": HEADS_FORMAT, "version": VERSION, "name": name, "levels": levels}
+    (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def read_heads(folder: Path) -> dict[int, Head]:
+    """The heads of a folder. Raises ModelError where a file is missing, damaged or of a later version."""
+    try:
+        record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if record["version"] > VERSION:
+            raise ModelError(
+                f"{folder} has version {record['version']} of the format {HEADS_FORMAT}, this HiVLP reads up "
+                f"to {VERSION}; upgrade HiVLP"
+            )
+        with np.load(BytesIO((folder / HEADS_FILE).read_bytes()), allow_pickle=False) as maps:
+            return {
+                int(width): Head(
+                    source=level["source"],
+                    image_SD=maps[f"{width}.image"],
+                    text_SD=maps[f"{width}.text"],
+                    method=level["method"],
+                )
+                for width, level in record["levels"].items()
+            }
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError(f"the heads of {folder} can't be read ({error}); copy the model again") from None
+
+
+def _to_bytes(heads: Heads) -> bytes:
+    maps = {f"{width}.image": head.image_SD for width, head in heads.items()}
+    maps |= {f"{width}.text": head.text_SD for width, head in heads.items()}
+    buffer = BytesIO()
+    np.savez(buffer, **maps)  # pyright: ignore[reportArgumentType]
+    return buffer.getvalue()
+
+
+def _fingerprint(base: Encoder, heads: Heads) -> str:
+    hasher = hashlib.sha256(base.fingerprint.encode())
+    for width, head in sorted(heads.items()):
+        hasher.update(f"{width}<{head.source}".encode())
+        hasher.update(np.ascontiguousarray(head.image_SD, "<f4").tobytes())
+        hasher.update(np.ascontiguousarray(head.text_SD, "<f4").tobytes())
+    return hasher.hexdigest()[:16]
