@@ -8,29 +8,13 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from fakes import ColourEncoder
 from hivlp.errors import ModelError
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One finished run of the command line."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The JSON document that the last line of stdout must be."""
-        return json.loads(self.out.splitlines()[-1])
+from ran import Ran
 
 
 @pytest.fixture

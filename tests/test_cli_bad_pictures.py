@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import Ran
 from fakes import COLOURS, ColourEncoder, gallery, painted, png
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

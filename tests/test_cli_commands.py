@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from conftest import Ran
 from fakes import COLOURS, ColourEncoder, gallery, png
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

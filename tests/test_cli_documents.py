@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Ran
 from fakes import ColourEncoder, gallery
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 PAGE = Path(__file__).parent.parent / "docs/cli.md"

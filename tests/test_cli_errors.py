@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Ran
 from fakes import ColourEncoder, gallery, png
 from hivlp.cli import output
 from hivlp.errors import QueryError
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

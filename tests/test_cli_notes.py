@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Ran
 from fakes import ColourEncoder, gallery
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Ran
 from hivlp.data import scenes
+from ran import Ran
 
 pytest.importorskip("torch")
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Ran
 from fakes import WIDTHS as FAKE_WIDTHS
 from fakes import ColourEncoder, gallery
 from hivlp.errors import DataError, HivlpError, IndexFolderError, MissingExtraError, QueryError
@@ -22,6 +21,7 @@ from hivlp.retriever import import_index as import_for_people
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
 from index_tools import WIDTHS, create, embeddings, items, unit
+from ran import Ran
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from torch import device
 
-from conftest import Ran
 from fakes import ColourEncoder, gallery, painted
 from hivlp.config import FitLevelsConfig, parse
 from hivlp.data.sources import Source, open_source
@@ -31,6 +30,7 @@ from hivlp.train.learned import _batches, _Run, learn, recalls
 from hivlp.types import Embeddings, Sample
 from hub_models import made
 from micro import micro_folder
+from ran import Ran
 
 CPU = device("cpu")
 TEXTS = ["a red boat", "two dogs in the snow", "x"]

@@ -16,13 +16,13 @@ from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
 import hivlp as package
-from conftest import Ran
 from fakes import gallery, painted
 from hivlp.encode import encode_stream, hub, load
 from hivlp.encode.base import Encoder
 from hivlp.errors import ImageError, ModelError
 from hivlp.types import FloatArray, Sample
 from hub_models import FAMILIES, LENGTH, made
+from ran import Ran
 
 TEXTS = ["a dog", "two boats, left of a lighthouse 3", "x"]
 SIZES = [(50, 70), (33, 90), (120, 40)]

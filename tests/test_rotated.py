@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Ran
 from fakes import COLOURS, ColourEncoder, gallery, png
 from hivlp.config import Preprocessing
 from hivlp.encode import rotated
@@ -20,6 +19,7 @@ from hivlp.errors import IndexFolderError
 from hivlp.plans import Plan
 from hivlp.retriever import Index, import_index
 from hivlp.types import Embeddings, Sample
+from ran import Ran
 
 WIDE = 128
 

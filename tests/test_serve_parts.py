@@ -17,7 +17,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import Ran
 from hivlp.errors import ConfigError
 from hivlp.retriever import Index
 from hivlp.serve.batching import Batcher, Gate
@@ -27,6 +26,7 @@ from hivlp.serve.problems import Problem
 from hivlp.serve.run import is_loopback, local_names, open_socket
 from hivlp.serve.served import fields
 from hivlp.types import Item
+from ran import Ran
 from serve_tools import client, colour_index, wait_until
 
 Hivlp = Callable[..., Ran]

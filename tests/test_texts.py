@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from conftest import Ran
 from fakes import ColourEncoder, gallery, painted, png
 from hivlp.data.sources import open_texts
 from hivlp.errors import DataError, QueryError
 from hivlp.retriever import Index, Progress
 from hivlp.types import Item, Sample
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 
