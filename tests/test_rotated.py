@@ -20,6 +20,7 @@ from hivlp.plans import Plan
 from hivlp.retriever import Index, import_index
 from hivlp.types import Embeddings, Sample
 from ran import Ran
+from serve_tools import client
 
 WIDE = 128
 
@@ -175,3 +176,21 @@ def test_the_command_line_says_so(
     assert info["widths"] == [32, 64, 128] and info["model"]["name"] == "wide"
     assert hivlp("search", folder, "red", "--json").document["hits"][0]["id"] == "red.png"
     assert json.loads((folder / "manifest.json").read_text("utf-8"))["model_fingerprint"] == "wide-1-pca"
+
+
+def test_a_service_rotates_for_each_index_its_own_way(tmp_path: Path) -> None:
+    half = len(MIXED) // 2
+    indexes = {}
+    for name, some in (("one", MIXED[:half]), ("two", MIXED[half:])):
+        with Index.create(tmp_path / name, WideEncoder()) as made:
+            made.add(samples(*some))
+        indexes[name] = Index.open(tmp_path / name, WideEncoder())
+    with client(indexes["one"], indexes["two"]) as api:
+        for name, served in (("one", "colours"), ("two", "index2")):
+            asked = {"q": "red blue", "index": served, "candidates": 12, "k": 5}
+            answer = api.get("/v1/search", params=asked).json()["hits"]
+            hits = indexes[name].search("red blue", 5, candidates=12)
+            assert [hit["id"] for hit in answer] == [hit.id for hit in hits]
+            assert [hit["coarse_rank"] for hit in answer] == [hit.coarse_rank for hit in hits]
+            wanted = [hit.coarse_score for hit in hits]
+            np.testing.assert_allclose([hit["coarse_score"] for hit in answer], wanted, atol=1e-5)

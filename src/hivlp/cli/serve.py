@@ -87,6 +87,7 @@ def run_service(indexes: dict[str, Index], settings: Settings, host: str, port: 
 
 def opened(paths: list[Path], model: str | None, *, writable: bool) -> dict[str, Index]:
     """Indexes by their names; those of one model share its encoder."""
+    from hivlp.encode.rotated import RotatedEncoder
     from hivlp.retriever import Index
 
     indexes: dict[str, Index] = {}
@@ -96,7 +97,8 @@ def opened(paths: list[Path], model: str | None, *, writable: bool) -> dict[str,
         if name in indexes:
             raise ConfigError(f"two indexes have the name {name!r}; rename the folder of one, {path}")
         indexes[name] = index = Index.open(path, model, writable=writable)
-        index.encoder = encoders.setdefault(index.encoder.fingerprint, index.encoder)
+        if not isinstance(index.encoder, RotatedEncoder):  # which belongs to its index
+            index.encoder = encoders.setdefault(index.encoder.fingerprint, index.encoder)
     return indexes
 
 

@@ -67,8 +67,8 @@ class Service:
         )
         self._pool = ThreadPoolExecutor(16, thread_name_prefix="hivlp")
         self._texts = {
-            encoder.fingerprint: self._batcher("encode", _TextWork(encoder), most=settings.batch)
-            for encoder in self.encoders().values()
+            id(encoder): self._batcher("encode", _TextWork(encoder), most=settings.batch)
+            for encoder in (served.index.encoder for served in self.served.values())
         }
         self._searches = self._batcher("search", _search, most=settings.batch, threads=2)
         self._alone = self._batcher("alone", _call, most=1, threads=2)  # decoding pictures, reading files
@@ -209,12 +209,12 @@ class Service:
 
     async def _text(self, encoder: Encoder, text: str) -> Encoded:
         words = clean_query(text)
-        key = (encoder.fingerprint, words)
+        key = (id(encoder), words)  # two indexes may turn the vectors of one model each its own way
         kept = self._kept.get(key)
         self.metrics.query_cache.labels("miss" if kept is None else "hit").inc()
         if kept is not None:
             return Encoded(kept)
-        one: Encoded = await self._texts[encoder.fingerprint].do(words)
+        one: Encoded = await self._texts[id(encoder)].do(words)
         self._kept.put(key, one.embeddings)
         return one
 
