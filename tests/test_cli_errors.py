@@ -400,3 +400,12 @@ def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
         ran = hivlp("search", photos, *query, *least)
         refused(ran, "for searches by words only", "--min-score")
         assert "tune" not in ran.err
+
+
+def test_words_without_quotes_are_told_to_be_quoted(photos: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("search", photos, "a", "dog", "--json"), "put words with spaces between them in quotes")
+
+
+def test_an_origin_that_is_none(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("serve", photos, "--cors-origin", "shop")
+    assert (ran.code, "write it like https://shop.example" in ran.err) == (2, True)

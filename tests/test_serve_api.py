@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fakes import painted, png
+from fakes import ColourEncoder, painted, png
 from hivlp.query import Part
 from hivlp.retriever import Index
 from serve_tools import client, colour_index, wait_until
@@ -380,6 +380,16 @@ class TestWriting:
         assert not kept.exists()
         assert error(api.get("/v1/items/flag"))[0] == 404
         assert error(api.delete("/v1/items/flag"))[:2] == (404, "not_found")
+
+    def test_a_picture_that_was_sent_moves_with_its_index(self, tmp_path: Path) -> None:
+        with client(colour_index(tmp_path, writable=True), writable=True) as api:
+            api.post("/v1/items", json={"items": [{"id": "sent", "image_base64": b64("red", "blue")}]})
+        (tmp_path / "elsewhere").mkdir()
+        moved = (tmp_path / "colours.hivlp").rename(tmp_path / "elsewhere" / "colours.hivlp")
+        with client(Index.open(moved, ColourEncoder(), writable=True), writable=True) as api:
+            assert api.get("/v1/items/sent/original").content == png("red", "blue")
+            api.delete("/v1/items/sent")
+            assert list((moved / "uploads").iterdir()) == []
 
     def test_a_picture_of_two_items_stays_while_one_is_left(self, api: TestClient) -> None:
         for name in ("one", "two"):

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fakes import gallery
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import clean_captions, clean_text, plain
 from hivlp.errors import DataError
@@ -587,3 +588,19 @@ def test_metadata_is_plain_json() -> None:
     }
     assert plain(value) == expected
     json.dumps(plain(value), allow_nan=False).encode()
+
+
+def test_a_path_has_one_spelling(tmp_path: Path) -> None:
+    gallery(tmp_path / "pictures", "red")
+    (tmp_path / "other").mkdir()
+    (sample,) = open_source(tmp_path / "other" / ".." / "pictures")
+    assert sample.uri == str(tmp_path / "pictures" / "red.png")
+
+
+def test_a_parent_behind_a_link_is_the_folder_it_is(tmp_path: Path) -> None:
+    gallery(tmp_path / "far" / "pictures", "red")
+    (tmp_path / "far" / "deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "deep")
+    gallery(tmp_path / "pictures", "blue")
+    (sample,) = open_source(f"{tmp_path}/link/../pictures")
+    assert Path(sample.uri).name == "red.png", "as the system follows it, not as it looks"

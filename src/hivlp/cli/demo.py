@@ -65,7 +65,7 @@ def demo(
 def _serve(index: Path) -> None:
     from hivlp.cli.serve import serve
 
-    serve([index])
+    serve([index], port=0)  # whatever port is free: people who try things out have others running
 
 
 def _draw_gallery(gallery: Path, count: int) -> list[tuple[str, Path]]:

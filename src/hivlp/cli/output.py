@@ -182,6 +182,8 @@ def _of_usage(error: Any) -> str:
     # Newer versions of typer say what a validator says.
     message = message.replace("Input should be greater than or equal to", "it must be at least")
     message = message.replace("Input should be", "it must be").rstrip(".")
+    if "unexpected extra argument" in message:
+        message += "; put words with spaces between them in quotes"
     return f"{message}. See: {command} --help"
 
 

@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 def search(
     index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Search with a picture, or with words and it.")] = None,
-    item: Annotated[
-        str | None, typer.Option(metavar="ID", help="Search for what is like an item of the index.")
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--image", help="Search with a picture, or with words and it; may be repeated."),
+    ] = None,
+    items: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--item", metavar="ID", help="Search for what is like an item of the index; may be repeated."
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="How many hits.")] = 10,
     candidates: Annotated[
@@ -66,7 +72,8 @@ def search(
     debug: output.DebugOption = False,
 ) -> None:
     """Find pictures and texts by words, by a picture, by an item of the index, or by a mix of these."""
-    if text is None and image is None and item is None:
+    images, items = images or [], items or []
+    if text is None and not images and not items:
         raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
     from hivlp.index.layout import looks_like_index
@@ -87,11 +94,11 @@ def search(
             "where": where,
             "kind": kind,
         }
-        if text is not None and image is None and item is None:
+        if text is not None and not images and not items:
             hits = opened.search(text, k, **options)
         else:
-            named = {"text": text, "image": image, "item": item}
-            parts = [Part(**{kind: query}) for kind, query in named.items() if query is not None]
+            parts = [Part(text=text)] if text is not None else []
+            parts += [Part(image=image) for image in images] + [Part(item=item) for item in items]
             hits = opened.search_mix(parts, k, **options)
     for note in hits.notes:
         output.say(note)
@@ -99,19 +106,21 @@ def search(
     if sheet is not None:
         from hivlp.evaluate.contact_sheet import contact_sheet, save
 
-        save(contact_sheet(_rows(hits, text, item, image), subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text, items, images), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
         output.say(f"drew the hits as {sheet}")
     output.answer(document, json=json, human=lambda console: show(console, hits))
 
 
-def _rows(hits: Hits, text: str | None, item: str | None, picture: Path | None) -> list[Row]:
+def _rows(hits: Hits, text: str | None, items: list[str], pictures: list[Path]) -> list[Row]:
     """All hits as rows of a sheet; the query picture stands before the first ones."""
     from hivlp.evaluate.contact_sheet import Layout, Row
 
+    picture = pictures[0] if pictures else None
     columns = Layout().columns
     first = columns - (picture is not None)
-    query = " + ".join(part for part in (text, item, picture and picture.name) if part)
+    words = [] if text is None else [text]
+    query = " + ".join([*words, *items, *(path.name for path in pictures)])
     rows = [Row(query=query, hits=replace(hits, hits=hits.hits[:first]), picture=picture)]
     for start in range(first, len(hits), columns):
         some = hits.hits[start : start + columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,9 @@ def serve(
             f"{host} can be reached by others, and there is no API key. Set {ENVIRONMENT} to one or "
             "several keys, or say --without-keys if something before the service checks who asks"
         )
+    for origin in cors_origin or ():
+        if not re.fullmatch(r"https?://[^/\s]+", origin):
+            raise ConfigError(f"--cors-origin {origin} is no origin; write it like https://shop.example")
     settings = Settings(
         keys=keys,
         hosts=() if keys or not is_loopback(host) else local_names(host),

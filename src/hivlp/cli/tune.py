@@ -43,6 +43,7 @@ def tune(
     """Measure plans on an index; searches then take the fastest that keeps the recall."""
     texts = None if queries is None else read_queries(queries)
 
+    from hivlp.plans import ALL_UP_TO
     from hivlp.retriever import Index
     from hivlp.tune import KINDS
 
@@ -54,6 +55,11 @@ def tune(
             recall, k=k, queries=texts, count=count, kinds=coarse or KINDS, seed=seed, progress=advance
         )
     notes = [] if tuned.match is not None else [_why_no_match(tuned.queries)]
+    if tuned.items <= ALL_UP_TO:
+        notes.append(
+            f"up to {ALL_UP_TO:,} items a search scores all of them anyway; the plan counts once there are "
+            "more"
+        )
     for note in notes:
         output.say(note)
     document = {"index": str(index), **tuned.as_dict(), "notes": notes}

@@ -142,11 +142,19 @@ def _snapshot(repository: str, revision: str) -> Path:
             "check the name, and for a gated model log in with `hf auth login`"
         ) from None
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise ModelError(
-            f"{repository!r} is not in the hub's cache and can't be fetched ({reason}). Fetch it where there "
-            f"is a network with `hf download {repository}`, or copy its folder here and give hf:/that/folder"
+            f"{repository!r} is not in the hub's cache and can't be fetched ({_reason(error)}). Fetch it "
+            f"where there is a network with `hf download {repository}`, or copy its folder here and give "
+            "hf:/that/folder"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first thing that went wrong, as far as one line has room for it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= 120 else line[:120].rsplit(" ", 1)[0] + " …"
 
 
 def _without_config(folder: Path) -> str:

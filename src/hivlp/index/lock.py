@@ -53,8 +53,8 @@ class WriteLock:
             self._file = None
             raise IndexFolderError(
                 f"the index {path.parent} is being written by {read_holder(path) or 'another process'}; only "
-                "one may write at a time. Wait until it has finished; readers need not wait. If it no "
-                f"longer runs, delete {path}."
+                "one may write at a time. Wait until it has finished, or stop it: a service that was started "
+                "with --writable holds the lock as long as it runs. Readers need not wait."
             )
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         try:

@@ -22,8 +22,8 @@ THUMBNAIL_SIDES = (160, 320, 640)
 _QUALITY = 82
 
 
-def original(item: Item) -> tuple[bytes, str]:
-    """The picture file of an item and its media type.
+def original(item: Item, place: str) -> tuple[bytes, str]:
+    """The picture file of an item, read from its place, and its media type.
 
     The content must have the hash that was indexed. So nothing else can leave by this way: not a file that
     took the picture's place, nor what a link that did points to.
@@ -34,7 +34,7 @@ def original(item: Item) -> tuple[bytes, str]:
     if item.kind != "image" or item.sha256 is None:
         raise Problem(404, "not_found", "this item has no picture that could be shown")
     try:
-        data = _read(item.uri)
+        data = _read(place)
         media_type = check(data) if file_hash(data) == item.sha256 else None
     except (OSError, ValueError, tarfile.TarError, KeyError, ImageError):
         media_type = None

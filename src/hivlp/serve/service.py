@@ -141,16 +141,16 @@ class Service:
             raise Problem(404, "not_found", f"there is no item {name!r} in the index {served.name!r}")
         return item
 
-    async def original(self, item: Item) -> tuple[bytes, str]:
+    async def original(self, served: Served, item: Item) -> tuple[bytes, str]:
         """The picture file of an item and its media type."""
-        return await self._alone.do(lambda: pictures.original(item))
+        return await self._alone.do(lambda: _original(served, item))
 
-    async def thumbnail(self, item: Item, side: int) -> bytes:
+    async def thumbnail(self, served: Served, item: Item, side: int) -> bytes:
         """A small JPEG of an item's picture."""
         key = (item.sha256, side)
         kept = self._thumbnails.get(key)
         if kept is None:
-            kept = await self._alone.do(lambda: pictures.thumbnail(pictures.original(item)[0], side))
+            kept = await self._alone.do(lambda: pictures.thumbnail(_original(served, item)[0], side))
             self._thumbnails.put(key, kept)
         return kept
 
@@ -281,6 +281,10 @@ def _call(tasks: list[Callable[[], Any]]) -> list[Any]:
         except (HivlpError, Problem) as error:
             results.append(error)
     return results
+
+
+def _original(served: Served, item: Item) -> tuple[bytes, str]:
+    return pictures.original(item, uploads.place(served.index, item))
 
 
 def _then_look(served: Served, result: Answer) -> Answer:

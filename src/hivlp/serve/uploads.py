@@ -75,13 +75,26 @@ def delete(index: Index, ids: Sequence[str]) -> list[str]:
     items = dict(zip(ids, index.store.fetch(ids), strict=True))
     index.delete(ids)
     for item in items.values():
-        if item is not None and _was_sent(index, item) and not index.store.known_uris([item.uri]):
-            Path(item.uri).unlink(missing_ok=True)
+        if item is None or index.store.known_uris([item.uri]):
+            continue
+        if (sent := _sent(index, item)) is not None:
+            sent.unlink(missing_ok=True)
     return [name for name, item in items.items() if item is None]
 
 
-def _was_sent(index: Index, item: Item) -> bool:
-    return item.kind == "image" and Path(item.uri).parent == _folder(index)
+def place(index: Index, item: Item) -> str:
+    """Where the picture of an item lies; one that was sent moves with its index."""
+    sent = _sent(index, item)
+    return item.uri if sent is None else str(sent)
+
+
+def _sent(index: Index, item: Item) -> Path | None:
+    """The file of a picture that was sent, wherever the index lies by now; None for all others."""
+    path = Path(item.uri)
+    if item.sha256 is None or path.parent.name != UPLOADS or not path.name.startswith(item.sha256):
+        return None
+    here = _folder(index) / path.name
+    return here if os.path.lexists(here) else None
 
 
 def _sample(index: Index, upload: Upload, image: bytes, max_pixels: int) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def open_source(
     if text.startswith("scenes:"):
         return ScenesSource(text, split=split)
     root = _existing_root(image_root)
-    path = Path(text).expanduser().absolute()
+    path = _absolute(text)
     source = _open_path(path, root, split)
     if root is not None and not _takes_root(path):
         source.notes.append(f"the image root {root} has no effect: {source.name} holds its pictures itself")
@@ -69,7 +70,7 @@ def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:
         DataError: the file is missing, holds no texts, or has no such column or split.
         MissingExtraError: a parquet file is asked for without pyarrow.
     """
-    path = Path(path).expanduser().absolute()
+    path = _absolute(path)
     readers = {".txt": read_lines, **_TABLES, ".parquet": read_parquet}
     if not path.exists():
         raise DataError(_missing(path))
@@ -146,10 +147,18 @@ def _open_pattern(pattern: Path, split: str | None) -> Source:
     return TarSource(pattern.name, shards, split=split)
 
 
+def _absolute(path: str | Path) -> Path:
+    """The one spelling of a path that uris are made of: absolute, without ``..``."""
+    written = Path(path).expanduser().absolute()
+    plain = Path(os.path.normpath(written))
+    # behind a link `..` is another folder than it looks
+    return plain if plain.exists() and written.exists() and plain.samefile(written) else written
+
+
 def _existing_root(image_root: str | Path | None) -> Path | None:
     if image_root is None:
         return None
-    root = Path(image_root).expanduser().absolute()
+    root = _absolute(image_root)
     if not root.is_dir():
         reason = "is not a folder; name the folder that paths start from" if root.exists() else ""
         raise DataError(f"the image root {root} {reason}" if reason else f"the image root {_missing(root)}")

@@ -77,11 +77,12 @@ def router(service: Service) -> APIRouter:
     )
     async def thumbnail(request: Request, item_id: Id, index: Name = None, size: Side = "320") -> Response:
         """A small JPEG of the item's picture."""
-        item = await service.item(service.find(index), item_id)
+        served = service.find(index)
+        item = await service.item(served, item_id)
         tag = f'"{item.sha256}-{size}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
-        data = await service.in_time(lambda: service.thumbnail(item, int(size)))
+        data = await service.in_time(lambda: service.thumbnail(served, item, int(size)))
         return Response(data, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
 
     @routes.get(
@@ -91,11 +92,12 @@ def router(service: Service) -> APIRouter:
     )
     async def original(request: Request, item_id: Id, index: Name = None) -> Response:
         """The item's picture as it was indexed."""
-        item = await service.item(service.find(index), item_id)
+        served = service.find(index)
+        item = await service.item(served, item_id)
         tag = f'"{item.sha256}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
-        data, kind = await service.in_time(lambda: service.original(item))
+        data, kind = await service.in_time(lambda: service.original(served, item))
         return Response(data, media_type=kind, headers={"ETag": tag, "Cache-Control": _CACHE})
 
     @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
