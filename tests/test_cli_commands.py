@@ -347,7 +347,7 @@ def test_notes_of_a_source_are_told(
         "eval": ["eval", "--model", "mini", "--data", pictures],
     }[command]
     ran = hivlp(*arguments, "--split", "val", "--json")
-    note, _ = ran.document["notes"]
+    (note,) = ran.document["notes"]
     assert "has no splits" in note
     assert ran.err.count(note) == 1
     assert hivlp(*arguments, "--json").document["notes"] == []
