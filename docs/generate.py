@@ -277,12 +277,22 @@ def mini_table() -> str:
 
 def search_tables() -> str:
     """The best row of each engine in every result of `hivlp bench search`, largest first."""
+    return _tables("search", _search_table, items=lambda measured: measured["data"]["items"])
+
+
+def _tables(
+    kind: str,
+    table: Callable[[Path, Mapping[str, Any]], str],
+    *,
+    items: Callable[[Mapping[str, Any]], int],
+) -> str:
+    """The tables of all results of a kind, those of the most items first."""
     results = [
         (path, json.loads(path.read_text(encoding="utf-8")))
-        for path in (ROOT / "benchmarks" / "results").glob("search-*.json")
+        for path in (ROOT / "benchmarks" / "results").glob(f"{kind}-*.json")
     ]
-    results.sort(key=lambda pair: (-pair[1]["data"]["items"], pair[0].name))
-    return "\n\n".join(_search_table(*pair) for pair in results) or "No result has been stored yet."
+    results.sort(key=lambda pair: (-items(pair[1]), pair[0].name))
+    return "\n\n".join(table(*pair) for pair in results) or "No result has been stored yet."
 
 
 def _search_table(path: Path, measured: Mapping[str, Any]) -> str:
@@ -313,12 +323,7 @@ def _search_table(path: Path, measured: Mapping[str, Any]) -> str:
 
 def serve_tables() -> str:
     """What every result of `benchmarks/serve.py` says, largest index first."""
-    results = [
-        (path, json.loads(path.read_text(encoding="utf-8")))
-        for path in (ROOT / "benchmarks" / "results").glob("serve-*.json")
-    ]
-    results.sort(key=lambda pair: (-pair[1]["index"]["items"], pair[0].name))
-    return "\n\n".join(_serve_table(*pair) for pair in results) or "No result has been stored yet."
+    return _tables("serve", _serve_table, items=lambda measured: measured["index"]["items"])
 
 
 def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:

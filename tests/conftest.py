@@ -9,10 +9,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from fakes import ColourEncoder
+from fakes import ColourEncoder, gallery
 from hivlp.errors import ModelError
 from ran import Ran
 
@@ -53,3 +54,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was left out is no success: it is said aloud, with the remedy that the reason names."""
     for reason in sorted({report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])}):
         terminalreporter.write_line(reason, yellow=True, bold=True)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Callable[..., Ran]) -> Path:
+    """An index of a picture of each colour."""
+    folder = tmp_path / "photos.hivlp"
+    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
+    return folder

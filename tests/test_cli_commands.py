@@ -17,13 +17,6 @@ Hivlp = Callable[..., Ran]
 
 
 @pytest.fixture
-def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
-    folder = tmp_path / "photos.hivlp"
-    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
-    return folder
-
-
-@pytest.fixture
 def captioned(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
     """Pictures of two colours each, with captions; none of them is cyan."""
     words = [word for word in COLOURS if word != "cyan"]

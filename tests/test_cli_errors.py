@@ -18,13 +18,6 @@ from ran import Ran
 Hivlp = Callable[..., Ran]
 
 
-@pytest.fixture
-def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
-    folder = tmp_path / "photos.hivlp"
-    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
-    return folder
-
-
 def refused(ran: Ran, *expected: str) -> None:
     """Exit code 2, the words on stderr in one message, the same message as JSON, and no traceback."""
     assert ran.code == 2

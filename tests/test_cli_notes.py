@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes import ColourEncoder, gallery
+from fakes import ColourEncoder
 from ran import Ran
 
 Hivlp = Callable[..., Ran]
-
-
-@pytest.fixture
-def photos(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
-    folder = tmp_path / "photos.hivlp"
-    assert hivlp("index", gallery(tmp_path / "pictures"), "--out", folder).code == 0
-    return folder
 
 
 def test_an_index_without_texts_says_how_to_add_some(photos: Path, hivlp: Hivlp) -> None:

@@ -79,11 +79,11 @@ def router(service: Service) -> APIRouter:
         """A small JPEG of the item's picture."""
         served = service.find(index)
         item = await service.item(served, item_id)
-        tag = f'"{item.sha256}-{size}"'
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+        kept = {"ETag": f'"{item.sha256}-{size}"', "Cache-Control": _CACHE}
+        if request.headers.get("if-none-match") == kept["ETag"]:
+            return Response(status_code=304, headers=kept)
         data = await service.in_time(lambda: service.thumbnail(served, item, int(size)))
-        return Response(data, media_type="image/jpeg", headers={"ETag": tag, "Cache-Control": _CACHE})
+        return Response(data, media_type="image/jpeg", headers=kept)
 
     @routes.get(
         "/v1/items/{item_id:path}/original",
@@ -94,11 +94,11 @@ def router(service: Service) -> APIRouter:
         """The item's picture as it was indexed."""
         served = service.find(index)
         item = await service.item(served, item_id)
-        tag = f'"{item.sha256}"'
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
+        kept = {"ETag": f'"{item.sha256}"', "Cache-Control": _CACHE}
+        if request.headers.get("if-none-match") == kept["ETag"]:
+            return Response(status_code=304, headers=kept)
         data, kind = await service.in_time(lambda: service.original(served, item))
-        return Response(data, media_type=kind, headers={"ETag": tag, "Cache-Control": _CACHE})
+        return Response(data, media_type=kind, headers=kept)
 
     @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
     async def item(item_id: Id, index: Name = None) -> Response:
