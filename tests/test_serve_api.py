@@ -74,6 +74,14 @@ def test_the_embedding_of_a_query_is_kept(api: TestClient, index: Index) -> None
     assert index.encoder.texts_seen.count("cyan") == 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_text_that_is_cut_is_told_of_each_time(api: TestClient, index: Index) -> None:
+    long = "red " * 20
+    for _ in range(2):  # the second time its embedding is kept
+        notes = api.get("/v1/search", params={"q": long}).json()["notes"]
+        assert notes == list(index.search(long).notes)
+        assert "its end was cut" in notes[0]
+
+
 @pytest.mark.parametrize("way", ["json", "form"])
 def test_a_picture_finds_its_like(api: TestClient, index: Index, way: str) -> None:
     if way == "json":

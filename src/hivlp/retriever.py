@@ -231,7 +231,7 @@ class Index:
         embeddings = self.encoder.encode_texts(cleaned)
         found = self._found(embeddings, k, asked, start=start, words=True)
         return [
-            replace(hits, notes=(*self.notes_on(text), *hits.notes))
+            replace(hits, notes=(*notes_on(text, self.encoder), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
         ]
 
@@ -304,11 +304,6 @@ class Index:
             QueryError: a vector or an option can't be.
         """
         return self._found(queries, k, Asked.of(options, words=words), words=words, without=without)
-
-    def notes_on(self, text: str) -> list[str]:
-        """What a person should know of how a text is read: one sentence a note."""
-        cut = self.encoder.cuts(text)
-        return ["the query is longer than the model reads; its end was cut and does not count"] if cut else []
 
     def tune(
         self,
@@ -407,6 +402,12 @@ class Index:
             return self.encoder.encode_images([image])
         except ImageError as error:
             raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
+
+
+def notes_on(text: str, encoder: Encoder) -> tuple[str, ...]:
+    """What a person should know of how an encoder reads a text: one sentence a note."""
+    cut = encoder.cuts(text)
+    return ("the query is longer than the model reads; its end was cut and does not count",) if cut else ()
 
 
 def import_index(

@@ -14,7 +14,7 @@ from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
 from hivlp.options import Asked, SearchOptions
 from hivlp.query import Part, clean_query, items_of, mixed
-from hivlp.retriever import Index
+from hivlp.retriever import Index, notes_on
 from hivlp.serve import pictures, uploads
 from hivlp.serve.batching import Batcher, Gate
 from hivlp.serve.cache import LeastRecentlyUsed
@@ -29,10 +29,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Encoded:
-    """A query's embeddings (1 × D at every level), and the milliseconds that they cost."""
+    """A query's embeddings (1 × D at every level), the milliseconds they cost, and what is to be said."""
 
     embeddings: Embeddings
     ms: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Service:
         self.served = {name: Served(name, index, settings.writable) for name, index in indexes.items()}
         self.gate = Gate(settings.queue, refused=metrics.refused.labels("queue").inc)
         self.ready = False
-        self._kept: LeastRecentlyUsed[Embeddings] = LeastRecentlyUsed(settings.cached_queries)
+        self._kept: LeastRecentlyUsed[Encoded] = LeastRecentlyUsed(settings.cached_queries)
         self._thumbnails: LeastRecentlyUsed[bytes] = LeastRecentlyUsed(
             settings.cached_thumbnail_bytes, size=len
         )
@@ -113,20 +114,19 @@ class Service:
                 400, "bad_query", f"k={k} is more than {self.settings.max_k:,}, the limit of this service"
             )
         Asked.of(options)  # what can't be is refused before anything is computed
-        texts = [clean_query(part.text) for part in parts if part.text is not None]
         encoded = await _all(self._encoded(served, part) for part in parts)
         search = Search(
             served=served,
             query=mixed([one.embeddings for one in encoded], [part.weight for part in parts]),
             k=k,
             options=options,
-            words=len(parts) == 1 and len(texts) == 1,
+            words=len(parts) == 1 and parts[0].text is not None,
             without=items_of(parts),
         )
         hits: Hits = await self._searches.do(search)
         timings = replace(hits.timings_ms, encode=sum(one.ms for one in encoded))
         self.metrics.saw(timings)
-        notes = [note for text in texts for note in served.index.notes_on(text)]
+        notes = [note for one in encoded for note in one.notes]
         return replace(hits, timings_ms=timings, notes=(*notes, *hits.notes))
 
     async def embed(self, encoder: Encoder, *, text: str | None, image: bytes | None) -> Embeddings:
@@ -213,9 +213,9 @@ class Service:
         kept = self._kept.get(key)
         self.metrics.query_cache.labels("miss" if kept is None else "hit").inc()
         if kept is not None:
-            return Encoded(kept)
+            return kept
         one: Encoded = await self._texts[id(encoder)].do(words)
-        self._kept.put(key, one.embeddings)
+        self._kept.put(key, replace(one, ms=0.0))
         return one
 
     async def _picture(self, encoder: Encoder, data: bytes) -> Encoded:
@@ -234,7 +234,7 @@ class _TextWork:
         embeddings = self._encoder.encode_texts(different)
         ms = (time.perf_counter() - begin) * 1e3 / len(texts)
         rows = {text: row for row, text in enumerate(different)}
-        return [Encoded(embeddings.take([rows[text]]), ms) for text in texts]
+        return [Encoded(embeddings.take([rows[t]]), ms, notes_on(t, self._encoder)) for t in texts]
 
 
 def _encode_picture(encoder: Encoder, data: bytes, settings: Settings) -> Encoded:
