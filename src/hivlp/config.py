@@ -34,6 +34,9 @@ class Preprocessing(Settings):
     fit: Literal["squeeze", "crop"] = Field(
         default="squeeze", description="squeeze the whole frame, or scale the short side and crop the centre"
     )
+    centre: float = Field(
+        default=1.0, gt=0, le=1, description="share of each side that is kept of that, around the centre"
+    )
     interpolation: Literal["bicubic", "bilinear", "box"] = Field(
         default="bilinear", description="filter of the resizing"
     )
@@ -52,6 +55,10 @@ class Tower(Settings):
     kind: str = Field(description="a model type of transformers, such as resnet, vit, convnextv2, bert")
     options: dict[str, Any] = Field(
         default_factory=dict, description="arguments of that type's configuration"
+    )
+    pooling: Literal["mean", "own", "first"] = Field(
+        default="mean",
+        description="how states become one vector: their mean, the type's own pooler, or the first token",
     )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
@@ -199,6 +206,12 @@ class Optimisation(Settings):
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="AdamW's decay of its two moments")
     warmup_steps: int = Field(default=100, ge=0, description="steps of linear rise to the learning rate")
     clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    tower_rate: float = Field(
+        default=1.0, gt=0, le=1, description="rate of the towers, as a share of the learning rate"
+    )
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="rate of a tower's block, as a share of that of the next one"
+    )
 
 
 class Augmentation(Settings):
@@ -213,10 +226,32 @@ class Augmentation(Settings):
     )
 
 
+class Phase(Settings):
+    """What is trained during a part of a run; the rest of the towers is frozen."""
+
+    until: float = Field(gt=0, le=1, description="share of the steps at which it ends; of the last one 1")
+    trained: Literal["heads", "last_blocks", "all"] = Field(
+        description="the levels only, also the last blocks of the towers, or everything"
+    )
+    blocks: int = Field(default=2, ge=1, description="how many blocks of each tower, with last_blocks")
+
+
+class Lora(Settings):
+    """Low-rank updates of the towers' linear layers in place of their weights (arXiv 2106.09685)."""
+
+    rank: int = Field(default=0, ge=0, description="of the update of each layer; 0 trains the weights")
+    alpha: float = Field(default=16.0, gt=0, description="the update is scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of what goes into the update")
+
+
 class TrainConfig(Settings):
     """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
 
     preset: str = Field(default="none", description="name of the preset that the run started from")
+    start: str | None = Field(
+        default=None,
+        description="model whose weights the run begins with: mini, a folder, hf:owner/name; None: random",
+    )
     model: ModelConfig
     sources: tuple[SourceConfig, ...] = Field(description="what is trained on; a list of sources")
     validation: tuple[SourceConfig, ...] = Field(
@@ -225,6 +260,10 @@ class TrainConfig(Settings):
     teacher: TeacherConfig | None = None
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
+    freeze: tuple[Phase, ...] = Field(
+        default=(), description="what is trained when; a list of phases; an empty one trains everything"
+    )
+    lora: Lora = Lora()
     augmentation: Augmentation = Augmentation()
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
@@ -282,6 +321,13 @@ class TrainConfig(Settings):
             raise ValueError(
                 "a source asks for teacher views and there is no teacher; set teacher.path and teacher.tensor"
             )
+        ends = [phase.until for phase in self.freeze]
+        if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
+            raise ValueError(
+                f"the phases of freeze end at {ends}; give ascending shares of the run, the last one 1"
+            )
+        if self.lora.rank and self.start is None:
+            raise ValueError("lora.rank adapts a model that is there; give --start, such as --start mini")
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
         return self

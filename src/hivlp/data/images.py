@@ -202,7 +202,9 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> PixelArray:
         uint8 array 3×S×S.
     """
     side = preprocessing.size
-    box = _centre_box(image.size, side) if preprocessing.fit == "crop" else None
+    box = _centre_box(image.size, side) if preprocessing.fit == "crop" else (0, 0, *image.size)
+    if preprocessing.centre < 1:
+        box = _within(box, preprocessing.centre)
     resized = image.resize((side, side), _FILTERS[preprocessing.interpolation], box=box)
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
 
@@ -230,6 +232,13 @@ def _centre_box(size: tuple[int, int], side: int) -> tuple[float, float, float, 
     left, top = (scaled_width - side) // 2, (scaled_height - side) // 2
     step_x, step_y = width / scaled_width, height / scaled_height
     return (left * step_x, top * step_y, (left + side) * step_x, (top + side) * step_y)
+
+
+def _within(box: tuple[float, float, float, float], share: float) -> tuple[float, float, float, float]:
+    """The middle of a box, of that share of its sides."""
+    left, top, right, bottom = box
+    step_x, step_y = (right - left) * (1 - share) / 2, (bottom - top) * (1 - share) / 2
+    return (left + step_x, top + step_y, right - step_x, bottom - step_y)
 
 
 def _open(data: bytes, max_pixels: int) -> ImageFile:

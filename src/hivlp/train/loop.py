@@ -19,6 +19,7 @@ from hivlp.data.batch import Batch
 from hivlp.data.batches import Mixture
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
+from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.step import Task
 
@@ -67,7 +68,11 @@ def fit(
         HivlpError: the loss, or its gradient, is no longer a number.
     """
     world, checkpoints = task.world, folder / "checkpoints"
-    optimizer = make_optimizer(task, config.optimisation)
+    shares = rate_shares(task.model, config.optimisation)
+    optimizer, schedule = (
+        make_optimizer(task, config.optimisation, shares=shares),
+        Schedule(task.model, config),
+    )
     start = checkpoint.restore(checkpoints, task=task, optimizer=optimizer) if resume else 0
     world.check_same(start, "the step of the newest checkpoint")
     stop = min(config.steps, stop_after or config.steps)
@@ -80,6 +85,7 @@ def fit(
         clock.waited += time.perf_counter() - waiting_since
         rate = learning_rate(step, steps=config.steps, settings=config.optimisation)
         seed_step(config.seed, step, world.rank)
+        schedule.at(step)
         try:
             terms = train_step(task, batch, optimizer, config, rate=rate)
         except NotFinite as error:
@@ -124,7 +130,7 @@ def train_step(
         NotFinite: before anything was updated.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     terms = task(batch)
     loss: Tensor = torch.stack(list(terms.values())).sum()
     values = task.world.mean(

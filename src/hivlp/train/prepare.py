@@ -20,16 +20,19 @@ from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
+from hivlp.model.folder import open_model
 from hivlp.registry import resolve
 from hivlp.train.distributed import World
 from hivlp.train.heads import Guide
+from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.reinforce import Reinforced, reinforce
+from hivlp.train.start import begun
 from hivlp.train.step import Task
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]
-TOKENIZER = "tokenizer.json"
+TOKENIZER, START = "tokenizer.json", "start"
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
 
@@ -59,9 +62,7 @@ def prepare(
         world.leader_first(partial(_pack, source, settings, config, out / "packs", progress))
         for source, settings in zip(sources, config.sources, strict=True)
     ]
-    tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
-    torch.manual_seed(config.seed)
-    model = DualEncoder(config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size}))
+    model, tokenizer = _model(config, packs, out, world, progress)
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         share_batch_norms(model)
@@ -88,6 +89,22 @@ def prepare(
 def opened(source: SourceConfig) -> Source:
     """A source of the configuration, ready to be read."""
     return open_source(source.spec, split=source.split)
+
+
+def _model(
+    config: TrainConfig, packs: Sequence[Pack], out: Path, world: World, progress: Progress
+) -> tuple[DualEncoder, Tokenizer]:
+    """What is trained: a new model with a vocabulary of its own, or the one that the run starts from."""
+    if config.start is None:
+        tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
+        torch.manual_seed(config.seed)
+        settings = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
+        return DualEncoder(settings), tokenizer
+    start = world.leader_first(partial(begun, config, packs, out / START, progress))
+    model = open_model(start)
+    torch.manual_seed(config.seed)
+    adapt(model, config.lora)
+    return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens)
 
 
 def _mixture(
@@ -117,13 +134,15 @@ def _mixture(
 def _pack(
     source: Source, settings: SourceConfig, config: TrainConfig, root: Path, progress: Progress
 ) -> Pack:
-    size = config.pack_size or config.model.preprocessing.size
+    shown = config.model.preprocessing
     for note in source.notes:
         progress(note)
     taken = pack(
         source,
         root,
-        size=size,
+        size=config.pack_size or shown.size,
+        fit=shown.fit,
+        centre=shown.centre,
         key=f"{settings.spec}|{settings.split}",
         negatives=settings.negatives,
         progress=progress,

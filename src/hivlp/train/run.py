@@ -15,13 +15,14 @@ from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ConfigError
+from hivlp.errors import ConfigError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
 from hivlp.train.loop import fit
+from hivlp.train.lora import merge
 from hivlp.train.prepare import TOKENIZER, opened, prepare
 
 Progress = Callable[[str], None]
@@ -95,7 +96,8 @@ def _run(
     }
     if not world.leads:
         return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
-    _save_model(model, tokenizer, out / MODEL, half=config.half_weights)
+    merge(model)
+    _save_model(model, tokenizer, out / MODEL, half=config.half_weights, progress=progress)
     results = _evaluate(model, tokenizer, config.validation, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
@@ -104,12 +106,17 @@ def _run(
     return document
 
 
-def _save_model(model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool) -> None:
+def _save_model(
+    model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool, progress: Progress
+) -> None:
     model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER)
     save(model, folder, half=half)
-    export(folder)
+    try:
+        export(folder)
+    except ModelError as error:
+        progress(f"{error}; it is used by torch then")
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
