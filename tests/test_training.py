@@ -67,7 +67,7 @@ def test_a_table_is_split_where_it_says_so(tmp_path, splits):
         split = f"\t{splits[number % 2]}" if splits[0] else ""
         rows.append(f"{number}.jpg\t{sample.captions[0]}{split}")
     (tmp_path / "pairs.tsv").write_text("\n".join(rows))
-    preset = load_preset("small", data=str(tmp_path / "pairs.tsv"))
+    preset = load_preset("scratch", data=str(tmp_path / "pairs.tsv"))
     config = micro_run(sources=preset.sources, validation=preset.validation, steps=2, batch_size=4)
     lines: list[str] = []
     result = run(config, out=tmp_path / "r", progress=lines.append)
@@ -243,6 +243,24 @@ def test_pictures_whose_captions_name_sides_are_never_mirrored():
         mirrored[one.rows(0, step)] += batch.mirror_B
     assert (mirrored[1::2] == 0).all()
     assert (mirrored[::2] > 0).all()
+
+
+@pytest.mark.parametrize("side", ["the LEFT one", "rechts im Bild", "à gauche", "a la derecha", "左边的狗"])
+def test_sides_are_known_in_the_languages_of_pretrained_models(side: str):
+    one = mixture(Part(pack=toy_pack(8, [("a dog", side)] * 8)), size=8)
+    assert not any(one.batch(step).mirror_B.any() for step in range(20))
+
+
+def test_a_picture_brings_one_of_its_captions_drawn_anew_each_time():
+    """Several captions of one picture in a batch would be wrong answers to each other's picture."""
+    captions = [tuple(f"{word} {row}" for word in ("a", "b", "c")) for row in range(6)]
+    one = mixture(Part(pack=toy_pack(6, captions)), size=6)
+    seen = set[int]()
+    for step in range(20):
+        batch = one.batch(step)
+        assert sorted(batch.picture_of_text_T) == list(range(6))
+        seen |= set(batch.wording_T.tolist())
+    assert len(seen) == 18
 
 
 def test_pictures_without_captions_have_no_text():

@@ -27,8 +27,13 @@ from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError
 from hivlp.types import FloatArray, IntArray
 
-# a mirrored picture makes these captions wrong
-SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
+# A mirrored picture makes these captions wrong. Pretrained models read captions in many languages; a word of
+# one that means something else in another only leaves a picture unmirrored.
+SIDES = re.compile(
+    r"\b(left|right|leftmost|rightmost|links|rechts|linke[mnrs]?|rechte[mnrs]?|gauche|droite?|izquierd[ao]"
+    r"|derech[ao]|sinistr[ao]|destr[ao]|esquerd[ao]|direit[ao])\b|[左右]",
+    re.IGNORECASE,
+)
 LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
 
 

@@ -145,9 +145,9 @@ def preprocessing_of(processor: Any, *, name: str) -> Preprocessing:
     ]
     if not found or min(found)[0] > _NEAR:
         raise ModelError(
-            f"{name} prepares pictures in a way that training does not know ({type(processor).__name__} gives "
-            "neither the whole frame as a square nor its centre); this model can be searched with, and not "
-            "trained"
+            f"{name} prepares pictures in a way that training does not know: {type(processor).__name__} "
+            "gives neither the whole frame as a square nor its centre. This model can be searched with, and "
+            "not trained"
         )
     return min(found)[2]
 

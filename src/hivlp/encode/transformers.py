@@ -151,7 +151,7 @@ def tokenizer_of(folder: Path) -> Any:
 
 
 def image_processor_of(folder: Path) -> Any:
-    """The model's image processor, the one that works on Pillow's pictures, whether torchvision is there or not."""
+    """The image processor that works on Pillow's pictures, whether torchvision is there or not."""
     pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
     try:
         return AutoImageProcessor.from_pretrained(

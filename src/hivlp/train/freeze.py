@@ -17,7 +17,9 @@ def parts(tower: nn.Module) -> list[list[nn.Parameter]]:
     of a residual network; norms and poolers behind them go with the last.
     """
     lists = ((name, part) for name, part in tower.named_modules() if isinstance(part, nn.ModuleList))
-    prefix, blocks = next(lists, ("", nn.ModuleList([tower])))
+    prefix, blocks = next(lists, ("", nn.ModuleList()))
+    if not blocks:
+        return [[], list(tower.parameters())]
     found: list[list[nn.Parameter]] = [[] for _ in range(len(blocks) + 1)]
     place = 0
     for name, parameter in tower.named_parameters():

@@ -104,7 +104,7 @@ def medium() -> dict[str, Any]:
 
 
 def large() -> dict[str, Any]:
-    """Ten thousand pairs of one's own and more: all of a trained model, the slower the nearer to its input."""
+    """Ten thousand pairs of one's own and more: all of a trained model, slower towards its input."""
     return {
         **small(),
         "preset": "large",
