@@ -116,7 +116,7 @@ def presets_table() -> str:
             side = f"{model['preprocessing']['size']}×{model['preprocessing']['size']}"
             widths = ", ".join(str(width) for width in model["levels"]["widths"])
         else:
-            side = widths = f"of `--start` ({values['start']})"
+            side = widths = f"of `--model` ({values['start']})"
         purpose = inspect.getdoc(make) or ""
         lines.append(
             f"| `{name}` | {' '.join(purpose.split())} | {side} | {widths} "

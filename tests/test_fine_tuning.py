@@ -188,6 +188,9 @@ def test_a_run_in_phases_resumes_bit_equal(
 def test_training_all_of_a_pretrained_model_lowers_the_loss(starts: dict[str, Path], tmp_path: Path) -> None:
     asked = config(starts["clip"], preset="large", steps=30)
     result = run(asked, out=tmp_path / "r")
+    assert "`hivlp train --preset large --model starts0/clip --data" in (
+        tmp_path / "r" / "model" / "README.md"
+    ).read_text().replace(starts["clip"].parent.name, "starts0")
     log = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     trained = hivlp.load(result["model"])
@@ -260,7 +263,7 @@ def test_what_can_not_be_trained_is_refused(starts: dict[str, Path], tmp_path: P
     (tmp_path / "heads" / "config.json").write_text('{"format": "hivlp-heads"}')
     with pytest.raises(ModelError, match=r"levels on top of another model, .* start from that model itself"):
         config(tmp_path / "heads")
-    with pytest.raises(ConfigError, match=r"lora\.rank adapts a model that is there; give --start"):
+    with pytest.raises(ConfigError, match=r"lora\.rank adapts a model that is there; give --model"):
         load_preset("tiny", overrides=["lora.rank=4"])
     for until in ("[0.5,0.4,1]", "[0.5]"):
         phases = json.dumps([{"until": end, "trained": "all"} for end in json.loads(until)])

@@ -39,7 +39,7 @@ def _short(words: list[str]) -> list[str]:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a table of some pictures, in which the hub gives a small CLIP with the real one's width."""
+    """A folder with a table of some pictures, in which the hub gives a small CLIP of the real one's width."""
     monkeypatch.chdir(tmp_path)
     folder, _, _ = made("clip", tmp_path / "hub", width=512)
     monkeypatch.setattr(hub, "_snapshot", lambda repository, revision: folder)

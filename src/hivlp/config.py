@@ -327,7 +327,7 @@ class TrainConfig(Settings):
                 f"the phases of freeze end at {ends}; give ascending shares of the run, the last one 1"
             )
         if self.lora.rank and self.start is None:
-            raise ValueError("lora.rank adapts a model that is there; give --start, such as --start mini")
+            raise ValueError("lora.rank adapts a model that is there; give --model, such as --model mini")
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
         return self

@@ -21,11 +21,9 @@ def train(
         str | None,
         typer.Option(help="The recipe to start from. [default: small with --data, tiny without]"),
     ] = None,
-    start: Annotated[
+    model: Annotated[
         str | None,
         typer.Option(
-            "--start",
-            metavar="MODEL",
             help="The trained model to start from: mini, a folder, or hf:owner/name. [default: the recipe's]",
         ),
     ] = None,
@@ -45,7 +43,7 @@ def train(
     from hivlp.train.run import run
 
     config = load_preset(
-        preset or ("small" if data else "tiny"), overrides=set_ or [], data=data, start=start
+        preset or ("small" if data else "tiny"), overrides=set_ or [], data=data, start=model
     )
     document = run(config, out=out, resume=resume, progress=output.say)
     if not is_leader():

@@ -38,6 +38,7 @@ def write_card(
     model = config.model
     widths = ", ".join(str(width) for width in model.levels.widths)
     size, vocabulary, minutes = model.preprocessing.size, model.vocabulary, seconds / 60
+    start = f" --model {_short(config.start)}" if config.start else ""
     lines = [
         f"# {model.name}",
         "",
@@ -50,7 +51,7 @@ def write_card(
         f"| files | {_megabytes(folder):.1f} MB |",
         f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {minutes:.0f} minutes |",
         f"| machine | {platform.machine()}, Python {platform.python_version()} |",
-        f"| recipe | `hivlp train --preset {config.preset} --data DATA --out RUN` |",
+        f"| recipe | `hivlp train --preset {config.preset}{start} --data DATA --out RUN` |",
         *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
         "## Data",
