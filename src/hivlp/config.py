@@ -201,6 +201,16 @@ class Optimisation(Settings):
     clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
 
 
+class EarlyStopping(Settings):
+    """A run ends where its evaluations stop getting better, and gives the weights of the best one."""
+
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="evaluations without a higher AR before the run ends, with the best weights; 0: never",
+    )
+
+
 class Augmentation(Settings):
     """Random views of training pictures. Mirrored only when no caption says left or right."""
 
@@ -226,6 +236,7 @@ class TrainConfig(Settings):
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
     augmentation: Augmentation = Augmentation()
+    early_stopping: EarlyStopping = EarlyStopping()
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
@@ -281,6 +292,11 @@ class TrainConfig(Settings):
         if wants_teacher and self.teacher is None:
             raise ValueError(
                 "a source asks for teacher views and there is no teacher; set teacher.path and teacher.tensor"
+            )
+        if self.early_stopping.patience and not (self.evaluate_every and self.validation):
+            raise ValueError(
+                f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "
+                "are none; set evaluate_every and validation"
             )
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
