@@ -196,6 +196,16 @@ def test_what_is_left_counts_evaluations(tmp_path, monkeypatch):
     one.close()
 
 
+def test_a_precision_that_the_processor_imitates_is_warned_about(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    cpu = torch.device("cpu")
+    assert "set precision=float32" in (watch.slow_here(cpu, "bfloat16") or "")
+    assert watch.slow_here(cpu, "float32") is watch.slow_here(torch.device("cuda"), "bfloat16") is None
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert watch.slow_here(cpu, "bfloat16") is None
+
+
 def test_a_cpu_run_beside_a_gpu_is_warned_about(tmp_path, monkeypatch):
     assert watch.gpu_left_idle(torch.device("cuda")) is None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -24,7 +24,7 @@ from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
 from hivlp.train.loop import Ended, fit
 from hivlp.train.prepare import TOKENIZER, opened, prepare
-from hivlp.train.watch import METRICS, gpu_left_idle
+from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 
 Progress = Callable[[str], None]
 CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
@@ -79,7 +79,7 @@ def _run(
         torch.set_num_threads(config.threads)
     many = f" in {world.size} processes" if world.size > 1 else ""
     progress(f"training on {device.type} in {config.precision}{many}")
-    if warning := gpu_left_idle(device):
+    for warning in filter(None, (gpu_left_idle(device), slow_here(device, config.precision))):
         progress(f"\n!!! WARNING: {warning}\n")
     parts = prepare(config, sources, out, world, progress)
     model, tokenizer = parts.task.model, parts.tokenizer

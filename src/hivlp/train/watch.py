@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -171,6 +172,17 @@ def memory_mb(device: torch.device) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
+
+
+def slow_here(device: torch.device, precision: str) -> str | None:
+    """A warning where a processor has no bfloat16 of its own and imitates it; None where all is well."""
+    if device.type != "cpu" or precision != "bfloat16":
+        return None
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    if torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2"):
+        return None
+    return "this processor has no bfloat16 and imitates it, slowly; set precision=float32"
 
 
 def gpu_left_idle(device: torch.device) -> str | None:
