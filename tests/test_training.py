@@ -286,16 +286,42 @@ def test_apportion_is_exact_and_leaves_nobody_out():
     assert sum(apportion([5, 0.9, 0.6, 2], 384)) == 384
 
 
+def noise(count: int, height: int, width: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=random)
+
+
 def test_crop_of_the_whole_frame_is_the_frame_and_mirroring_mirrors():
-    pixels = torch.randint(
-        0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    pixels = noise(2, 16, 16)
     frame = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
+    assert torch.equal(crop(pixels, frame, torch.tensor([False, False]), size=16), pixels.float())
     same = crop(pixels, frame, torch.tensor([False, True]), size=16)
-    torch.testing.assert_close(same[0], pixels[0].float(), atol=1e-2, rtol=0)
-    torch.testing.assert_close(same[1], pixels[1].flip(-1).float(), atol=1e-2, rtol=0)
+    assert torch.equal(same[0], pixels[0].float()) and torch.equal(same[1], pixels[1].flip(-1).float())
     corner = crop(pixels, torch.tensor([[0.5, 0.0, 1.0, 0.5]] * 2), torch.tensor([False, False]), size=8)
-    torch.testing.assert_close(corner[0], pixels[0, :, :8, 8:].float(), atol=1e-2, rtol=0)
+    assert torch.equal(corner[0], pixels[0, :, :8, 8:].float())
+
+
+@pytest.mark.parametrize("size", [5, 16, 40])
+@pytest.mark.parametrize("half", [False, True])
+def test_crop_is_bilinear_sampling_along_a_grid(size: int, half: bool):
+    """The slow, obvious way: torch's own sampling at the points of each box, for towers of any precision."""
+    pixels, random = noise(6, 16, 24), torch.Generator().manual_seed(1)
+    corner_B2, side_B2 = torch.rand(6, 2, generator=random) * 0.4, torch.rand(6, 2, generator=random) * 0.6
+    boxes, mirror = torch.cat([corner_B2, corner_B2 + side_B2], dim=1), torch.arange(6) % 2 == 1
+    left, top, right, bottom = (boxes * 2 - 1).unbind(dim=1)
+    steps = (torch.arange(size) + 0.5) / size
+    x = (
+        torch.where(mirror, right, left)[:, None]
+        + torch.where(mirror, left - right, right - left)[:, None] * steps
+    )
+    y = top[:, None] + (bottom - top)[:, None] * steps
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    expected = torch.nn.functional.grid_sample(
+        pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found = crop(pixels, boxes, mirror, size=size)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():

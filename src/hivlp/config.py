@@ -136,7 +136,7 @@ class SourceConfig(Settings):
         default=None, description="a column whose texts look right for their picture and are not"
     )
     views: int = Field(
-        default=0, ge=0, le=64, description="views a picture shown to the teacher; 0 does without it"
+        default=0, ge=0, le=64, description="views a picture shown to the teachers; 0 does without them"
     )
 
 
@@ -147,6 +147,17 @@ class TeacherConfig(Settings):
     path: str = Field(description="the file of the model; {data} stands for the value of --data")
     tensor: int = Field(ge=0, description="number of the tensor that holds the pooled features")
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
+
+
+class Distillation(Settings):
+    """Dual encoders that teach by the embeddings that they give of pictures and captions."""
+
+    models: tuple[str, ...] = Field(
+        default=(), description="what `hivlp index --model` accepts; of several the mean is learned"
+    )
+    weight: float = Field(default=1.0, ge=0, description="of this loss, which is divided among the levels")
+    scale: float = Field(default=100.0, gt=0, description="inverse temperature of the teachers")
+    widths: tuple[int, ...] | None = Field(default=None, description="levels that learn from them; None: all")
 
 
 class BinaryLevel(Settings):
@@ -214,6 +225,16 @@ class Optimisation(Settings):
     )
 
 
+class EarlyStopping(Settings):
+    """A run ends where its evaluations stop getting better, and gives the weights of the best one."""
+
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="evaluations without a higher AR before the run ends, with the best weights; 0: never",
+    )
+
+
 class Augmentation(Settings):
     """Random views of training pictures. Mirrored only when no caption says left or right."""
 
@@ -258,6 +279,7 @@ class TrainConfig(Settings):
         default=(), description="what the model is evaluated on at the end; a list of sources"
     )
     teacher: TeacherConfig | None = None
+    distil: Distillation = Distillation()
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
     freeze: tuple[Phase, ...] = Field(
@@ -265,6 +287,7 @@ class TrainConfig(Settings):
     )
     lora: Lora = Lora()
     augmentation: Augmentation = Augmentation()
+    early_stopping: EarlyStopping = EarlyStopping()
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
@@ -317,9 +340,26 @@ class TrainConfig(Settings):
                     "give it crop=true, or views=1, which is the whole picture"
                 )
         wants_teacher = any(source.views for source in self.sources)
-        if wants_teacher and self.teacher is None:
+        if wants_teacher and self.teacher is None and not self.distil.models:
             raise ValueError(
-                "a source asks for teacher views and there is no teacher; set teacher.path and teacher.tensor"
+                "a source asks for teacher views and there is no teacher; set distil.models, or teacher.path "
+                "and teacher.tensor"
+            )
+        if self.distil.models and not wants_teacher:
+            raise ValueError(
+                "distil.models are shown views of pictures and no source has views; give it views=4, or "
+                "views=1, which is the whole picture"
+            )
+        unknown = sorted(set(self.distil.widths or ()) - set(widths))
+        if unknown:
+            raise ValueError(
+                f"distil.widths has {unknown[0]}, which is not a level of the model; take some of "
+                f"{', '.join(map(str, widths))}"
+            )
+        if self.early_stopping.patience and not (self.evaluate_every and self.validation):
+            raise ValueError(
+                f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "
+                "are none; set evaluate_every and validation"
             )
         ends = [phase.until for phase in self.freeze]
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1):

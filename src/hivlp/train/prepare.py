@@ -13,20 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
+from hivlp.config import SourceConfig, TrainConfig
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode import Encoder, load
 from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
-from hivlp.registry import resolve
 from hivlp.train.distributed import World
 from hivlp.train.heads import Guide
+from hivlp.train.lessons import taught
 from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
-from hivlp.train.reinforce import Reinforced, reinforce
+from hivlp.train.reinforce import Reinforced
 from hivlp.train.start import begun
 from hivlp.train.step import Task
 from hivlp.types import Failure
@@ -66,16 +67,18 @@ def prepare(
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         share_batch_norms(model)
+    encoders = [load(name) for name in config.distil.models]
     views = [
-        world.leader_first(partial(_views, settings, taken, config, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
     task = Task(
         model,
         config.objective,
-        _guide(model, views),
+        _guide(model, views) if config.teacher else None,
         precision=config.precision,
         grad_cache=config.grad_cache,
+        distil=config.distil,
         world=world,
     )
     return Prepared(
@@ -154,23 +157,12 @@ def _pack(
     return taken
 
 
-def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
-    if not source.views or config.teacher is None:
+def _views(
+    source: SourceConfig, taken: Pack, config: TrainConfig, encoders: Sequence[Encoder], progress: Progress
+) -> Reinforced | None:
+    if not source.views:
         return None
-    settings: TeacherConfig = config.teacher
-    teacher = resolve("teachers", settings.kind)(
-        Path(settings.path), tensor=settings.tensor, size=settings.size
-    )
-    return reinforce(
-        opened(source),
-        taken,
-        teacher,
-        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
-        views=source.views,
-        min_area=config.augmentation.min_area,
-        seed=config.seed,
-        progress=progress,
-    )
+    return taught(opened(source), taken, source, config, encoders, progress=progress)
 
 
 def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
