@@ -58,5 +58,5 @@ def test_fine_tuning_a_pretrained_model_goes_as_written(shop: Path, hivlp: Calla
     for words in ran:
         done = hivlp(*words[1:])
         assert done.code == 0, f"{shlex.join(words)}\n{done.err}"
-    for name in ("shop", "try", "lora", "more"):
+    for name in ("shop", "lora", "more"):
         assert package.load(shop / "runs" / name / "model").widths == (32, 64, 128, 512)
