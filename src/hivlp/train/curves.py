@@ -54,9 +54,9 @@ def draw(log: Path, path: Path, *, best: int = 0) -> Path | None:
         },
         "learning rate": lambda axes: _rate(axes, steps),
     }
-    columns = 2
+    columns = 3 if len(drawn) == 3 else 2
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(10.4, 0.4 + 3.1 * rows), layout="constrained", dpi=130)
+    figure = Figure(figsize=(5.2 * columns, 0.4 + 3.1 * rows), layout="constrained", dpi=130)
     grid: Any = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(drawn) :]:
         axes.set_axis_off()
@@ -86,10 +86,31 @@ def _losses(axes: Any, steps: Lines) -> None:
 
 
 def _terms(axes: Any, steps: Lines) -> None:
-    names = dict.fromkeys(name for line in steps for name in line if name not in _OTHER)
-    for number, name in enumerate(names):
-        shown = [line for line in steps if name in line]
-        _line(axes, [line["step"] for line in shown], _smooth([line[name] for line in shown]), name, number)
+    """A colour an objective, with a line for each of its levels: thicker, the wider the level."""
+    names = list(dict.fromkeys(name for line in steps for name in line if name not in _OTHER))
+    families: dict[str, list[str]] = {}
+    for name in names:
+        family, _, width = name.rpartition("_")
+        families.setdefault(family if width.isdigit() else name, []).append(name)
+    for number, (family, members) in enumerate(families.items()):
+        for place, name in enumerate(members):
+            shown = [line for line in steps if name in line]
+            _line(
+                axes,
+                [line["step"] for line in shown],
+                _smooth([line[name] for line in shown]),
+                label=_span(family, members) if place == 0 else None,
+                number=number,
+                width=0.9 + 1.1 * (place + 1) / len(members),
+            )
+
+
+def _span(family: str, members: Sequence[str]) -> str:
+    """How the legend names the terms of an objective."""
+    if len(members) == 1:
+        return members[0]
+    widths = [name.rpartition("_")[2] for name in members]
+    return f"{family}, widths {widths[0]} to {widths[-1]}"
 
 
 def _recalls(axes: Any, evaluations: Lines, name: str) -> None:
@@ -98,7 +119,7 @@ def _recalls(axes: Any, evaluations: Lines, name: str) -> None:
     widths = [width for line in shown[:1] for width in line["evaluation"][name]["levels"]]
     for number, width in enumerate(widths):
         values = [line["evaluation"][name]["levels"][width] for line in shown]
-        _line(axes, [line["step"] for line in shown], values, width, number, marker="o")
+        _line(axes, [line["step"] for line in shown], values, label=width, number=number, marker="o")
     axes.set_ylim(bottom=0)
 
 
@@ -114,11 +135,25 @@ def _rate(axes: Any, steps: Lines) -> None:
 
 
 def _line(
-    axes: Any, place: list[int], values: list[float], label: str, number: int, marker: str = ""
+    axes: Any,
+    place: list[int],
+    values: list[float],
+    *,
+    label: str | None,
+    number: int,
+    width: float = 1.6,
+    marker: str = "",
 ) -> None:
     colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
     axes.plot(
-        place, values, label=label, color=colour, linestyle=dash, linewidth=1.6, marker=marker, markersize=3.5
+        place,
+        values,
+        label=label,
+        color=colour,
+        linestyle=dash,
+        linewidth=width,
+        marker=marker,
+        markersize=3.5,
     )
 
 
