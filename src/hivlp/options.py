@@ -29,6 +29,8 @@ class SearchOptions(TypedDict, total=False):
         where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says so
             where it leaves fewer than k. ``docs/search.md`` has its language.
         kind: only items of this kind, ``image`` or ``text``; None for all.
+        rerank: score so many of the best, at least k, anew together with the words, by the fusion head of the
+            model; for searches by words only. What can't be read again stands behind them.
     """
 
     candidates: Candidates | None
@@ -39,6 +41,7 @@ class SearchOptions(TypedDict, total=False):
     min_probability: float | None
     where: str | None
     kind: str | None
+    rerank: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class Asked:
     min_probability: float | None
     where: str | None
     kind: str | None
+    rerank: int | None
 
     @staticmethod
     def of(options: SearchOptions, *, words: bool = True) -> Asked:
@@ -69,6 +73,7 @@ class Asked:
             min_probability=left.get("min_probability"),
             where=left.pop("where", None),
             kind=_kind(left.pop("kind", None), left.pop("min_probability", None)),
+            rerank=left.pop("rerank", None),
         )
         if left:
             known = ", ".join(SearchOptions.__annotations__)
@@ -79,7 +84,20 @@ class Asked:
                 f"a least probability ({asked.min_probability}) is for searches by words only: it says how "
                 "well a picture fits them. Leave it out, or give a least score (--min-score, min_score=...)."
             )
+        if asked.rerank is not None and not words:
+            raise QueryError(
+                f"re-ranking ({asked.rerank}) is for searches by words only: it reads them beside each "
+                "picture. Leave it out."
+            )
         return asked
+
+    def check_depth(self, k: int) -> None:
+        """Raises QueryError where fewer items would be re-ranked than are wanted."""
+        if self.rerank is not None and self.rerank < k:
+            raise QueryError(
+                f"rerank={self.rerank} would score fewer than the k={k} hits that are wanted; give {k} or "
+                "more"
+            )
 
     def _check(self) -> None:
         if self.min_score is not None and not -1 <= self.min_score <= 1:  # NaN is refused too

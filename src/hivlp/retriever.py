@@ -23,6 +23,7 @@ from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress
 from hivlp.options import Asked, SearchOptions
 from hivlp.query import Part, clean_query, items_of, mixed
+from hivlp.rerank import Reranking, Scorer, open_scorer
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Sample
 
@@ -42,6 +43,7 @@ class Index:
         store.check_model(encoder.fingerprint, encoder.name)
         self.store = store
         self.encoder = encoder
+        self._scorer: Scorer | None = None
 
     @classmethod
     def create(
@@ -229,7 +231,7 @@ class Index:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, k, asked, start=start, words=True)
+        found = self._found(embeddings, k, asked, start=start, texts=cleaned)
         return [
             replace(hits, notes=(*notes_on(text, self.encoder), *hits.notes))
             for hits, text in zip(found, cleaned, strict=True)
@@ -287,7 +289,7 @@ class Index:
         queries: Embeddings,
         k: int = 10,
         *,
-        words: bool = False,
+        texts: Sequence[str] | None = None,
         without: Collection[str] = (),
         **options: Unpack[SearchOptions],
     ) -> list[Hits]:
@@ -296,14 +298,16 @@ class Index:
         Args:
             queries: unit vectors at the levels of the index, Q × D at each.
             k: how many hits a query.
-            words: the vectors are those of words, so that pictures get their match probabilities.
+            texts: the words that the vectors are of, so that pictures get their match probabilities, and can
+                be re-ranked.
             without: ids that no answer shall hold.
             options: see `hivlp.options.SearchOptions`.
 
         Raises:
             QueryError: a vector or an option can't be.
         """
-        return self._found(queries, k, Asked.of(options, words=words), words=words, without=without)
+        asked = Asked.of(options, words=texts is not None)
+        return self._found(queries, k, asked, texts=texts, without=without)
 
     def tune(
         self,
@@ -371,21 +375,33 @@ class Index:
         asked: Asked,
         *,
         start: float | None = None,
-        words: bool = False,
+        texts: Sequence[str] | None = None,
         without: Collection[str] = (),
     ) -> list[Hits]:
-        """Searches; ``start`` is when encoding the queries began."""
+        """Searches; ``start`` is when encoding the queries began, ``texts`` are their words."""
+        asked.check_depth(k)
         encode_ms = 0.0 if start is None else (time.perf_counter() - start) * 1e3 / max(len(queries), 1)
+        rerank = self._reranking(texts, asked)
         found = self.store.search(
             queries,
             k=k + len(without) if k > 0 else k,
             plan=asked.plan,
             recall=asked.recall,
+            rerank=rerank,
             where=asked.where,
             kind=asked.kind,
         )
-        match = self.store.match if words else None
+        if rerank is not None:
+            found = [replace(h, notes=(*h.notes, *rerank.note(query))) for query, h in enumerate(found)]
+        match = self.store.match if texts is not None else None
         return [asked.kept(_timed(_others(hits, without, k), encode_ms), match) for hits in found]
+
+    def _reranking(self, texts: Sequence[str] | None, asked: Asked) -> Reranking | None:
+        if asked.rerank is None or texts is None:
+            return None
+        if self._scorer is None:
+            self._scorer = open_scorer(self.encoder.name)
+        return Reranking(self._scorer, self.encoder, texts, asked.rerank)
 
     def _of_part(self, part: Part) -> Embeddings:
         if part.text is not None:

@@ -137,6 +137,7 @@ class Hit:
         coarse_score: cosine at the coarse level in [-1, 1], as the coarse index estimates it.
         coarse_rank: rank by the coarse score alone, 1 for the best.
         probability: how likely this picture is a match for the words, in [0, 1]; None where nothing tells.
+        rerank_score: what a fusion head said of it and the words, above 0 for a match; None without.
         width: of the picture as it is shown, in pixels; so ``height``. None where it isn't known.
     """
 
@@ -150,6 +151,7 @@ class Hit:
     caption: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
     probability: float | None = None
+    rerank_score: float | None = None
     width: int | None = None
     height: int | None = None
 
@@ -163,6 +165,7 @@ class Hit:
             "coarse_score": self.coarse_score,
             "coarse_rank": self.coarse_rank,
             "probability": self.probability,
+            "rerank_score": self.rerank_score,
             "caption": self.caption,
             "meta": dict(self.meta),
             "width": self.width,

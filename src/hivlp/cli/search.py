@@ -64,6 +64,13 @@ def search(
     kind: Annotated[
         str | None, typer.Option(metavar="image|text", help="Only items of this kind. [default: all]")
     ] = None,
+    rerank: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Score the best N again, words and picture together, by the fusion head of the model.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
     sheet: Annotated[
         Path | None, typer.Option(help="Also draw the hits as one picture, such as hits.png.")
@@ -93,6 +100,7 @@ def search(
             "min_probability": min_probability,
             "where": where,
             "kind": kind,
+            "rerank": rerank,
         }
         if text is not None and not images and not items:
             hits = opened.search(text, k, **options)

@@ -5,7 +5,6 @@ It knows hits and where their pictures lie; it knows neither indexes nor models.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TypeAlias
 from PIL import Image, ImageDraw, ImageOps
 
 from hivlp.data.images import decode
+from hivlp.data.originals import read_original
 from hivlp.errors import DataError
 from hivlp.evaluate import lettering
 from hivlp.types import Hit, Hits
@@ -123,19 +123,8 @@ def save(sheet: Image.Image, path: str | Path) -> None:
         raise DataError(f"{path} can't be written ({reason}); check that its folder exists") from error
 
 
-def _at_uri(hit: Hit) -> Path | bytes:
-    """The file at a hit's uri, or the member of a tar that ``archive.tar#member`` names."""
-    archive, mark, member = hit.uri.partition(".tar#")
-    if not mark:
-        return Path(hit.uri)
-    with tarfile.open(archive + ".tar", "r:") as tar:
-        try:
-            stream = tar.extractfile(member)
-        except KeyError:
-            stream = None
-        if stream is None:
-            raise DataError(f"{hit.uri} is not there; index its archive again")
-        return stream.read()
+def _at_uri(hit: Hit) -> bytes:
+    return read_original(hit.uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +235,7 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
     side = layout.thumb
     try:
         picture = ImageOps.fit(decode(get(), hint=side), (side, side), Image.Resampling.LANCZOS)
-    except (DataError, OSError, tarfile.TarError):
+    except (DataError, OSError):
         return _empty("picture not found", layout)
     return _rounded(picture, layout)
 

@@ -60,4 +60,4 @@ def matching(scores_P: Tensor, match_P: Tensor, *, counts: tuple[float, float] |
     loss_P = F.binary_cross_entropy_with_logits(scores_P, match_P.to(scores_P.dtype), reduction="none")
     right, wrong = counts or (float(match_P.sum()), float((~match_P).sum()))
     sides = [(loss_P * side).sum() / n for side, n in ((match_P, right), (~match_P, wrong)) if n]
-    return sum(sides) / len(sides) if sides else scores_P.sum() * 0
+    return torch.stack(sides).mean() if sides else scores_P.sum() * 0

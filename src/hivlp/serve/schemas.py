@@ -16,6 +16,7 @@ from hivlp.query import MAX_WEIGHT, Part
 MAX_TEXT = 20_000
 MAX_ID = 4_000
 MAX_PARTS = 16
+MAX_RERANK = 100  # pictures that are read and decoded for one query
 _THINGS = ("query", "image_base64", "item", "mix")
 MAX_THINGS = 10_000
 
@@ -107,6 +108,12 @@ class Options(Strict):
         default=None, max_length=MAX_LENGTH, description="A filter, such as color = 'red' and price < 20."
     )
     kind: Literal["image", "text"] | None = Field(default=None, description="Only items of this kind.")
+    rerank: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_RERANK,
+        description="Score so many of the best anew, with the words.",
+    )
 
     def options(self) -> SearchOptions:
         """What the library takes."""
@@ -118,6 +125,7 @@ class Options(Strict):
             "min_probability": self.min_probability,
             "where": self.where,
             "kind": self.kind,
+            "rerank": self.rerank,
         }
 
 
@@ -166,6 +174,7 @@ class HitModel(BaseModel):
     coarse_score: float
     coarse_rank: int
     probability: float | None
+    rerank_score: float | None
     caption: str | None
     meta: dict[str, Any]
     width: int | None

@@ -44,13 +44,13 @@ class Search:
     query: Embeddings
     k: int
     options: SearchOptions
-    words: bool
+    text: str | None
     without: frozenset[str]
 
     @property
     def alike(self) -> tuple[Any, ...]:
         """Equal for searches that can be done together."""
-        return self.served.name, self.k, tuple(self.options.values()), self.words, self.without
+        return self.served.name, self.k, tuple(self.options.values()), self.text is not None, self.without
 
 
 class Service:
@@ -120,10 +120,13 @@ class Service:
             query=mixed([one.embeddings for one in encoded], [part.weight for part in parts]),
             k=k,
             options=options,
-            words=len(parts) == 1 and parts[0].text is not None,
+            text=clean_query(parts[0].text) if len(parts) == 1 and parts[0].text is not None else None,
             without=items_of(parts),
         )
-        hits: Hits = await self._searches.do(search)
+        if options.get("rerank"):  # reads pictures, so it must not hold up what only searches
+            hits: Hits = await self._alone.do(lambda: _answers([search])[0])
+        else:
+            hits = await self._searches.do(search)
         timings = replace(hits.timings_ms, encode=sum(one.ms for one in encoded))
         self.metrics.saw(timings)
         notes = [note for one in encoded for note in one.notes]
@@ -262,14 +265,19 @@ def _search(tasks: list[Search]) -> list[Hits | Exception]:
 
 
 def _search_alike(tasks: list[Search]) -> list[Hits] | list[Exception]:
-    first = tasks[0]
-    queries = Embeddings.concatenate([task.query for task in tasks])
     try:
-        return first.served.index.search_vectors(
-            queries, first.k, words=first.words, without=first.without, **first.options
-        )
+        return _answers(tasks)
     except Exception as error:
         return [error] * len(tasks)
+
+
+def _answers(tasks: list[Search]) -> list[Hits]:
+    first = tasks[0]
+    queries = Embeddings.concatenate([task.query for task in tasks])
+    texts = [task.text for task in tasks if task.text is not None]  # all of them have one, or none
+    return first.served.index.search_vectors(
+        queries, first.k, texts=texts or None, without=first.without, **first.options
+    )
 
 
 def _call(tasks: list[Callable[[], Any]]) -> list[Any]:

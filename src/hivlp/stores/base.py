@@ -13,11 +13,19 @@ from typing import Any, Protocol, TypeVar
 from hivlp.index.batch import AppendReport
 from hivlp.index.compact import CompactReport
 from hivlp.plans import Plan
-from hivlp.search import Rerank
 from hivlp.tuned import MatchModel
-from hivlp.types import Embeddings, Hits, Item
+from hivlp.types import Embeddings, FloatArray, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")
+
+
+class Rerank(Protocol):
+    """Scores the best ``depth`` items of a query anew; one finite score an item, higher is better."""
+
+    @property
+    def depth(self) -> int: ...
+
+    def __call__(self, query: int, items: Sequence[Item], /) -> FloatArray: ...
 
 
 class Store(Protocol):
@@ -95,6 +103,7 @@ class Store(Protocol):
 
         ``where`` lets only items through that meet a filter (see ``index.where``), ``kind`` only those of one
         kind; a note says so where they leave fewer than k.
+        ``rerank`` puts the best of them into another order, whatever the plan.
         ``timings_ms.encode`` is 0: whoever made the embeddings knows what they cost. Milliseconds of a batch
         are shared out evenly among its queries. Fewer than k hits come back where the index or the plan's
         candidates hold fewer.

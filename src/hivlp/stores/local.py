@@ -22,11 +22,12 @@ from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
 from hivlp.plans import Plan, default_plan
-from hivlp.search import RawResult, Rerank
+from hivlp.search import RawResult
+from hivlp.stores.base import Rerank
 from hivlp.stores.choice import Choice, choose
 from hivlp.stores.filters import Filters, note
 from hivlp.tuned import MatchModel, Tuned
-from hivlp.types import Embeddings, Hit, Hits, IntArray, Item
+from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item
 
 Answer = TypeVar("Answer")
 
@@ -123,10 +124,13 @@ class LocalStore:
         def answer(state: State) -> list[Hits]:
             view = self._view(state, where, kind)
             choice = self._choice(plan, recall, state, view, k)
-            results = search.run(choice.plan, queries, view, k, rerank=rerank)
+            chosen, scores = choice.plan, None
+            if rerank is not None:
+                chosen, scores = replace(chosen, rerank=rerank.depth), self._scores(rerank, state)
+            results = search.run(chosen, queries, view, k, rerank=scores)
             items = self._items_of(results, state.generation)
             notes = (*choice.notes, *note(state.mask, view.mask, k, where=where, kind=kind))
-            return [_hits(result, items, choice.plan, notes) for result in results]
+            return [_hits(result, items, chosen, notes) for result in results]
 
         return self._of_one_moment(answer)
 
@@ -268,6 +272,16 @@ class LocalStore:
             where=self.folder.path,
         )
 
+    def _scores(self, rerank: Rerank, state: State) -> search.Rerank:
+        """The same of rows in place of items."""
+
+        def of_rows(query: int, rows_K: IntArray) -> FloatArray:
+            with self.folder.items.at(state.generation):
+                items = self.folder.items.fetch(rows_K.tolist())
+            return rerank(query, items)
+
+        return of_rows
+
     def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
         with self.folder.items.at(state.generation):
             row_of = self.folder.items.rows_of(ids)
@@ -312,6 +326,7 @@ class LocalView:
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:
     rows: list[int] = result.rows.tolist()
+    anew = result.rerank_scores
     hits = [
         Hit(
             rank=rank,
@@ -323,6 +338,7 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple
             coarse_rank=int(result.coarse_ranks[rank - 1]),
             caption=items[row].caption,
             meta=items[row].meta,
+            rerank_score=None if anew is None else float(anew[rank - 1]),
             width=items[row].width,
             height=items[row].height,
         )

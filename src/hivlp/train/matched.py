@@ -1,4 +1,4 @@
-"""ITM in a training step: the pairs that the fusion head is asked about, and the loss of a process's texts."""
+"""ITM in a training step: which pairs the fusion head is asked about, and the loss of one process."""
 
 from __future__ import annotations
 

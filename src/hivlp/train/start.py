@@ -87,7 +87,8 @@ def begun(config: TrainConfig, packs: Sequence[Pack], folder: Path, progress: Pr
             "objective.vlm.weight=0 and augmentation.word_dropout=0"
         )
     new = DualEncoder(config.model.model_copy(update={"vocabulary": old.config.vocabulary})).eval()
-    towers = {name: value for name, value in old.state_dict().items() if "_tower." in name}
+    kept = ("_tower.", "fusion.") if new.config.fusion == old.config.fusion else ("_tower.",)
+    towers = {name: value for name, value in old.state_dict().items() if any(part in name for part in kept)}
     try:
         left = new.load_state_dict(towers, strict=False)
     except RuntimeError as error:

@@ -1,0 +1,63 @@
+"""The picture file behind an item's uri, read again: by a service, a contact sheet, or to re-rank."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from hivlp.data.images import MAX_FILE_BYTES, file_hash
+from hivlp.errors import ImageError
+
+
+def read_original(uri: str, *, sha256: str | None = None) -> bytes:
+    """The bytes of a picture file, or of the member of a tar that ``archive.tar#member`` names.
+
+    Args:
+        uri: where it lies.
+        sha256: of the file that was indexed; another one that took its place is not given out.
+
+    Raises:
+        ImageError: it is gone, too large, no plain file, or another file by now.
+    """
+    try:
+        data = _read(uri)
+    except (OSError, ValueError, tarfile.TarError, KeyError) as error:
+        raise ImageError(f"{uri} can't be read again ({error}); index it again") from None
+    if sha256 is not None and file_hash(data) != sha256:
+        raise ImageError(f"another file has taken the place of {uri} since it was indexed; index it again")
+    return data
+
+
+def _read(uri: str) -> bytes:
+    archive, mark, member = uri.partition(".tar#")
+    if not mark:
+        with _opened(Path(uri)) as file:
+            return _limited(file, os.fstat(file.fileno()).st_size)
+    with _opened(Path(archive + ".tar")) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        info = tar.getmember(member)
+        stream = tar.extractfile(info)
+        if stream is None:
+            raise FileNotFoundError(uri)
+        return _limited(stream, info.size)
+
+
+def _limited(file: IO[bytes], size: int) -> bytes:
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"it has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    return file.read(MAX_FILE_BYTES)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A plain file to read; a pipe or a device in its place is not waited for."""
+    without_waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    opener = lambda name, flags: os.open(name, flags | without_waiting)  # noqa: E731
+    with open(path, "rb", opener=opener) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FileNotFoundError(path)
+        yield file

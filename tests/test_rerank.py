@@ -1,0 +1,125 @@
+"""The fusion head, and searches whose best hits it scores again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hivlp.config import Fusion, parse
+from hivlp.data.images import decode
+from hivlp.errors import ConfigError, ModelError, QueryError
+from hivlp.model.folder import open_model
+from hivlp.model.fusion import FusionHead
+from hivlp.query import Part
+from hivlp.retriever import Index
+from hivlp.train.run import run
+from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
+
+FUSION = {"layers": 1, "width": 24, "heads": 2}
+COLOURS = ("red", "green", "blue", "yellow", "black", "white")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return micro_folder(tmp_path_factory.mktemp("model"), fusion=FUSION)
+
+
+@pytest.fixture
+def index(model: Path, tmp_path: Path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, colour in enumerate(COLOURS):
+        Image.new("RGB", (40, 30 + number), colour).save(pictures / f"{colour}.png")
+    with Index.create(tmp_path / "x.hivlp", model) as opened:
+        opened.add(str(pictures))
+        yield opened
+
+
+def test_padding_and_other_pairs_change_no_score():
+    torch.manual_seed(0)
+    head = FusionHead(Fusion(**FUSION), regions=12, words=10).eval()
+    regions_PGF, words_PTF = torch.randn(3, 9, 12), torch.randn(3, 5, 10)
+    mask_PT = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]])
+    scores_P = head(regions_PGF, words_PTF, mask_PT)
+    assert len(set(scores_P.tolist())) == 3
+    for pair, length in enumerate(mask_PT.sum(dim=1).tolist()):
+        alone = head(
+            regions_PGF[[pair]], words_PTF[[pair], :length], torch.ones(1, length, dtype=torch.int64)
+        )
+        torch.testing.assert_close(alone[0], scores_P[pair])
+    padding = words_PTF.clone()
+    padding[1, 2:] = 7.0
+    torch.testing.assert_close(head(regions_PGF, padding, mask_PT), scores_P)
+
+
+def test_the_best_are_ordered_by_the_fusion_head(index: Index, model: Path):
+    text = TEXTS[0]
+    plain, again = index.search(text, k=3), index.search(text, k=3, rerank=5)
+    torch_model, tokenizer = open_model(model), micro_model()[1]
+    assert torch_model.fusion is not None
+    tokens_1T, mask_1T = map(torch.from_numpy, tokenizer.encode([text]))
+    expected: dict[str, float] = {}
+    for hit in index.search(text, k=5):
+        pixels = index.encoder.load_picture(decode(Path(hit.uri).read_bytes())).pixels[None]
+        with torch.inference_mode():
+            regions = torch_model.image_tower.regions(torch_model.normalise(torch.from_numpy(pixels)))
+            words = torch_model.text_tower.states(tokens_1T, mask_1T)
+            expected[hit.id] = torch_model.fusion(regions, words, mask_1T).item()
+    best = sorted(expected, key=lambda name: -expected[name])[:3]
+    assert [hit.id for hit in again] == best
+    for hit in again:
+        assert hit.rerank_score == pytest.approx(expected[hit.id], abs=1e-4)
+    assert [hit.rerank_score for hit in plain] == [None] * 3
+    assert again.timings_ms.rerank > 0 == plain.timings_ms.rerank
+    assert again.plan["rerank"] == 5
+
+
+def test_what_can_not_be_read_again_stands_last(index: Index):
+    first = index.search(TEXTS[1], k=6)
+    Path(first[0].uri).unlink()
+    Image.new("RGB", (9, 9)).save(first[1].uri)
+    index.add_texts(["a text among pictures"])
+    again = index.search(TEXTS[1], k=7, rerank=7)
+    last = [hit.id for hit in again][-3:]
+    assert {first[0].id, first[1].id} <= set(last)
+    assert any("3 of the best 7 have no picture that can be read again" in note for note in again.notes)
+    scores = np.array([hit.rerank_score for hit in again])
+    assert np.all(np.diff(scores) <= 0)
+
+
+def test_what_can_not_be_re_ranked_is_refused(index: Index, tmp_path: Path):
+    with pytest.raises(QueryError, match=r"rerank=2 .* fewer than the k=5 hits .* give 5 or more"):
+        index.search("a boat", k=5, rerank=2)
+    with pytest.raises(QueryError, match="for searches by words only"):
+        index.search_mix([Part(text="a boat"), Part(text="a dog")], k=1, rerank=5)
+    plain = micro_folder(tmp_path / "plain")
+    with Index.create(tmp_path / "plain.hivlp", plain) as without:
+        without.add_texts(["a boat"])
+        with pytest.raises(ModelError, match=r"has no fusion head to re-rank with\. Train one"):
+            without.search("a boat", k=1, rerank=5)
+
+
+def test_a_run_trains_the_head_and_goes_on_from_it(tmp_path: Path):
+    changes = {
+        "model": model_values(fusion=FUSION),
+        "objective": {"itm": {"weight": 1.0}},
+        "steps": 3,
+        "log_every": 1,
+    }
+    run(micro_run(**changes), out=tmp_path / "one")
+    log = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+    assert len(log) == 3 and all('"itm"' in line for line in log)
+    trained = open_model(tmp_path / "one" / "model")
+    run(micro_run(**changes, start=str(tmp_path / "one" / "model")), out=tmp_path / "two", stop_after=1)
+    begun = open_model(tmp_path / "two" / "start")
+    assert trained.fusion is not None and begun.fusion is not None
+    for mine, theirs in zip(trained.fusion.parameters(), begun.fusion.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    with pytest.raises(ConfigError, match=r"trains a fusion head, and the model has none; set model\.fusion"):
+        micro_run(objective={"itm": {"weight": 1.0}})
+    with pytest.raises(ConfigError, match=r"fusion\.width=24 can't be shared evenly by 5 heads"):
+        parse(Fusion, {"width": 24, "heads": 5}, where="test")
