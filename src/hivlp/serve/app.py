@@ -21,28 +21,33 @@ from hivlp.errors import HivlpError
 from hivlp.retriever import Index
 from hivlp.serve.document import tell_of_keys
 from hivlp.serve.guard import Guard
+from hivlp.serve.keys import Rate
 from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem, internal, of_error
 from hivlp.serve.routes import embeddings, items, search, state
 from hivlp.serve.routes.bodies import invalid
 from hivlp.serve.service import Service
 from hivlp.serve.settings import Settings
+from hivlp.serve.shared import Shared
 
 _log = logging.getLogger("hivlp.serve")
 
 _PAGE = Path(str(files("hivlp.serve"))) / "page"
 
 
-def create_app(indexes: Mapping[str, Index], settings: Settings | None = None) -> FastAPI:
+def create_app(
+    indexes: Mapping[str, Index], settings: Settings | None = None, shared: Shared | None = None
+) -> FastAPI:
     """The service over some indexes, as an ASGI application. It closes them when it ends.
 
     Args:
         indexes: by the names that requests use; the first one is taken where a request names none.
         settings: keys, limits and times; None takes the safe ones for one machine.
+        shared: what it has in common with the other processes, where it is one of several.
     """
     settings = settings or Settings()
-    metrics = Metrics()
-    service = Service(indexes, settings, metrics)
+    metrics = Metrics(shared)
+    service = Service(indexes, settings, metrics, shared)
     app = FastAPI(
         title="HiVLP",
         summary="Coarse-to-fine image-text retrieval",
@@ -51,14 +56,15 @@ def create_app(indexes: Mapping[str, Index], settings: Settings | None = None) -
         docs_url=None,  # they load code from another site
         redoc_url=None,
         redirect_slashes=False,  # the address to go to would be made of the header Host
-        lifespan=lambda app: _life(service),
+        lifespan=lambda app: _life(service, alone=shared is None),
     )
     for part in (search, items, embeddings, state):
         app.include_router(part.router(service))
     tell_of_keys(app, needed=bool(settings.keys))
     _add_page(app)
     _add_errors(app)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    rate = Rate(settings.rate_per_s, None if shared is None else shared.rates)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, rate=rate)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -70,8 +76,10 @@ def create_app(indexes: Mapping[str, Index], settings: Settings | None = None) -
 
 
 @asynccontextmanager
-async def _life(service: Service) -> AsyncIterator[None]:
+async def _life(service: Service, *, alone: bool) -> AsyncIterator[None]:
     beside = [asyncio.create_task(_warm_up(service)), asyncio.create_task(_keep_fresh(service))]
+    if not alone:  # the others answer meanwhile; alone it says that it is not ready
+        await beside[0]
     try:
         yield
     finally:

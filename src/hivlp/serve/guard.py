@@ -44,12 +44,12 @@ _NOT_COUNTED = ("/thumbnail", "/original")
 class Guard:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, rate: Rate) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.keys)
-        self._rate = Rate(settings.rate_per_s)
+        self._rate = rate
         self._held = Held(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
