@@ -86,14 +86,13 @@ class Server:
     def __init__(self, index: Path, processes: int) -> None:
         command = [sys.executable, "-m", "hivlp", "serve", str(index), "--port", "0"]
         begin = time.perf_counter()
-        self._log = tempfile.NamedTemporaryFile("r")  # not a pipe, which somebody would have to read
-        self.process = subprocess.Popen(
-            [*command, "--processes", str(processes)], stderr=Path(self._log.name).open("w")
-        )
-        while "serving" not in (line := self._log.readline()):
-            if self.process.poll() is not None:
-                raise SystemExit("hivlp serve did not start")
-            time.sleep(0 if line else 0.02)
+        # Not a pipe, which somebody would have to read.
+        with tempfile.NamedTemporaryFile() as log, Path(log.name).open(encoding="utf-8") as said:
+            self.process = subprocess.Popen([*command, "--processes", str(processes)], stderr=log)
+            while "serving" not in (line := said.readline()):
+                if self.process.poll() is not None:
+                    raise SystemExit("hivlp serve did not start")
+                time.sleep(0 if line else 0.02)
         self.host = urlsplit(line.split(" at ")[1].split()[0])
         while not asyncio.run(self.is_ready()):
             time.sleep(0.05)

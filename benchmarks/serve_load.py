@@ -153,7 +153,7 @@ def closed_loop(host: SplitResult, requests: Callable[[], bytes], *, clients: in
     run = Run()
     with selectors.DefaultSelector() as selector:
         for _ in range(clients):
-            client = _Client(socket.create_connection((str(host.hostname), host.port)))
+            client = _Client(socket.create_connection((str(host.hostname), host.port or 80)))
             selector.register(client.socket, selectors.EVENT_READ, client)
             client.send(requests())
         run.begin = time.perf_counter()

@@ -355,6 +355,16 @@ def test_metrics_count_and_time(api: TestClient) -> None:
     assert "hivlp_errors_total 0.0" in text
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/v1/search?q=red", "/v1/items/red.png", "/v1/openapi.json"]
+)
+def test_head_is_get_without_its_body(api: TestClient, path: str) -> None:
+    get, head = api.get(path), api.head(path)
+    assert get.status_code == head.status_code == 200
+    assert set(head.headers) == set(get.headers)
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
 def test_health_is_told_without_a_key(index: Index) -> None:
     with client(index, keys=["a-key-of-enough-letters"]) as api:
         assert api.get("/healthz").json() == {"status": "ok"}

@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, Response
+from starlette.routing import Match, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 import hivlp
 from hivlp.errors import HivlpError
@@ -60,6 +63,7 @@ def create_app(
     )
     for part in (search, items, embeddings, state):
         app.include_router(part.router(service))
+    _shorten(app, search.router(service))
     tell_of_keys(app, needed=bool(settings.keys))
     _add_page(app)
     _add_errors(app)
@@ -105,6 +109,25 @@ async def _keep_fresh(service: Service) -> None:
             await service.refresh()
         except Exception:
             _log.exception("an index could not be refreshed; searches go on in what was read before")
+
+
+def _shorten(app: FastAPI, router: APIRouter) -> None:
+    """Puts plain routes before those of FastAPI, which then are there for the document only.
+
+    They read the request and make the answer themselves. FastAPI's routing and its empty dependencies take a
+    tenth of the time that a search holds the event loop.
+    """
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            app.router.routes.insert(0, _Plain(route.path, route.endpoint, methods=list(route.methods or ())))
+
+
+class _Plain(Route):
+    """A route that is known to what counts requests, as those of FastAPI are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def _add_page(app: FastAPI) -> None:

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import anyio
+
 from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
@@ -107,8 +109,9 @@ class Service:
         with self.gate:
             self.metrics.in_flight.set(self.gate.inside)
             try:
-                return await asyncio.wait_for(work(), self.settings.timeout_s)
-            except (asyncio.TimeoutError, TimeoutError):
+                with anyio.fail_after(self.settings.timeout_s):  # unlike wait_for without a task of its own
+                    return await work()
+            except TimeoutError:
                 raise Problem(
                     504,
                     "timeout",
