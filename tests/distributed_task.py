@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import Augmentation, Objective, parse
-from hivlp.data.batches import Mixture, Part
+from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
+from hivlp.data.batches import Lesson, Mixture, Part
 from hivlp.data.pack import Pack
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
+from hivlp.train.reinforce import Reinforced, view_boxes
 from hivlp.train.step import Task
 from micro import TEXTS, micro_model, model_values
 
+FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
 OBJECTIVE = {
+    "itm": {"weight": 0.5, "negatives": 2},
     "form": "sigmoid",
     "bias": -2.0,
     "consistency": 0.3,
@@ -35,8 +38,25 @@ def a_pack() -> Pack:
         captions=captions,
         ids=[str(row) for row in range(20)],
         failures=[],
+        preprocessing=Preprocessing(size=32),
         negatives=[("a wrong caption",) if row % 3 == 0 else () for row in range(20)],
     )
+
+
+def views_of(pack: Pack) -> Reinforced:
+    """Two crops a picture, and what two dual encoders of different widths say of them and of the captions."""
+    random, captions = np.random.default_rng(1), sum(map(len, pack.captions))
+    lessons = [
+        Lesson(
+            *(
+                (random.standard_normal((*shape, width)) / width**0.5).astype(np.float16)
+                for shape in ((len(pack), 2), (captions,))
+            )
+        )
+        for width in (6, 10)
+    ]
+    boxes = view_boxes(len(pack), views=2, min_area=0.5, seed=0)
+    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons))
 
 
 def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:
@@ -46,7 +66,7 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
     """
     text = {**model_values()["text"], "dropout": 0.0}
     text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
-    model, tokenizer = micro_model(text=text)
+    model, tokenizer = micro_model(text=text, fusion=FUSION)
     if world.size > 1:
         share_batch_norms(model)
     torch.manual_seed(1)
@@ -55,10 +75,12 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
         parse(Objective, OBJECTIVE, where="test"),
         None,
         grad_cache=grad_cache // world.size,
+        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0, widths=(8, 32)),
         world=world,
     ).train()
+    taught, untaught = a_pack(), a_pack()
     mixture = Mixture(
-        [Part(pack=a_pack())],
+        [Part(pack=taught, views=views_of(taught), share=2.0), Part(pack=untaught)],
         tokenizer,
         batch_size=14,
         augmentation=Augmentation(),

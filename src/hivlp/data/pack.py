@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Pack:
         captions: the captions of each picture; a picture may have none.
         ids: the samples' ids, in the same order.
         failures: what the source held and the pack could not take.
+        preprocessing: how a picture became its square.
         negatives: texts that look right for each picture and are not; empty where the source gives none.
     """
 
@@ -48,6 +49,7 @@ class Pack:
     captions: list[tuple[str, ...]]
     ids: list[str]
     failures: list[Failure]
+    preprocessing: Preprocessing
     negatives: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
 
     def __len__(self) -> int:
@@ -60,6 +62,8 @@ def pack(
     *,
     size: int,
     key: str,
+    fit: Literal["squeeze", "crop"] = "squeeze",
+    centre: float = 1.0,
     negatives: str | None = None,
     progress: Progress = lambda line: None,
 ) -> Pack:
@@ -68,7 +72,8 @@ def pack(
     Args:
         source: what to read; its order is the order of the pack.
         root: folder of packs; each lies in a folder named by `key` and `size`.
-        size: side of the stored squares, pixels; the whole frame is squeezed into them.
+        size: side of the stored squares, pixels.
+        fit, centre: what of the frame is in them, as of `Preprocessing`; the whole of it, squeezed.
         key: what distinguishes this source from others, such as its spec and split.
         negatives: the field of the source's metadata that holds wrong texts, one or a list of them.
         progress: called with a line now and then.
@@ -76,11 +81,14 @@ def pack(
     Raises:
         DataError: not one picture could be read, or none has that field.
     """
-    parts = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
+    parts: list[Any] = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
+    preprocessing = Preprocessing(size=size, fit=fit, centre=centre, interpolation="bicubic")
+    if (fit, centre) != ("squeeze", 1.0):
+        parts.append([fit, centre])
     folder = root / f"pack-{digest(parts)}"
     if not (folder / "manifest.json").is_file():
-        _write(source, folder, size=size, key=key, negatives=negatives, progress=progress)
-    return _open(folder)
+        _write(source, folder, preprocessing, key=key, negatives=negatives, progress=progress)
+    return _open(folder, preprocessing)
 
 
 def digest(parts: Any) -> str:
@@ -88,7 +96,7 @@ def digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
-def _open(folder: Path) -> Pack:
+def _open(folder: Path, preprocessing: Preprocessing) -> Pack:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     count, size = manifest["count"], manifest["size"]
     pixels_NCHW = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=(count, 3, size, size))
@@ -99,16 +107,22 @@ def _open(folder: Path) -> Pack:
         captions=[tuple(row["captions"]) for row in rows],
         ids=[row["id"] for row in rows],
         failures=[Failure(**failure) for failure in manifest["failures"]],
+        preprocessing=preprocessing,
         negatives=[tuple(row["negatives"]) for row in rows if "negatives" in row],
     )
 
 
 def _write(
-    source: Source, folder: Path, *, size: int, key: str, negatives: str | None, progress: Progress
+    source: Source,
+    folder: Path,
+    preprocessing: Preprocessing,
+    *,
+    key: str,
+    negatives: str | None,
+    progress: Progress,
 ) -> None:
     """Everything first, the manifest last: a pack with a manifest is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    preprocessing = Preprocessing(size=size, fit="squeeze", interpolation="bicubic")
     count, wrong, failures, fields = 0, 0, list[Failure](), set[str]()
     with (
         (folder / "pixels.u8").open("wb") as pixels,
@@ -140,7 +154,7 @@ def _write(
         )
     manifest = {
         "key": key,
-        "size": size,
+        "size": preprocessing.size,
         "count": count,
         "failures": [failure.as_dict() for failure in failures],
     }

@@ -1,4 +1,4 @@
-"""The dual encoder: two towers that never see each other, and their levels. It computes no loss."""
+"""The dual encoder: two towers that never see each other, their levels, and a fusion head if asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hivlp.config import ModelConfig
+from hivlp.model.fusion import FusionHead
 from hivlp.model.towers import ImageTower, TextTower
 from hivlp.registry import resolve
 
@@ -29,6 +31,11 @@ class DualEncoder(nn.Module):
         make_levels = resolve("levels", config.levels.kind)
         self.image_levels = make_levels(self.image_tower.width, config.levels.widths)
         self.text_levels = make_levels(self.text_tower.width, config.levels.widths)
+        self.fusion = None
+        if config.fusion is not None:
+            self.fusion = FusionHead(
+                config.fusion, regions=self.image_tower.width, words=self.text_tower.width
+            )
         start = math.log(config.logit_scale)
         self.log_scale_L = nn.Parameter(torch.full((len(config.levels.widths),), start))
         shape = (1, 3, 1, 1)
@@ -36,6 +43,14 @@ class DualEncoder(nn.Module):
         # (x / 255 - mean) / std as one multiplication and one addition
         self.register_buffer("pixel_scale", (1 / (255 * std)).view(shape), persistent=False)
         self.register_buffer("pixel_shift", (-mean / std).view(shape), persistent=False)
+
+    def train(self, mode: bool = True) -> DualEncoder:
+        """As of any module, but batch norms that are frozen keep their statistics and go by them."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, _BatchNorm) and part.weight is not None and not part.weight.requires_grad:
+                part.eval()
+        return self
 
     @property
     def logit_scales(self) -> dict[int, Tensor]:
