@@ -331,8 +331,9 @@ def serve_tables() -> str:
 
 def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     where, engine = measured["environment"], measured["engine_per_s"]
+    processes = measured.get("processes", 1)
     lines = [
-        f"**{measured['index']['items']:,} items**, searches by words that were never asked before, over "
+        f"**{measured['index']['items']:,} items**, {processes} process{'es' * (processes > 1)}, searches by words that were never asked before, over "
         f"HTTP on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
         f"[all numbers](../benchmarks/results/{path.name}), made by `python benchmarks/serve.py`",
         "",
