@@ -331,10 +331,11 @@ def serve_tables() -> str:
 
 def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     where, engine = measured["environment"], measured["engine_per_s"]
-    processes = measured.get("processes", 1)
+    count = measured.get("processes", 1)
+    processes = "1 process" if count == 1 else f"{count} processes"
     lines = [
-        f"**{measured['index']['items']:,} items**, {processes} process{'es' * (processes > 1)}, searches by words that were never asked before, over "
-        f"HTTP on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
+        f"**{measured['index']['items']:,} items**, {processes}, searches by words that were never asked "
+        f"before, over HTTP on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
         f"[all numbers](../benchmarks/results/{path.name}), made by `python benchmarks/serve.py`",
         "",
         "| load | queries/s | of the engine alone | p50 ms | p99 ms | answers |",
