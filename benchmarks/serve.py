@@ -25,17 +25,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+from serve_load import Ask, Connection, Run, closed_loop, get, open_loop, post
 
 from hivlp import load
 from hivlp.bench import machine
@@ -46,12 +47,6 @@ from hivlp.stores.local import LocalStore
 from hivlp.types import Item
 
 BATCH = 16_384
-
-
-class Ask(Protocol):
-    """Sends one request and gives the status of its answer."""
-
-    def __call__(self, connection: Connection, /) -> Awaitable[int]: ...
 
 
 def index_of(args: argparse.Namespace) -> Path:
@@ -86,35 +81,31 @@ def item(row: int) -> Item:
 
 
 class Server:
-    """The command in a process of its own."""
+    """The command in a process of its own, which has further ones where it is told to."""
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, processes: int) -> None:
         command = [sys.executable, "-m", "hivlp", "serve", str(index), "--port", "0"]
         begin = time.perf_counter()
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if "serving" in line:
-                break
-        else:
-            raise SystemExit("hivlp serve did not start")
+        # Not a pipe, which somebody would have to read.
+        with tempfile.NamedTemporaryFile() as log, Path(log.name).open(encoding="utf-8") as said:
+            self.process = subprocess.Popen([*command, "--processes", str(processes)], stderr=log)
+            while "serving" not in (line := said.readline()):
+                if self.process.poll() is not None:
+                    raise SystemExit("hivlp serve did not start")
+                time.sleep(0 if line else 0.02)
         self.host = urlsplit(line.split(" at ")[1].split()[0])
-        threading.Thread(target=lambda: any(False for _ in self.process.stderr or ()), daemon=True).start()
         while not asyncio.run(self.is_ready()):
             time.sleep(0.05)
         self.ready_s = time.perf_counter() - begin
 
     async def is_ready(self) -> bool:
         """Whether it has warmed up."""
-        async with Connection(self) as connection:
+        async with Connection(self.host) as connection:
             return await connection.get("/readyz") == 200
 
     def private_mb(self) -> float:
-        """Memory that belongs to the server alone."""
-        for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Anonymous:"):
-                return int(line.split()[1]) / 1024
-        raise SystemExit("this system does not tell the memory of a process")
+        """Memory that belongs to the server alone, all its processes together."""
+        return sum(_private_kb(pid) for pid in _family(self.process.pid)) / 1024
 
     def stop(self) -> None:
         """Ends it."""
@@ -122,120 +113,22 @@ class Server:
         self.process.wait(30)
 
 
-class Connection:
-    """One kept connection, and as little HTTP as a client needs, so that it takes little of the machine."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def __aenter__(self) -> Connection:
-        host = self._server.host
-        self._reader, self._writer = await asyncio.open_connection(host.hostname, host.port)
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._writer.close()
-
-    async def get(self, path: str) -> int:
-        """The status of an answer."""
-        return await self._ask(f"GET {path} HTTP/1.1\r\nHost: {self._server.host.netloc}\r\n\r\n".encode())
-
-    async def post(self, path: str, document: Any) -> int:
-        """The status of an answer."""
-        body = json.dumps(document).encode()
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._server.host.netloc}\r\nContent-Type: application/json\r\n"
-        )
-        return await self._ask(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-
-    async def _ask(self, request: bytes) -> int:
-        self._writer.write(request)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        await self._reader.readexactly(int(length))
-        return int(head[9:12])
+def _family(pid: int) -> list[int]:
+    """A process and those that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
-class Run:
-    """Statuses and milliseconds of some requests."""
-
-    def __init__(self) -> None:
-        self.ms: list[float] = []
-        self.statuses: Counter[str] = Counter()
-        self.begin = time.perf_counter()
-
-    async def add(self, ask: Awaitable[int], *, since: float | None = None) -> None:
-        """Waits for one answer and counts it."""
-        begin = time.perf_counter() if since is None else since
-        try:
-            status = str(await ask)
-        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
-            status = type(error).__name__
-        self.statuses[status] += 1
-        if status == "200":
-            self.ms.append((time.perf_counter() - begin) * 1e3)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The numbers."""
-        seconds = time.perf_counter() - self.begin
-        p50, p99 = np.percentile(self.ms, [50, 99]) if self.ms else (None, None)
-        return {
-            "seconds": round(seconds, 2),
-            "statuses": dict(self.statuses),
-            "answered_per_s": round(len(self.ms) / seconds, 1),
-            "p50_ms": p50 and round(float(p50), 2),
-            "p99_ms": p99 and round(float(p99), 2),
-        }
+def _private_kb(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1])
+    raise SystemExit("this system does not tell the memory of a process")
 
 
 def words(text: str) -> str:
     """The path of a search by words."""
     return f"/v1/search?q={quote(text)}"
-
-
-async def open_loop(
-    server: Server,
-    ask: Callable[[Connection], Awaitable[int]],
-    *,
-    rate: float,
-    seconds: float,
-    connections: int,
-) -> Run:
-    """Asks at a rate, late answers or not. A request's time counts from when it should have been sent."""
-    run, free = Run(), asyncio.Queue[Connection]()
-    opened = [await Connection(server).__aenter__() for _ in range(connections)]
-    for connection in opened:
-        free.put_nowait(connection)
-
-    async def one(due: float) -> None:
-        connection = await free.get()
-        await run.add(ask(connection), since=due)
-        free.put_nowait(connection)
-
-    asked: set[asyncio.Task[None]] = set()
-    for number in range(int(rate * seconds)):
-        due = run.begin + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.create_task(one(due))
-        asked.add(task)
-        task.add_done_callback(asked.discard)
-    await asyncio.gather(*asked)
-    for connection in opened:
-        await connection.__aexit__()
-    return run
-
-
-async def closed_loop(server: Server, ask: Ask, *, clients: int, seconds: float) -> Run:
-    """So many clients that ask again as soon as they have an answer."""
-    run = Run()
-
-    async def client() -> None:
-        async with Connection(server) as connection:
-            while time.perf_counter() - run.begin < seconds:
-                await run.add(ask(connection))
-
-    await asyncio.gather(*(client() for _ in range(clients)))
-    return run
 
 
 def engine(index: Path, texts: list[str], *, seconds: float) -> float:
@@ -291,7 +184,7 @@ def soak(server: Server, texts: Iterator[str], *, seconds: float, rate: float) -
     total = Run()
     ask = mixed(texts)
     for _ in range(pieces):
-        run = asyncio.run(open_loop(server, ask, rate=rate, seconds=seconds / pieces, connections=16))
+        run = asyncio.run(open_loop(server.host, ask, rate=rate, seconds=seconds / pieces, connections=16))
         total.ms += run.ms
         total.statuses.update(run.statuses)
         memory.append(round(server.private_mb(), 1))
@@ -316,6 +209,7 @@ def main() -> None:
         "--data", action="append", required=True, help="sources; their captions are the queries"
     )
     parser.add_argument("--work", type=Path, default=Path("bench-work"))
+    parser.add_argument("--processes", type=int, default=1, help="of the service")
     parser.add_argument("--rate", type=float, default=50, help="searches a second of the steady run")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=20, help="of each run")
@@ -333,14 +227,18 @@ def main() -> None:
     results: dict[str, Any] = {}
     results["engine_per_s"] = round(engine(index, texts, seconds=args.seconds), 1)
     say(f"engine: {results['engine_per_s']} queries/s")
-    server = Server(index)
+    server = Server(index, args.processes)
     results["ready_s"], results["ready_mb"] = round(server.ready_s, 2), round(server.private_mb(), 1)
 
     def one(connection: Connection) -> Awaitable[int]:
         return connection.get(words(next(asked)))
 
-    def several(connection: Connection) -> Awaitable[int]:
-        return connection.post("/v1/search", {"queries": [{"query": next(asked)} for _ in range(32)]})
+    def one_sent() -> bytes:
+        return get(server.host, words(next(asked)))
+
+    def several_sent() -> bytes:
+        queries = [{"query": next(asked)} for _ in range(32)]
+        return post(server.host, "/v1/search", {"queries": queries})
 
     def note(name: str, run: Run, *, queries: int = 1) -> float:
         results[name] = run.as_dict()
@@ -350,11 +248,11 @@ def main() -> None:
 
     try:
         loop = {"seconds": args.seconds}
-        asyncio.run(closed_loop(server, one, clients=4, seconds=2))  # warm
-        note("steady", asyncio.run(open_loop(server, one, rate=args.rate, connections=16, **loop)))
-        reached = note("throughput", asyncio.run(closed_loop(server, one, clients=args.clients, **loop)))
-        together = note("batches", asyncio.run(closed_loop(server, several, clients=8, **loop)), queries=32)
-        note("overload", asyncio.run(open_loop(server, one, rate=2 * reached, connections=512, **loop)))
+        closed_loop(server.host, one_sent, clients=args.clients, seconds=2)  # warm
+        note("steady", asyncio.run(open_loop(server.host, one, rate=args.rate, connections=16, **loop)))
+        reached = note("throughput", closed_loop(server.host, one_sent, clients=args.clients, **loop))
+        together = note("batches", closed_loop(server.host, several_sent, clients=8, **loop), queries=32)
+        note("overload", asyncio.run(open_loop(server.host, one, rate=2 * reached, connections=512, **loop)))
         if args.soak:
             results["soak"] = soak(server, asked, seconds=args.soak, rate=args.rate)
     finally:
@@ -365,10 +263,11 @@ def main() -> None:
     }
     with Index.open(index) as opened:
         about = {"items": len(opened), "levels": list(opened.store.widths), "model": opened.encoder.name}
-    document = {"environment": machine.environment(), "index": about, **results}
+    about_all = {"environment": machine.environment(), "index": about, "processes": args.processes}
+    document = {**about_all, **results}
     if args.out is not None:
         cpus = os.cpu_count()
-        name = f"serve-{about['items']}-{document['environment']['machine']}-{cpus}cpu.json"
+        name = f"serve-{about['items']}-{document['environment']['machine']}-{cpus}cpu-{args.processes}p.json"
         (args.out / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(document))
 

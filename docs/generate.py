@@ -331,10 +331,13 @@ def serve_tables() -> str:
 
 def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     where, engine = measured["environment"], measured["engine_per_s"]
+    count = measured.get("processes", 1)
+    processes = "1 process" if count == 1 else f"{count} processes"
     lines = [
-        f"**{measured['index']['items']:,} items**, searches by words that were never asked before, over "
-        f"HTTP on loopback, client and service on the same {where['cpus']} CPUs ({where['processor']}); "
-        f"[all numbers](../benchmarks/results/{path.name}), made by `python benchmarks/serve.py`",
+        f"**{measured['index']['items']:,} items**, {processes}, searches by words that were never asked "
+        f"before, over HTTP on loopback, client and service on the same {where['cpus']} CPUs "
+        f"({where['processor']}); [all numbers](../benchmarks/results/{path.name}), made by "
+        "`python benchmarks/serve.py`",
         "",
         "| load | queries/s | of the engine alone | p50 ms | p99 ms | answers |",
         "|---|---|---|---|---|---|",

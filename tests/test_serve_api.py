@@ -206,11 +206,13 @@ def test_the_page_is_looked_for_anew_each_time(api: TestClient) -> None:
     [
         ({}, "give exactly one of query, image_base64, item, mix"),
         ({"query": "red", "item": "x"}, "give exactly one of"),
-        ({"query": 5}, "query: Input should be a valid string"),
-        ({"query": "red", "k": 0}, "k: Input should be greater than or equal to 1"),
-        ({"query": "red", "kk": 5}, "kk: Extra inputs are not permitted"),
-        ({"mix": []}, "mix: List should have at least 1 item"),
-        ({"queries": []}, "queries: List should have at least 1 item"),
+        ({"query": 5}, "query: must be a text"),
+        ({"query": "red", "k": 0}, "k: must be at least 1"),
+        ({"query": "red", "kk": 5}, "kk: is not known here"),
+        ({"query": "red", "k": 1.5}, "k: must be a whole number"),
+        ({"query": "red", "kind": "sound"}, "kind: must be 'image' or 'text'"),
+        ({"mix": []}, "mix: has too few parts; the least is 1"),
+        ({"queries": []}, "queries: has too few parts; the least is 1"),
     ],
 )
 def test_a_body_of_another_form_is_told(api: TestClient, body: dict[str, Any], words: str) -> None:
@@ -353,6 +355,16 @@ def test_metrics_count_and_time(api: TestClient) -> None:
     assert 'hivlp_stage_seconds_count{stage="encode"}' in text
     assert 'hivlp_items{index="colours"} 14.0' in text
     assert "hivlp_errors_total 0.0" in text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/v1/search?q=red", "/v1/items/red.png", "/v1/openapi.json"]
+)
+def test_head_is_get_without_its_body(api: TestClient, path: str) -> None:
+    get, head = api.get(path), api.head(path)
+    assert get.status_code == head.status_code == 200
+    assert set(head.headers) == set(get.headers)
+    assert head.headers["content-type"] == get.headers["content-type"]
 
 
 def test_health_is_told_without_a_key(index: Index) -> None:

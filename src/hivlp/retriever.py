@@ -81,7 +81,12 @@ class Index:
 
     @classmethod
     def open(
-        cls, path: str | Path, model: str | Path | Encoder | None = None, *, writable: bool = False
+        cls,
+        path: str | Path,
+        model: str | Path | Encoder | None = None,
+        *,
+        writable: bool = False,
+        threads: int = 0,
     ) -> Index:
         """An index that exists.
 
@@ -89,6 +94,7 @@ class Index:
             path: its folder.
             model: None loads the model that the index names. Another one than made the index is refused.
             writable: take the lock, so that `add` and `delete` work. There is one writer at a time.
+            threads: that compute embeddings, where the model is loaded here; 0 leaves it to the runtime.
 
         Raises:
             IndexFolderError: there is no index, or it was made with another model.
@@ -96,7 +102,7 @@ class Index:
         """
         store = LocalStore.open(path, writable=writable)
         try:
-            encoder = _encoder(model if model is not None else _named_by(store))
+            encoder = _encoder(model, threads) if model is not None else _named_by(store, threads)
             return cls(store, as_indexed(encoder, store.folder.path, store.widths, items=store.count()))
         except BaseException:
             store.close()
@@ -479,8 +485,8 @@ def _timed(hits: Hits, encode_ms: float) -> Hits:
     return replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) if encode_ms else hits
 
 
-def _encoder(model: str | Path | Encoder) -> Encoder:
-    return load(model) if isinstance(model, (str, Path)) else model
+def _encoder(model: str | Path | Encoder, threads: int = 0) -> Encoder:
+    return load(model, threads=threads) if isinstance(model, (str, Path)) else model
 
 
 def _name(encoder: Encoder) -> str:
@@ -488,9 +494,9 @@ def _name(encoder: Encoder) -> str:
     return str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
 
 
-def _named_by(store: Store) -> Encoder:
+def _named_by(store: Store, threads: int) -> Encoder:
     try:
-        return load(store.model_name)
+        return load(store.model_name, threads=threads)
     except ModelError as error:
         raise ModelError(
             f"the index was made with the model {store.model_name!r}, which can't be loaded: {error}. "

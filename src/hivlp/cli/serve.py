@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hivlp.cli import output
 from hivlp.errors import ConfigError, MissingExtraError
-
-if TYPE_CHECKING:
-    from hivlp.encode import Encoder
-    from hivlp.retriever import Index
-    from hivlp.serve import Settings
 
 HostOption = Annotated[
     str, typer.Option(help="The address to listen on; only this machine reaches the default.")
@@ -29,6 +24,10 @@ def serve(
     ],
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="So many processes answer, for more requests a second."),
+    ] = 1,
     writable: Annotated[bool, typer.Option("--writable", help="Let requests add and delete items.")] = False,
     model: Annotated[
         str | None, typer.Option(help="Another place of the model that made the indexes.")
@@ -51,9 +50,11 @@ def serve(
             f"{missing[0]} does not exist; make an index first: hivlp index ~/Pictures --out {missing[0]}"
         )
     _need_extra()
+    from hivlp.serve import Settings, create_app
     from hivlp.serve.keys import ENVIRONMENT, read_keys
-    from hivlp.serve.run import is_loopback, local_names
-    from hivlp.serve.settings import Settings
+    from hivlp.serve.opening import open_indexes
+    from hivlp.serve.processes import Recipe, check, run_processes
+    from hivlp.serve.run import is_loopback, local_names, open_socket, run, url_of
 
     keys = read_keys(os.environ.get(ENVIRONMENT, ""))
     if not (keys or without_keys or is_loopback(host)):
@@ -71,39 +72,21 @@ def serve(
         writable=writable,
         rate_per_s=rate,
     )
-    run_service(opened(indexes, model, writable=writable), settings, host, port)
-
-
-def run_service(indexes: dict[str, Index], settings: Settings, host: str, port: int) -> None:
-    """Serves until it is stopped, and says where."""
-    _need_extra()
-    from hivlp.serve import create_app
-    from hivlp.serve.run import open_socket, run, url_of
-
+    check(settings, processes)
+    opened = open_indexes(indexes, model, writable=writable)
+    items = sum(len(index) for index in opened.values())
     listener = open_socket(host, port)
-    items = sum(len(index) for index in indexes.values())
 
     def started() -> None:
         output.say(f"serving {items:,} items at {url_of(listener)}  (Ctrl-C stops)")
 
-    run(create_app(indexes, settings), listener, started=started)
-
-
-def opened(paths: list[Path], model: str | None, *, writable: bool) -> dict[str, Index]:
-    """Indexes by their names; those of one model share its encoder."""
-    from hivlp.encode.rotated import RotatedEncoder
-    from hivlp.retriever import Index
-
-    indexes: dict[str, Index] = {}
-    encoders: dict[str, Encoder] = {}
-    for path in paths:
-        name = path.resolve().name.removesuffix(".hivlp")
-        if name in indexes:
-            raise ConfigError(f"two indexes have the name {name!r}; rename the folder of one, {path}")
-        indexes[name] = index = Index.open(path, model, writable=writable)
-        if not isinstance(index.encoder, RotatedEncoder):  # which belongs to its index
-            index.encoder = encoders.setdefault(index.encoder.fingerprint, index.encoder)
-    return indexes
+    if processes == 1:
+        run(create_app(opened, settings), listener, started=started)
+        return
+    for index in opened.values():  # they could be opened: the processes each do it again
+        index.close()
+    opened.clear()
+    run_processes(Recipe(tuple(indexes), model, settings), processes, listener, started=started)
 
 
 def _need_extra() -> None:

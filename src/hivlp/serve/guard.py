@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterable, Iterator
+from itertools import count
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +36,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 # The page itself holds nothing of an index, and whoever watches the service has no key.
 _OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")
 _OPEN_UNDER = "/page/"
@@ -44,19 +47,24 @@ _NOT_COUNTED = ("/thumbnail", "/original")
 class Guard:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, rate: Rate) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.keys)
-        self._rate = Rate(settings.rate_per_s)
+        self._rate = rate
+        self._ids, self._numbers = (
+            secrets.token_hex(4),
+            count(),
+        )  # the system's randomness once, not each time
         self._held = Held(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
+        method, scope = scope["method"], _as_get(scope)
+        request_id = f"{self._ids}{next(self._numbers):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         headers = Headers(scope=scope)
         body = Body(headers, receive, self._settings, self._held)
@@ -76,7 +84,7 @@ class Guard:
             await self._refuse(internal(), answer, scope)
         finally:
             body.free()
-            self._record(scope, answer.status, request_id, time.perf_counter() - start)
+            self._record(method, scope, answer.status, request_id, time.perf_counter() - start)
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "")
@@ -107,14 +115,12 @@ class Guard:
         if answer.status is None:  # else half of an answer is out, and only the connection can tell
             await problem.response(answer.request_id)(scope, _nothing, answer)
 
-    def _record(self, scope: Scope, status: int | None, request_id: str, seconds: float) -> None:
+    def _record(self, method: str, scope: Scope, status: int | None, request_id: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, str(status or 500)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         # Neither the query string nor an item's id is logged: what people look for is their own affair.
-        _log.info(
-            "%s %s %s -> %s in %.1f ms", request_id, scope["method"], route, status or 500, seconds * 1e3
-        )
+        _log.info("%s %s %s -> %s in %.1f ms", request_id, method, route, status or 500, seconds * 1e3)
 
 
 class _Answer:
@@ -134,20 +140,27 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self._add_headers(MutableHeaders(scope=message))
+            message = {**message, "headers": [*message["headers"], *self._headers(message["headers"])]}
         elif not (self._body.whole or message.get("more_body", False)):
             await self._send({**message, "more_body": True})
             await self._body.discard()
             message = {"type": "http.response.body"}
         await self._send(message)
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        headers.update(HEADERS)
-        headers["X-Request-Id"] = self.request_id
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """Ours, beside those that are given."""
+        yield from _RAW_HEADERS
+        yield b"x-request-id", self.request_id.encode()
         # Answers of an index are nobody's to keep; the page is asked for anew, so that its parts agree.
-        headers.setdefault("Cache-Control", "no-store" if self._private else "no-cache")
+        if not any(name == b"cache-control" for name, _ in given):
+            yield b"cache-control", b"no-store" if self._private else b"no-cache"
         if not self._body.whole:
-            headers["Connection"] = "close"
+            yield b"connection", b"close"
+
+
+def _as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET; the server, whose own scope stays as it is, leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _forget_range(scope: Scope) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hivlp.errors import ConfigError
 from hivlp.serve.problems import Problem
@@ -14,6 +15,10 @@ from hivlp.serve.problems import Problem
 ENVIRONMENT = "HIVLP_API_KEYS"
 _LEAST_LENGTH = 16
 _CALLERS = 10_000
+_BUCKETS = "CREATE TABLE IF NOT EXISTS buckets(caller TEXT PRIMARY KEY, left REAL, since REAL) WITHOUT ROWID"
+_FORGET = """
+DELETE FROM buckets WHERE caller IN (SELECT caller FROM buckets ORDER BY since DESC LIMIT -1 OFFSET ?)
+"""
 
 
 def read_keys(value: str) -> tuple[str, ...]:
@@ -67,25 +72,37 @@ def _digest(key: str) -> bytes:
 
 
 class Rate:
-    """So many requests a second for each caller, two seconds' worth of them at once (a token bucket)."""
+    """So many requests a second for each caller, two seconds' worth of them at once (a token bucket).
 
-    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    The buckets are a table of SQLite, so that several processes can share them: whichever dies, and when,
+    leaves no lock behind.
+    """
+
+    def __init__(
+        self, per_s: float, path: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Buckets that are full.
+
+        Args:
+            per_s: requests a second; 0 for any number.
+            path: the table of several processes, made by the first; None for one process.
+            clock: seconds, the same for all processes.
+        """
         self._per_s = per_s
         self._most = max(1.0, 2 * per_s)
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._taken = 0
+        if per_s:
+            self._db = sqlite3.connect(
+                path or ":memory:", timeout=5, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=OFF")  # lost with the machine, as the service is
+            self._db.execute(_BUCKETS)
 
     def take(self, caller: str) -> None:
         """Counts one request. Raises Problem: 429, the caller had too many."""
-        if not self._per_s:
-            return
-        now = self._clock()
-        left, since = self._buckets.pop(caller, (self._most, now))
-        left = min(self._most, left + (now - since) * self._per_s)
-        self._buckets[caller] = (left - 1 if left >= 1 else left, now)
-        while len(self._buckets) > _CALLERS:
-            self._buckets.popitem(last=False)
-        if left < 1:
+        if self._per_s and (left := self._left(caller)) < 1:
             wait = max(1, round((1 - left) / self._per_s + 0.5))
             raise Problem(
                 429,
@@ -93,3 +110,18 @@ class Rate:
                 f"more than {self._per_s:g} requests a second; try again in {wait} s",
                 {"Retry-After": str(wait)},
             )
+
+    def _left(self, caller: str) -> float:
+        """What was left to a caller; if it was enough for a request, there is one less now."""
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            now = self._clock()
+            row = self._db.execute("SELECT left, since FROM buckets WHERE caller = ?", [caller]).fetchone()
+            left, since = row or (self._most, now)
+            left = min(self._most, left + (now - since) * self._per_s)
+            kept = [caller, left - 1 if left >= 1 else left, now]
+            self._db.execute("INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", kept)
+            self._taken += 1
+            if self._taken % _CALLERS == 0:
+                self._db.execute(_FORGET, [_CALLERS])
+        return left

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from contextlib import suppress
+from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from hivlp.serve.shared import Shared, is_alive
 from hivlp.types import Timings
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -13,7 +18,14 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Metrics:
     """All numbers of one service."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Shared | None = None) -> None:
+        """Numbers that start at 0.
+
+        Args:
+            shared: of a service of several processes, whose numbers are added up. prometheus_client was
+                loaded with ``PROMETHEUS_MULTIPROC_DIR`` in the environment then.
+        """
+        self._folder = None if shared is None else shared.folder
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "hivlp_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
@@ -46,7 +58,10 @@ class Metrics:
             "hivlp_errors", "Requests that failed by a fault of the service.", registry=self.registry
         )
         self.in_flight = Gauge(
-            "hivlp_in_flight", "Requests that compute or wait right now.", registry=self.registry
+            "hivlp_in_flight",
+            "Requests that compute or wait right now.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.query_cache = Counter(
             "hivlp_query_cache",
@@ -54,7 +69,13 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
-        self.items = Gauge("hivlp_items", "Items of an index.", ["index"], registry=self.registry)
+        self.items = Gauge(
+            "hivlp_items",
+            "Items of an index.",
+            ["index"],
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
 
     def saw(self, timings_ms: Timings) -> None:
         """Counts the stages of one query; those that did not run are left out."""
@@ -64,5 +85,18 @@ class Metrics:
                 self.stage_seconds.labels(stage).observe(spent / 1e3)
 
     def text(self) -> bytes:
-        """The numbers in Prometheus's own format."""
-        return generate_latest(self.registry)
+        """The numbers in Prometheus's own format, those of all processes together."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        _forget_dead(self._folder)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self._folder))
+        return generate_latest(together)
+
+
+def _forget_dead(folder: Path) -> None:
+    """What a process that was killed had at work is at work no more; what it had counted stays."""
+    for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*.db")}:
+        if not is_alive(pid):
+            with suppress(FileNotFoundError):  # another process does the same
+                mark_process_dead(pid, str(folder))

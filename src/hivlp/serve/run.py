@@ -16,6 +16,7 @@ from hivlp.serve.protocol import Protocol
 _BACKLOG = 1_024
 _IDLE_S = 15
 _STOP_S = 20
+_HANGS_S = 30  # a process that says nothing for so long is started anew
 
 
 def is_loopback(host: str) -> bool:
@@ -64,9 +65,18 @@ def url_of(listener: socket.socket) -> str:
 
 def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = lambda: None) -> None:
     """Serves until the process is told to stop (SIGTERM, Ctrl-C); requests at work are answered first."""
-    _log_to_stderr()
-    config = uvicorn.Config(
+    log_to_stderr()
+    config = configured(app)
+    started()
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def configured(app: FastAPI | Callable[[], FastAPI], processes: int | None = None) -> uvicorn.Config:
+    """How uvicorn is to serve; with ``processes``, ``app`` is what makes the application of each."""
+    return uvicorn.Config(
         app,
+        factory=processes is not None,
+        workers=processes,
         http=Protocol,
         ws="none",
         log_config=None,
@@ -75,12 +85,11 @@ def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = 
         server_header=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_STOP_S,
+        timeout_worker_healthcheck=_HANGS_S,
     )
-    started()
-    uvicorn.Server(config).run(sockets=[listener])
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Our log and the server's errors, a line each; other packages keep their own ways."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

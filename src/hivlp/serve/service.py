@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import anyio
+
 from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
@@ -22,6 +24,7 @@ from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem
 from hivlp.serve.served import Served
 from hivlp.serve.settings import Settings
+from hivlp.serve.shared import Shared
 from hivlp.types import Embeddings, Hits, Item
 
 Answer = TypeVar("Answer")
@@ -56,12 +59,19 @@ class Search:
 class Service:
     """Indexes under their names, and the threads that work for them. Belongs to one event loop."""
 
-    def __init__(self, indexes: Mapping[str, Index], settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        indexes: Mapping[str, Index],
+        settings: Settings,
+        metrics: Metrics,
+        shared: Shared | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.served = {name: Served(name, index, settings.writable) for name, index in indexes.items()}
         self.gate = Gate(settings.queue, refused=metrics.refused.labels("queue").inc)
-        self.ready = False
+        self._ready = False
+        self._shared = shared
         self._kept: LeastRecentlyUsed[Encoded] = LeastRecentlyUsed(settings.cached_queries)
         self._thumbnails: LeastRecentlyUsed[bytes] = LeastRecentlyUsed(
             settings.cached_thumbnail_bytes, size=len
@@ -71,7 +81,9 @@ class Service:
             id(encoder): self._batcher("encode", _TextWork(encoder), most=settings.batch)
             for encoder in (served.index.encoder for served in self.served.values())
         }
-        self._searches = self._batcher("search", _search, most=settings.batch, threads=2)
+        self._searches = self._batcher(
+            "search", _search, most=settings.batch, threads=settings.search_threads
+        )
         self._alone = self._batcher("alone", _call, most=1, threads=2)  # decoding pictures, reading files
         self._short = self._batcher("short", _call, most=1, threads=4)  # looking items up
         self._writes = self._batcher("write", _call, most=1)
@@ -97,8 +109,9 @@ class Service:
         with self.gate:
             self.metrics.in_flight.set(self.gate.inside)
             try:
-                return await asyncio.wait_for(work(), self.settings.timeout_s)
-            except (asyncio.TimeoutError, TimeoutError):
+                with anyio.fail_after(self.settings.timeout_s):  # unlike wait_for without a task of its own
+                    return await work()
+            except TimeoutError:
                 raise Problem(
                     504,
                     "timeout",
@@ -174,7 +187,13 @@ class Service:
             await self._short.do(served.look)
             await self.search(served, [Part(text="warm up")], 1, {})
         self._count()
-        self.ready = True
+        self._ready = True
+        if self._shared is not None:
+            self._shared.say_ready()
+
+    def is_ready(self) -> bool:
+        """Whether it has warmed up, and so have the other processes of the service."""
+        return self._ready and (self._shared is None or self._shared.all_ready())
 
     async def refresh(self) -> None:
         """Takes up what other processes have written into the indexes."""
@@ -184,7 +203,7 @@ class Service:
 
     def close(self) -> None:
         """Ends the threads and closes the indexes."""
-        self.ready = False
+        self._ready = False
         self._pool.shutdown(wait=True, cancel_futures=True)
         for served in self.served.values():
             served.index.close()

@@ -23,6 +23,7 @@ class Settings(BaseModel):
         max_hits: hits of all queries of one request together.
         queue: requests that compute or wait at a time; one more is answered with 429.
         batch: texts or searches that are computed together.
+        search_threads: batches of searches at work at a time.
         timeout_s: seconds that a request may compute and wait.
         body_timeout_s: seconds that a client may take to send a request.
         rate_per_s: requests a second that one key (or one address, without keys) may make for long; 0 for
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     max_hits: int = Field(default=50_000, ge=1)
     queue: int = Field(default=256, ge=1)
     batch: int = Field(default=64, ge=1)
+    search_threads: int = Field(default=2, ge=1)
     timeout_s: float = Field(default=20.0, gt=0)
     body_timeout_s: float = Field(default=30.0, gt=0)
     rate_per_s: float = Field(default=0.0, ge=0)

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.values import has_more_values
 from hivlp.serve.schemas import ErrorModel
+from hivlp.serve.wording import worded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -149,12 +150,12 @@ def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
     try:
         return model.model_validate_json(value) if isinstance(value, bytes) else model.model_validate(value)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from error
+        raise invalid(error.errors(include_url=False, include_input=False)) from error
 
 
 def invalid(found: Any) -> Problem:
     """The answer to a body or parameters of another form than the schema's."""
-    lines = [f"{_place(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in found[:5]]
+    lines = [f"{_place(one['loc'])}{worded(one)}" for one in found[:5]]
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
     return Problem(422, "invalid", "; ".join(lines) + more)
 

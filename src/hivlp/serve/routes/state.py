@@ -43,7 +43,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/readyz", responses={503: errors()[503]})
     async def readiness() -> Response:
         """Every index was searched once, so the next search is quick."""
-        if not service.ready:
+        if not service.is_ready():
             raise Problem(
                 503, "not_ready", "the service is warming up; try again in a moment", {"Retry-After": "1"}
             )
