@@ -152,7 +152,7 @@ def compare(
         "rotated": {} if turned_SK is None else {bits: Head.shared(turned_SK, "rotated")},
         "learned": learned.heads,
     }
-    found = {method: recalls(val, made, bits) for method, made in heads.items()}
+    found = {method: recalls(val, made, bits) for method, made in heads.items() if made}
     ships = {width: _best(width, found, config.margin) for width in sorted(learned.heads)}
     return Comparison(heads, found, ships, learned)
 
