@@ -67,7 +67,8 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
 
         document = standalone(model, out, int8=int8)
     wrote = [f"wrote {file}" for file in document["files"]]
-    wrote += [f"lowest cosine to {model}: {document['source_cosine']}"] * ("source_cosine" in document)
+    if "source_cosine" in document:
+        wrote.append(f"lowest cosine to {model}: {document['source_cosine']}")
     return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
 
 
