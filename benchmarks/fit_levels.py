@@ -1,9 +1,10 @@
-"""What levels of a frozen encoder are worth on real photographs: truncation, a PCA rotation, learned maps.
+"""What levels of a frozen encoder are worth on real photographs: truncation, a PCA rotation, learned heads.
 
     python benchmarks/fit_levels.py flickr8k/captions.tsv mobilenet_v2_1.0_224_quant.tflite --out runs/f8k
 
 The encoder has one width of 512: pooled features of a frozen MobileNetV2 through a linear head, and the mean
-of word vectors through another, trained together by a plain contrastive loss. Prints one JSON document.
+of word vectors through another, trained together by a plain contrastive loss. Prints a JSON document for each
+kind of heads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -106,6 +108,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--widths", default="8,16,32,64,128")
+    parser.add_argument("--heads", default="linear,mlp")
+    parser.add_argument("--binary", type=int, default=256)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -126,12 +130,20 @@ def main() -> None:
     model.eval()
     taught, held = (vectors(model, features[s], captions[s], bags[s]) for s in ("train", "val"))
     widths = tuple(sorted({*map(int, options.widths.split(",")), WIDTH}))
-    started = time.perf_counter()
-    result = compare(
-        taught, held.pairs, widths, (WIDTH,), FitLevelsConfig(widths=widths[:-1]), device=torch.device("cpu")
-    )
-    document = {"seconds": round(time.perf_counter() - started, 1), "epochs": result.learned.epoch}
-    print(json.dumps({**document, "levels": result.as_dict()}))
+    for heads in options.heads.split(","):
+        config = FitLevelsConfig(widths=widths[:-1], heads=heads, binary=options.binary)
+        started = time.perf_counter()
+        result = compare(
+            taught, held.pairs, widths, (WIDTH,), config, device=torch.device("cpu"), progress=say
+        )
+        document = {"heads": heads, "seconds": round(time.perf_counter() - started, 1)}
+        print(
+            json.dumps({**document, "epochs": result.learned.epoch, "levels": result.as_dict()}), flush=True
+        )
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def words_of(text: str) -> list[str]:

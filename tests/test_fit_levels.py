@@ -18,10 +18,12 @@ from hivlp.config import FitLevelsConfig, parse
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import Report
 from hivlp.encode import load
-from hivlp.encode.heads import Head, HeadsEncoder, unit, write_heads
+from hivlp.encode.heads import Head, HeadsEncoder, Mlp, unit, write_heads
 from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.evaluate.metrics import Recalls
 from hivlp.evaluate.protocols import BothWays, Pairs
+from hivlp.plans import Plan
+from hivlp.stores.local import LocalStore
 from hivlp.train import fit_levels as fitting
 from hivlp.train.cached import Cached, cached
 from hivlp.train.fit_levels import fit_levels, rotation
@@ -38,12 +40,16 @@ PICTURES = [painted(*names, size=(40, 30)) for names in (["red"], ["blue", "gree
 
 
 def some_heads(fine: int, random: np.random.Generator, *, narrow: int = 0) -> dict[int, Head]:
-    """A map of each kind: other ones for texts than for pictures, a prefix, and the whole as it is."""
+    """A map of each kind: an MLP, other ones for texts than for pictures, a prefix, and the whole turned."""
 
     def drawn(width: int) -> np.ndarray:
         return random.standard_normal((fine, width)).astype(np.float32)
 
+    def mlp(width: int, hidden: int) -> Mlp:
+        return Mlp(drawn(hidden), random.standard_normal((hidden, width)).astype(np.float32))
+
     return {
+        2: Head(source=fine, image_SD=drawn(2), text_SD=drawn(2), image_mlp=mlp(2, 6), text_mlp=mlp(2, 12)),
         4: Head(source=fine, image_SD=drawn(4), text_SD=drawn(4)),
         8: Head.prefix(narrow or fine, 8, "kept"),
         fine: Head.shared(np.linalg.qr(drawn(fine))[0], "pca"),
@@ -58,7 +64,7 @@ def test_folded_heads_give_the_same_as_heads_on_top(tmp_path: Path, kind: str) -
     on_top = HeadsEncoder.of(load(base), heads)
     for runtime in ("onnx", "torch"):
         folded = load(tmp_path / "folded", runtime=runtime)
-        assert folded.widths == (4, 8, 32)
+        assert folded.widths == (2, 4, 8, 32)
         for width in folded.widths:
             for name in ("encode_texts", "encode_images"):
                 given = TEXTS if name == "encode_texts" else PICTURES
@@ -87,8 +93,8 @@ def test_a_folder_of_heads_is_a_model_that_can_be_moved(tmp_path: Path) -> None:
     moved = Path(shutil.move(tmp_path / "made", tmp_path / "moved"))
     encoder = load(moved)
     assert not (moved / "base" / "pytorch_model.bin").exists()
-    assert (encoder.widths, encoder.fingerprint) == ((4, 8, 24), expected.fingerprint)
-    for width in (4, 24):
+    assert (encoder.widths, encoder.fingerprint) == ((2, 4, 8, 24), expected.fingerprint)
+    for width in (2, 4, 24):
         np.testing.assert_allclose(encoder.encode_texts(TEXTS)[width], expected.encode_texts(TEXTS)[width])
     other = HeadsEncoder.of(load(moved / "base"), some_heads(24, np.random.default_rng(2)))
     assert other.fingerprint != encoder.fingerprint
@@ -106,8 +112,8 @@ def test_damaged_heads_and_those_of_a_later_version_are_refused(tmp_path: Path) 
         load(folder)
     (folder / "heads.npz").write_bytes(whole)
     record = json.loads((folder / "config.json").read_text("utf-8"))
-    (folder / "config.json").write_text(json.dumps({**record, "version": 2}), "utf-8")
-    with pytest.raises(ModelError, match="has version 2 of the format hivlp-heads, this HiVLP reads up to 1"):
+    (folder / "config.json").write_text(json.dumps({**record, "version": 3}), "utf-8")
+    with pytest.raises(ModelError, match="has version 3 of the format hivlp-heads, this HiVLP reads up to 2"):
         load(folder)
 
 
@@ -186,10 +192,19 @@ def drawn_pairs(count: int, seed: int) -> Cached:
 
 
 @pytest.mark.parametrize("kind", ["nested", "separate"])
-def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str) -> None:
+@pytest.mark.parametrize("heads_", ["linear", "mlp"])
+def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_: str) -> None:
     train, val = drawn_pairs(800, 0), drawn_pairs(100, 1)
     turned = rotation(train.pairs.images.fine, train.pairs.texts.fine)
-    settings = {"kind": kind, "epochs": 30, "patience": 30, "batch_size": 200, "learning_rate": 0.02}
+    settings = {
+        "kind": kind,
+        "heads": heads_,
+        "hidden": 16,
+        "epochs": 30,
+        "patience": 30,
+        "batch_size": 200,
+        "learning_rate": 0.02,
+    }
     config = parse(FitLevelsConfig, settings, where="test")
     learned = learn(train, val.pairs, turned, (8, 32), config, device=CPU)
     free = recalls(val.pairs, {8: Head.prefix(32, 8, "truncated"), 32: Head.prefix(32, 32, "kept")})
@@ -378,7 +393,7 @@ def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.Monk
     told = iter([(1, 1), (2, 9), (5, 3), (4, 4)])  # AR of the levels 8 and 32 at the start, then by epoch
     seen: list[dict[int, Head]] = []
 
-    def averages(pairs: Pairs, heads: dict[int, Head]) -> dict[int, float]:
+    def averages(pairs: Pairs, heads: dict[int, Head], bits: int) -> dict[int, float]:
         seen.append(heads)
         return dict(zip((8, 32), map(float, next(told)), strict=True))
 
@@ -389,3 +404,81 @@ def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(learned.heads[32].image_SD, seen[1][32].image_SD)
     assert not np.array_equal(seen[1][32].image_SD, seen[2][32].image_SD)
     assert (learned.epoch, learned.steps) == (1, 6)
+
+
+def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
+    """Texts hold the absolute values of what pictures hold, which no linear map gives."""
+
+    def folded_pairs(seed: int) -> Cached:
+        random = np.random.default_rng(seed)
+        image_ID = random.standard_normal((400, 12)).astype(np.float32)
+        text_TD = np.abs(image_ID) - np.abs(image_ID).mean(axis=0)
+        pairs = Pairs(
+            images=Embeddings({12: unit(image_ID)}), texts=Embeddings({12: unit(text_TD)}),
+            picture_of=np.arange(400), failed=[],
+        )  # fmt: skip
+        return Cached(pairs, [str(n) for n in range(400)], np.arange(400))
+
+    train, val = folded_pairs(0), folded_pairs(1)
+    turned_SS = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    settings = {"epochs": 20, "patience": 20, "batch_size": 100, "learning_rate": 0.02, "hidden": 32}
+    found = {}
+    for heads in ("linear", "mlp"):
+        config = parse(FitLevelsConfig, {**settings, "heads": heads}, where="test")
+        start = _Run(train, turned_SS, (8, 12), config, CPU).maps.heads()
+        np.testing.assert_allclose(
+            start[8].images(val.pairs.images), unit(val.pairs.images.fine @ turned_SS[:, :8]), atol=1e-6
+        )
+        learned = learn(train, val.pairs, turned_SS, (8, 12), config, device=CPU)
+        found[heads] = recalls(val.pairs, learned.heads)[12].average
+    assert found["mlp"] > 1.5 * found["linear"]
+
+
+def test_a_binary_level_is_learned_and_measured_by_its_signs() -> None:
+    train, val = drawn_pairs(800, 0), drawn_pairs(100, 1)
+    settings = {"epochs": 30, "patience": 30, "batch_size": 200, "learning_rate": 0.02, "binary": 16}
+    config = parse(FitLevelsConfig, settings, where="test")
+    result = fitting.compare(train, val.pairs, (8, 32), (32,), config, device=CPU)
+    assert sorted(result.ships) == [8, 16, 32] and result.ships[16] == "learned"
+    assert set(result.as_dict()["16"]) == {"shipped", "rotated", "learned"}
+    assert result.found["learned"][16].average > 1.5 * result.found["rotated"][16].average
+    turn = result.heads["rotated"][16].image_SD
+    np.testing.assert_allclose(turn.T @ turn, np.eye(16), atol=1e-5)
+    head = result.shipped()[16]
+    image_IK, text_TK = head.images(val.pairs.images) > 0, head.texts(val.pairs.texts) > 0
+    alike_TI = (text_TK[:, None] == image_IK[None]).sum(axis=2)  # the slow way: bits that are alike
+    ranks = [(row >= row[own]).sum() for own, row in enumerate(alike_TI)]
+    share = 100 * np.mean(np.array(ranks) <= 10)
+    assert result.found["learned"][16].text_to_image.at[10] == pytest.approx(share)
+
+
+def test_the_coarse_index_of_bits_takes_the_signs_of_the_binary_level(
+    tmp_path: Path, hivlp: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hivlp.index.coarse.faiss_index.FaissIndex.scan_up_to", 0)
+    base = micro_folder(tmp_path / "base", levels={"kind": "nested", "widths": [32]})
+    out, index = tmp_path / "levels", tmp_path / "scenes.hivlp"
+    done = hivlp("fit-levels", "--model", base, "--data", "scenes:60?size=32", "--out", out, "--widths", "4",
+                 "--set", "epochs=1", "--set", "binary=16", "--set", "heads=mlp", "--set", "hidden=8",
+                 "--set", "margin=0", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    assert (done.document["binary"], done.document["heads"]) == (16, "mlp")
+    assert "goes by the signs" in (out / "model" / "README.md").read_text("utf-8")
+    encoder = load(out / "model")
+    assert encoder.widths == (4, 16, 32)
+    assert hivlp("index", "scenes:40?size=32", "--out", index, "--model", out / "model").code == 0
+    words = encoder.encode_texts(["a red boat"])
+    with LocalStore.open(index) as store:
+        (hits,) = store.search(words, k=5, plan=Plan(coarse="bits", coarse_width=16, candidates=5))
+        level_NK = np.asarray(store.view().level(16)[:], np.float32)
+        rows = list(store.rows_of(hit.id for hit in hits).values())
+    apart_N = ((level_NK > 0) != (words[16][0] > 0)).sum(axis=1)
+    assert sorted(apart_N[rows]) == sorted(apart_N)[:5]
+
+
+def test_a_binary_level_needs_a_width_of_its_own(tmp_path: Path, hivlp: Callable[..., Ran]) -> None:
+    base = micro_folder(tmp_path / "base")
+    for bits in (8, 64):
+        done = hivlp("fit-levels", "--model", base, "--data", "scenes:8?size=32", "--out", tmp_path / "out",
+                     "--widths", "8", "--set", f"binary={bits}")  # fmt: skip
+        assert done.code == 2 and f"binary={bits} can't be a level of its own beside 8, 32" in done.err

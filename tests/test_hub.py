@@ -286,14 +286,6 @@ def test_without_network_the_message_says_how_to_get_a_model(
     assert "hf download owner/name" in message
 
 
-def test_its_graphs_can_not_be_written_yet(folders: dict[str, Path], hivlp: Callable[..., Ran]) -> None:
-    for model in (f"hf:{folders['clip']}", folders["clip"]):
-        done = hivlp("export", model)
-        assert (
-            done.code == 2 and "is a model of transformers, or levels on top of one; this needs" in done.err
-        )
-
-
 def test_texts_are_cut_where_roberta_has_no_more_positions(tmp_path: Path) -> None:
     # RoBERTa numbers positions from behind its padding, so it has two fewer than its configuration says
     folder, _, _ = made("vision-text-dual-encoder", tmp_path / "roberta", text="roberta")

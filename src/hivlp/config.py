@@ -74,6 +74,9 @@ class Levels(Settings):
     widths: tuple[int, ...] = Field(
         default=(32, 64, 128, 512), description="numbers in a vector at each level, narrowest first"
     )
+    hidden: int = Field(
+        default=0, ge=0, description="units of a small MLP around each linear head; 0: heads are linear"
+    )
 
     @field_validator("widths")
     @classmethod
@@ -86,7 +89,7 @@ class Levels(Settings):
 
 
 class Fusion(Settings):
-    """A head that scores pairs jointly, for re-ranking; learned by `objective.itm`."""
+    """A head that scores pairs jointly, for re-ranking; the objective itm teaches it."""
 
     layers: int = Field(default=2, ge=1, description="layers of words looking at words and regions")
     width: int = Field(default=192, ge=8, description="numbers in its states")
@@ -412,6 +415,13 @@ class FitLevelsConfig(Settings):
     )
     kind: Literal["nested", "separate"] = Field(
         default="separate", description="learned levels are prefixes of one map, or have a map each"
+    )
+    heads: Literal["linear", "mlp"] = Field(
+        default="linear", description="learned maps are linear, or a small MLP around a linear one"
+    )
+    hidden: int = Field(default=512, ge=1, description="units of each MLP")
+    binary: int | None = Field(
+        default=None, ge=8, description="width of one more level, made for the signs of its numbers"
     )
     epochs: int = Field(default=20, ge=0, description="passes over the pictures, at most; 0 learns nothing")
     patience: int = Field(

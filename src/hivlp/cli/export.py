@@ -13,11 +13,13 @@ from hivlp.wording import counted
 
 
 def export(
-    what: Annotated[str, typer.Argument(metavar="MODEL|INDEX", help="A model folder, or an index folder.")],
+    what: Annotated[
+        str, typer.Argument(metavar="MODEL|INDEX", help="A model folder, hf:owner/name, or an index folder.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to write. [default for a model: the model folder; needed for an index]"
+            help="The folder to write. [default for a HiVLP model: its own; needed for anything else]"
         ),
     ] = None,
     int8: Annotated[
@@ -32,7 +34,8 @@ def export(
     """Write a model as ONNX graphs, or an index as .npy and .parquet files in clip-retrieval's layout.
 
     The graphs are what index and search run without torch; writing them needs the extra 'train' of
-    hivlp. An index needs the extra 'parquet'.
+    hivlp. A model of the hub, or levels on top of one, becomes a model folder of its own in DIR. An
+    index needs the extra 'parquet'.
     """
     if (Path(what) / "manifest.json").exists():
         if int8:
@@ -46,13 +49,26 @@ def export(
 
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
-    from hivlp.encode.base import model_folder
+    from hivlp.encode import hub
+    from hivlp.encode.base import HEADS_FORMAT, model_source
 
-    folder = model_folder(model)  # before what may not be installed
-    from hivlp.encode.export import export as write
+    folder = model_source(model)  # before what may not be installed
+    if not hub.is_transformers(folder) and hub.config_record(folder).get("format") != HEADS_FORMAT:
+        from hivlp.encode.export import export as write
 
-    document = write(folder, out, int8=int8)
+        document = write(folder, out, int8=int8)
+    else:
+        if out is None:
+            raise QueryError(
+                f"{model} is a model of transformers, or levels on top of one, and stays as it is; name the "
+                "model folder to write with --out DIR"
+            )
+        from hivlp.train.standalone import standalone
+
+        document = standalone(model, out, int8=int8)
     wrote = [f"wrote {file}" for file in document["files"]]
+    if "source_cosine" in document:
+        wrote.append(f"lowest cosine to {model}: {document['source_cosine']}")
     return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
 
 

@@ -50,7 +50,7 @@ def fit_levels(
 def _show(console: Console, document: dict[str, Any]) -> None:
     from rich.table import Table
 
-    methods = ("kept", "truncated", "pca", "learned")
+    methods = ("kept", "truncated", "pca", "learned", *(("rotated",) if document["binary"] else ()))
     table = Table(box=None, pad_edge=False)
     for title in ("width", "ships", *(f"AR {method}" for method in methods)):
         table.add_column(title, justify="right")

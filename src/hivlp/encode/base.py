@@ -34,7 +34,12 @@ from hivlp.types import Embeddings
 
 HEADS_FORMAT = "hivlp-heads"
 # settings that are younger than models and than the indexes that hold fingerprints of those
-LATER = (("image", "pooling", "mean"), ("text", "pooling", "mean"), ("preprocessing", "centre", 1.0))
+LATER = (
+    ("image", "pooling", "mean"),
+    ("text", "pooling", "mean"),
+    ("preprocessing", "centre", 1.0),
+    ("levels", "hidden", 0),
+)
 Picture = Path | str | bytes | Image.Image
 
 

@@ -1,9 +1,10 @@
-"""Levels on top of a frozen encoder: each a linear map of its vectors, in numpy; no torch.
+"""Levels on top of a frozen encoder: each a map of its vectors, in numpy; no torch.
 
-The map of pictures and that of texts may differ. A folder of heads holds `config.json`, `heads.npz` and the
-encoder's own folder as `base/`, so it can be moved like any other model folder.
+A map is linear, or a small MLP around a linear one; that of pictures and that of texts may differ. A folder
+of heads holds `config.json`, `heads.npz` and the encoder's own folder as `base/`, so it can be moved like any
+other model folder.
 
-S width of the base's level that a head reads.
+S width of the base's level that a head reads, D of the level that it makes, H hidden units.
 """
 
 from __future__ import annotations
@@ -28,24 +29,43 @@ from hivlp.encode.base import HEADS_FORMAT, Encoder, Picture, device_of, load
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings, FloatArray
 
-VERSION = 1
+VERSION, LINEAR_VERSION = 2, 1  # heads that are all linear are written so that older releases read them
 HEADS_FILE, BASE = "heads.npz", "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """What is added to a linear map: ``relu(rows @ first) @ second``.
+
+    It has no biases, so that longer rows give longer ones in the same direction: as the linear map beside it
+    it may be taken into the layer behind the rows, where these have no unit length yet (`train.fold`).
+    """
+
+    first_SH: FloatArray
+    second_HD: FloatArray
+
+    def __call__(self, rows_NS: FloatArray) -> FloatArray:
+        return np.maximum(rows_NS @ self.first_SH, 0) @ self.second_HD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """How one level comes from a level of the base: ``unit(base[source] @ map)``.
+    """How one level comes from a level of the base: ``unit(base[source] @ map)``, and with an MLP its sum.
 
     Attributes:
         source: width of the base's level that is read.
         image_SD: float32, the map of pictures, source × width of the new level.
         text_SD: float32, the map of texts.
-        method: what made it, for people: ``kept``, ``truncated``, ``pca`` or ``learned``.
+        image_mlp: what is added to the map of pictures; None adds nothing.
+        text_mlp: what is added to the map of texts.
+        method: what made it, for people: ``kept``, ``truncated``, ``pca``, ``rotated`` or ``learned``.
     """
 
     source: int
     image_SD: FloatArray
     text_SD: FloatArray
+    image_mlp: Mlp | None = None
+    text_mlp: Mlp | None = None
     method: str = "learned"
 
     @staticmethod
@@ -61,14 +81,27 @@ class Head:
 
     def images(self, base: Embeddings) -> FloatArray:
         """This level of pictures, unit rows."""
-        return unit(base[self.source] @ self.image_SD)
+        return _mapped(base[self.source], self.image_SD, self.image_mlp)
 
     def texts(self, base: Embeddings) -> FloatArray:
         """This level of texts, unit rows."""
-        return unit(base[self.source] @ self.text_SD)
+        return _mapped(base[self.source], self.text_SD, self.text_mlp)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """All its numbers by name, the maps first."""
+        named = {"image": self.image_SD, "text": self.text_SD}
+        for side, mlp in (("image", self.image_mlp), ("text", self.text_mlp)):
+            if mlp is not None:
+                named |= {f"{side}.first": mlp.first_SH, f"{side}.second": mlp.second_HD}
+        return named
 
 
 Heads = Mapping[int, Head]
+
+
+def _mapped(rows_NS: FloatArray, map_SD: FloatArray, mlp: Mlp | None) -> FloatArray:
+    rows_ND = rows_NS @ map_SD
+    return unit(rows_ND if mlp is None else rows_ND + mlp(rows_NS))
 
 
 def unit(rows_ND: FloatArray) -> FloatArray:
@@ -143,8 +176,13 @@ def write_heads(folder: Path, base: Path, heads: Heads, *, name: str) -> None:
     else:
         shutil.copytree(base, folder / BASE)
     (folder / HEADS_FILE).write_bytes(_to_bytes(heads))
-    levels = {str(w): {"source": head.source, "method": head.method} for w, head in sorted(heads.items())}
-    record = {"format": HEADS_FORMAT, "version": VERSION, "name": name, "levels": levels}
+    bent = any(head.image_mlp or head.text_mlp for head in heads.values())
+    record = {
+        "format": HEADS_FORMAT,
+        "version": VERSION if bent else LINEAR_VERSION,
+        "name": name,
+        "levels": {str(width): _recorded(head) for width, head in sorted(heads.items())},
+    }
     (folder / CONFIG_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -163,6 +201,8 @@ def read_heads(folder: Path) -> dict[int, Head]:
                     source=level["source"],
                     image_SD=maps[f"{width}.image"],
                     text_SD=maps[f"{width}.text"],
+                    image_mlp=_mlp(maps, f"{width}.image") if "image" in level.get("mlp", ()) else None,
+                    text_mlp=_mlp(maps, f"{width}.text") if "text" in level.get("mlp", ()) else None,
                     method=level["method"],
                 )
                 for width, level in record["levels"].items()
@@ -171,9 +211,19 @@ def read_heads(folder: Path) -> dict[int, Head]:
         raise ModelError(f"the heads of {folder} can't be read ({error}); copy the model again") from None
 
 
+def _recorded(head: Head) -> dict[str, Any]:
+    bent = [side for side, mlp in (("image", head.image_mlp), ("text", head.text_mlp)) if mlp is not None]
+    return {"source": head.source, "method": head.method, **({"mlp": bent} if bent else {})}
+
+
+def _mlp(maps: Mapping[str, FloatArray], side: str) -> Mlp:
+    return Mlp(maps[f"{side}.first"], maps[f"{side}.second"])
+
+
 def _to_bytes(heads: Heads) -> bytes:
-    maps = {f"{width}.image": head.image_SD for width, head in heads.items()}
-    maps |= {f"{width}.text": head.text_SD for width, head in heads.items()}
+    maps = {
+        f"{width}.{name}": array for width, head in heads.items() for name, array in head.arrays().items()
+    }
     buffer = BytesIO()
     np.savez(buffer, **maps)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()
@@ -183,6 +233,6 @@ def _fingerprint(base: Encoder, heads: Heads) -> str:
     hasher = hashlib.sha256(base.fingerprint.encode())
     for width, head in sorted(heads.items()):
         hasher.update(f"{width}<{head.source}".encode())
-        hasher.update(np.ascontiguousarray(head.image_SD, "<f4").tobytes())
-        hasher.update(np.ascontiguousarray(head.text_SD, "<f4").tobytes())
+        for array in head.arrays().values():
+            hasher.update(np.ascontiguousarray(array, "<f4").tobytes())
     return hasher.hexdigest()[:16]

@@ -29,8 +29,8 @@ class DualEncoder(nn.Module):
         self.image_tower = ImageTower(config.image, size=config.preprocessing.size)
         self.text_tower = TextTower(config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens)
         make_levels = resolve("levels", config.levels.kind)
-        self.image_levels = make_levels(self.image_tower.width, config.levels.widths)
-        self.text_levels = make_levels(self.text_tower.width, config.levels.widths)
+        self.image_levels = make_levels(self.image_tower.width, config.levels.widths, config.levels.hidden)
+        self.text_levels = make_levels(self.text_tower.width, config.levels.widths, config.levels.hidden)
         self.fusion = None
         if config.fusion is not None:
             self.fusion = FusionHead(

@@ -2,7 +2,7 @@
 
 Two ways, both consistent with what is published of HiVLP (arXiv 2205.12105 names different dimensions, not
 how they are made): a prefix of the widest vector (Matryoshka, arXiv 2205.13147), or a head of its own for
-each level.
+each level. A head is linear, or a small MLP around a linear one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,31 @@ def unit(rows_BD: Tensor) -> Tensor:
     return F.normalize(rows_BD.float(), dim=-1, eps=1e-6)
 
 
+class LevelHead(nn.Linear):
+    """``W x + b``, with hidden units ``W x + b + C relu(A x + a)``. C starts as 0, so it starts linear."""
+
+    def __init__(self, features: int, width: int, hidden: int = 0) -> None:
+        super().__init__(features, width)
+        self.first = nn.Linear(features, hidden) if hidden else None
+        self.second = nn.Linear(hidden, width, bias=False) if hidden else None
+        if self.second is not None:
+            nn.init.zeros_(self.second.weight)
+
+    def forward(self, features_BF: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Rows (B, width) of features (B, F)."""
+        linear_BD = super().forward(features_BF)
+        if self.first is None or self.second is None:
+            return linear_BD
+        return linear_BD + self.second(F.relu(self.first(features_BF)))
+
+
 class NestedLevels(nn.Module):
     """Every level is a prefix of the widest vector, brought back to unit length."""
 
-    def __init__(self, features: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, features: int, widths: tuple[int, ...], hidden: int = 0) -> None:
         super().__init__()
         self.widths = widths
-        self.head = nn.Linear(features, widths[-1])
+        self.head = LevelHead(features, widths[-1], hidden)
 
     def forward(self, features_BF: Tensor) -> dict[int, Tensor]:
         """Unit vectors by width, from features (B, F)."""
@@ -33,11 +51,16 @@ class NestedLevels(nn.Module):
 class SeparateLevels(nn.Module):
     """Every level has a head of its own, as the wording of HiVLP's abstract suggests."""
 
-    def __init__(self, features: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, features: int, widths: tuple[int, ...], hidden: int = 0) -> None:
         super().__init__()
         self.widths = widths
-        self.heads = nn.ModuleList(nn.Linear(features, width) for width in widths)
+        self.heads = nn.ModuleList(LevelHead(features, width, hidden) for width in widths)
 
     def forward(self, features_BF: Tensor) -> dict[int, Tensor]:
         """Unit vectors by width, from features (B, F)."""
         return {width: unit(head(features_BF)) for width, head in zip(self.widths, self.heads, strict=True)}
+
+
+def heads_of(levels: nn.Module) -> list[LevelHead]:
+    """The heads of levels of either kind, narrowest first: one where they are nested."""
+    return [module for module in levels.modules() if isinstance(module, LevelHead)]

@@ -24,13 +24,13 @@ from hivlp.evaluate.protocols import BothWays, Pairs, evaluate_pairs
 from hivlp.index.coarse.faiss_index import principal_directions
 from hivlp.train.cached import Cached, cached
 from hivlp.train.distributed import choose_device
-from hivlp.train.fold import fold
+from hivlp.train.fold import can_fold, fold
 from hivlp.train.learned import Learned, learn, recalls, through
 from hivlp.types import FloatArray
 
 Progress = Callable[[str], None]
 CONFIG, CACHE, MODEL, RESULT = "fit-levels.json", "cache", "model", "result.json"
-FREE = ("kept", "pca", "truncated")  # of equals the first is taken
+FREE = ("kept", "pca", "truncated", "rotated")  # of equals the first is taken
 METHODS = (*FREE, "learned")
 
 
@@ -47,7 +47,8 @@ def fit_levels(
     """Makes a model with levels of a frozen one.
 
     Every width is tried as a plain prefix, as a prefix of a PCA rotation, and as a learned map (and as the
-    model's own level, where it has one); the one with the highest AR on the validation pictures ships.
+    model's own level, where it has one); the one with the highest AR on the validation pictures ships. A
+    binary level is tried as a random rotation and learned, and goes by the AR of its signs.
 
     Args:
         model: a name or folder as `encode.load` takes it.
@@ -84,6 +85,8 @@ def fit_levels(
         "device": device.type,
         "pictures": len(train.ids),
         "captions": len(train.wording_T),
+        "heads": config.heads,
+        "binary": config.binary,
         "levels": tried.as_dict(),
         "eval": [result],
         "failed": [failure.as_dict() for failure in [*train.pairs.failed, *val.pairs.failed]],
@@ -137,21 +140,37 @@ def compare(
     """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself."""
     fine = own[-1]
     rotation_SS = rotation(train.pairs.images.fine, train.pairs.texts.fine)
-    learned = learn(train, val, rotation_SS, widths, config, device=device, progress=progress)
+    bits = config.binary or 0
+    turned_SK = turned(rotation_SS, bits, config.seed) if bits else None
+    learned = learn(
+        train, val, rotation_SS, widths, config, device=device, turned_SK=turned_SK, progress=progress
+    )
     heads = {
         "kept": {width: Head.prefix(width, width, "kept") for width in widths if width in own},
         "truncated": {width: Head.prefix(fine, width, "truncated") for width in widths},
         "pca": {width: Head.shared(rotation_SS[:, :width], "pca") for width in widths},
+        "rotated": {} if turned_SK is None else {bits: Head.shared(turned_SK, "rotated")},
         "learned": learned.heads,
     }
-    found = {method: recalls(val, made) for method, made in heads.items()}
-    return Comparison(heads, found, {width: _best(width, found, config.margin) for width in widths}, learned)
+    found = {method: recalls(val, made, bits) for method, made in heads.items() if made}
+    ships = {width: _best(width, found, config.margin) for width in sorted(learned.heads)}
+    return Comparison(heads, found, ships, learned)
 
 
 def rotation(image_IS: FloatArray, text_TS: FloatArray) -> FloatArray:
     """The principal directions of pictures and texts, each counting half, as orthonormal columns (S, S)."""
     parts = [rows / np.sqrt(len(rows)) for rows in (image_IS, text_TS)]
     return np.ascontiguousarray(principal_directions(np.concatenate(parts), image_IS.shape[1]).T)
+
+
+def turned(rotation_SS: FloatArray, bits: int, seed: int) -> FloatArray:
+    """The first `bits` directions of a rotation turned at random, as orthonormal columns (S, bits).
+
+    The signs of principal directions tell unequally much; after a random turn each tells as much as the next.
+    """
+    drawn_KK = np.random.default_rng(seed).standard_normal((bits, bits))
+    turn_KK, _ = np.linalg.qr(drawn_KK)
+    return np.ascontiguousarray(rotation_SS[:, :bits] @ turn_KK, np.float32)
 
 
 def _widths(config: FitLevelsConfig, encoder: Encoder) -> tuple[int, ...]:
@@ -161,7 +180,13 @@ def _widths(config: FitLevelsConfig, encoder: Encoder) -> tuple[int, ...]:
         raise ConfigError(
             f"a level of width {wide[0]} can't be made of vectors {fine} wide; give widths below {fine}"
         )
-    return tuple(sorted({*config.widths, fine}))
+    widths = tuple(sorted({*config.widths, fine}))
+    if config.binary and (config.binary in widths or config.binary > fine):
+        raise ConfigError(
+            f"binary={config.binary} can't be a level of its own beside {', '.join(map(str, widths))}; "
+            f"give a width below {fine} that is none of these"
+        )
+    return widths
 
 
 def _claim(out: Path, config: FitLevelsConfig, *, model: str, data: str) -> None:
@@ -226,7 +251,7 @@ def _order(average: dict[str, float]) -> Callable[[str], tuple[float, int]]:
 def _write(folder: Path, model: str | Path, heads: dict[int, Head]) -> None:
     """A model of HiVLP's own towers takes the maps into its last layers; another one gets them on top."""
     base = model_source(model)
-    if "image" in hub.config_record(base):
+    if "image" in hub.config_record(base) and can_fold(base):
         shutil.rmtree(folder, ignore_errors=True)
         fold(base, heads, folder)
     else:
@@ -240,8 +265,9 @@ def _evaluated(val: Pairs, heads: dict[int, Head]) -> dict[str, Any]:
 def _card(document: dict[str, Any]) -> str:
     """The model card: what ships at each width, and what it was better than."""
     rows = []
+    methods = [m for m in METHODS if any(m in level for level in document["levels"].values())]
     for width, level in document["levels"].items():
-        cells = [f"{level[m]['AR']:.1f}" if m in level else "–" for m in METHODS]
+        cells = [f"{level[m]['AR']:.1f}" if m in level else "–" for m in methods]
         t2i = level[level["shipped"]]["text_to_image"]
         recalls_ = " / ".join(f"{t2i[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
         rows.append(f"| {width} | {level['shipped']} | {recalls_} | {' | '.join(cells)} |")
@@ -254,9 +280,13 @@ def _card(document: dict[str, Any]) -> str:
             "",
             f"On {document['eval'][0]['protocol']}, by full scans; AR is the mean of six recalls in percent. "
             "What ships was chosen on these very pictures, so its number flatters it a little.",
+            *(
+                [f"The level of width {document['binary']} goes by the signs of its numbers."]
+                * bool(document["binary"])
+            ),
             "",
-            "| width | ships | text→image R@1 / 5 / 10 | " + " | ".join(f"AR {m}" for m in METHODS) + " |",
-            "|---|---|---|" + "---|" * len(METHODS),
+            "| width | ships | text→image R@1 / 5 / 10 | " + " | ".join(f"AR {m}" for m in methods) + " |",
+            "|---|---|---|" + "---|" * len(methods),
             *rows,
             "",
         ]

@@ -1,29 +1,33 @@
-"""Levels learned on stored vectors: linear maps from a rotation on, by the hierarchical retrieval loss.
+"""Levels learned on stored vectors: maps from a rotation on, by the hierarchical retrieval loss.
 
-It knows no encoder and no file. S width of the vectors, B pictures of a batch.
+A binary level is learned beside them, by the loss of its sign codes. It knows no encoder and no file. S width
+of the vectors, B pictures of a batch, K bits of the binary level.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hivlp.config import FitLevelsConfig
-from hivlp.encode.heads import Head
+from hivlp.encode.heads import Head, Mlp, unit
 from hivlp.errors import HivlpError
 from hivlp.evaluate.protocols import BothWays, Pairs, at_level
 from hivlp.model.dual import MAX_LOG_SCALE
+from hivlp.model.levels import LevelHead, SeparateLevels, heads_of
+from hivlp.objectives.binary import binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.registry import resolve
 from hivlp.train.cached import Cached
 from hivlp.types import Embeddings, FloatArray, IntArray
 
 Progress = Callable[[str], None]
+BALANCE = 0.1  # weight of the imbalance of bits, as in the training of whole models
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +46,93 @@ class Learned:
 
 
 class _Maps(nn.Module):
-    """The levels of pictures and of texts, and a temperature a level. Without biases, which a map has not."""
+    """The levels of pictures and of texts, and a temperature a level; without biases, as a head is."""
 
-    def __init__(self, rotation_SS: FloatArray, widths: tuple[int, ...], config: FitLevelsConfig) -> None:
+    def __init__(
+        self,
+        rotation_SS: FloatArray,
+        turned_SK: FloatArray | None,
+        widths: tuple[int, ...],
+        config: FitLevelsConfig,
+    ) -> None:
         super().__init__()
         self.widths = widths
-        make_levels = resolve("levels", config.kind)
-        self.image, self.text = (make_levels(len(rotation_SS), widths) for _ in range(2))
+        make_levels, source = resolve("levels", config.kind), len(rotation_SS)
+        hidden = config.hidden if config.heads == "mlp" else 0
+        self.image, self.text = (_begun(make_levels(source, widths, hidden), rotation_SS) for _ in range(2))
+        self.image_code, self.text_code = (None, None) if turned_SK is None else (
+            _begun(SeparateLevels(source, (turned_SK.shape[1],), hidden), turned_SK) for _ in range(2)
+        )  # fmt: skip
         start = math.log(config.logit_scale)
         self.log_scale_L = nn.Parameter(torch.full((len(widths),), start))
-        with torch.no_grad():
-            for side in (self.image, self.text):
-                for head in _linear(side):
-                    head.weight.copy_(torch.from_numpy(rotation_SS[:, : head.out_features].T))
-                    head.bias.zero_().requires_grad_(False)
+        self.log_code_scale = nn.Parameter(torch.tensor(start))
 
     @property
     def logit_scales(self) -> dict[int, Tensor]:
-        return dict(zip(self.widths, self.log_scale_L.clamp(max=MAX_LOG_SCALE).exp(), strict=True))
+        return dict(zip(self.widths, _scale(self.log_scale_L), strict=True))
+
+    def losses(
+        self, image_BS: Tensor, text_BS: Tensor, positive_BB: Tensor, *, consistency: float
+    ) -> dict[str, Tensor]:
+        """The terms of the loss, by name."""
+        terms = hierarchical(
+            self.image(image_BS), self.text(text_BS), positive_BB, self.logit_scales,
+            consistency_weight=consistency,
+        )  # fmt: skip
+        if self.image_code is not None and self.text_code is not None:
+            (width,) = self.image_code.widths
+            picture_BK, words_BK = self.image_code(image_BS)[width], self.text_code(text_BS)[width]
+            scale = _scale(self.log_code_scale)
+            terms |= binary(picture_BK, words_BK, positive_BB, scale, balance=BALANCE)
+        return terms
 
     def heads(self) -> dict[int, Head]:
-        image, text = (
-            {head.out_features: head.weight for head in _linear(s)} for s in (self.image, self.text)
+        """The levels as they are now, by width; the binary one among them."""
+        found = _heads(self.image, self.text, self.widths)
+        if self.image_code is not None and self.text_code is not None:
+            found |= _heads(self.image_code, self.text_code, self.image_code.widths)
+        return found
+
+
+def _begun(levels: nn.Module, start_SD: FloatArray) -> nn.Module:
+    """Levels that give the first numbers of ``rows @ start``."""
+    with torch.no_grad():
+        for head in heads_of(levels):
+            head.weight.copy_(torch.from_numpy(start_SD[:, : head.out_features].T))
+            for layer in filter(None, (head, head.first)):
+                layer.bias.zero_().requires_grad_(False)
+    return levels
+
+
+def _scale(log_scale: Tensor) -> Tensor:
+    return log_scale.clamp(max=MAX_LOG_SCALE).exp()
+
+
+def _heads(image: nn.Module, text: nn.Module, widths: tuple[int, ...]) -> dict[int, Head]:
+    pictures, words = heads_of(image), heads_of(text)
+    if len(pictures) < len(widths):  # nested: all levels are prefixes of one
+        pictures, words = pictures * len(widths), words * len(widths)
+    return {
+        width: Head(
+            source=picture.in_features,
+            image_SD=_map(picture.weight, width),
+            text_SD=_map(word.weight, width),
+            image_mlp=_mlp(picture, width),
+            text_mlp=_mlp(word, width),
         )
-        nested = len(image) == 1 < len(self.widths)
-        wide = self.widths[-1]
-        return {
-            width: Head(
-                source=image[wide if nested else width].shape[1],
-                image_SD=_map(image[wide if nested else width], width),
-                text_SD=_map(text[wide if nested else width], width),
-            )
-            for width in self.widths
-        }
+        for width, picture, word in zip(widths, pictures, words, strict=True)
+    }
 
 
-def _linear(levels: nn.Module) -> list[nn.Linear]:
-    return [module for module in levels.modules() if isinstance(module, nn.Linear)]
+def _mlp(head: LevelHead, width: int) -> Mlp | None:
+    if head.first is None or head.second is None:
+        return None
+    return Mlp(_map(head.first.weight, len(head.first.weight)), _map(head.second.weight, width))
 
 
 def _map(weight_DS: Tensor, width: int) -> FloatArray:
-    return np.ascontiguousarray(weight_DS[:width].detach().cpu().numpy().T)
+    # a copy: learning goes on
+    return np.array(weight_DS[:width].detach().cpu().numpy().T, order="C")
 
 
 def learn(
@@ -93,6 +143,7 @@ def learn(
     config: FitLevelsConfig,
     *,
     device: torch.device,
+    turned_SK: FloatArray | None = None,
     progress: Progress = lambda line: None,
 ) -> Learned:
     """Learns a map a level and keeps each as it was in the epoch with its best AR on `val`.
@@ -102,18 +153,20 @@ def learn(
     Args:
         rotation_SS: orthonormal columns, the most important first; every map starts as its first columns.
         widths: of the levels, narrowest first.
+        turned_SK: where the map of a binary level starts; None makes no such level.
 
     Raises:
         HivlpError: the loss is no longer a number.
     """
-    run = _Run(train, rotation_SS, widths, config, device)
-    best, best_ar = run.maps.heads(), _averages(val, run.maps.heads())
+    run = _Run(train, rotation_SS, widths, config, device, turned_SK)
+    bits = 0 if turned_SK is None else turned_SK.shape[1]
+    best, best_ar = run.maps.heads(), _averages(val, run.maps.heads(), bits)
     best_epoch, best_mean = 0, float(np.mean(list(best_ar.values())))
     for epoch in range(1, config.epochs + 1):
         loss = run.epoch()
         heads = run.maps.heads()
-        averages = _averages(val, heads)
-        for width in widths:
+        averages = _averages(val, heads, bits)
+        for width in averages:
             if averages[width] > best_ar[width]:
                 best[width], best_ar[width] = heads[width], averages[width]
         mean = float(np.mean(list(averages.values())))
@@ -135,10 +188,11 @@ class _Run:
         widths: tuple[int, ...],
         config: FitLevelsConfig,
         device: torch.device,
+        turned_SK: FloatArray | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.steps = config, device, 0
-        self.maps = _Maps(rotation_SS, widths, config).to(device)
+        self.maps = _Maps(rotation_SS, turned_SK, widths, config).to(device)
         self._image_IS = torch.from_numpy(train.pairs.images.fine).to(device)
         self._text_TS = torch.from_numpy(train.pairs.texts.fine).to(device)
         self._wording_T = torch.from_numpy(train.wording_T)
@@ -157,12 +211,11 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.steps / self._total))
         rows = torch.from_numpy(picture_B)
-        terms = hierarchical(
-            self.maps.image(self._image_IS[picture_B]),
-            self.maps.text(self._text_TS[text_B]),
+        terms = self.maps.losses(
+            self._image_IS[picture_B],
+            self._text_TS[text_B],
             positives(rows, rows, self._wording_T[torch.from_numpy(text_B)]).to(self.device),
-            self.maps.logit_scales,
-            consistency_weight=self.config.consistency,
+            consistency=self.config.consistency,
         )
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
@@ -188,15 +241,27 @@ def through(pairs: Pairs, heads: dict[int, Head]) -> Pairs:
     )
 
 
-def recalls(pairs: Pairs, heads: dict[int, Head]) -> dict[int, BothWays]:
-    """Both directions at every level that heads make."""
+def recalls(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, BothWays]:
+    """Both directions at every level that heads make; at the level `bits` wide by the signs alone."""
     levels = through(pairs, heads)
-    return {width: at_level(levels, width) for width in heads}
+    return {width: at_level(_signs(levels, width) if width == bits else levels, width) for width in heads}
 
 
-def _averages(pairs: Pairs, heads: dict[int, Head]) -> dict[int, float]:
+def _signs(pairs: Pairs, width: int) -> Pairs:
+    """The pairs with the codes that the coarse index ``bits`` keeps of a level, as unit vectors.
+
+    Their cosine falls with the number of signs that differ.
+    """
+
+    def codes(level_ND: FloatArray) -> Embeddings:
+        return Embeddings({width: unit(np.where(level_ND > 0, 1, -1).astype(np.float32))})
+
+    return replace(pairs, images=codes(pairs.images[width]), texts=codes(pairs.texts[width]))
+
+
+def _averages(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, float]:
     """AR by width, in percent."""
-    return {width: level.average for width, level in recalls(pairs, heads).items()}
+    return {width: level.average for width, level in recalls(pairs, heads, bits).items()}
 
 
 def _batches(

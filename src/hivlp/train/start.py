@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, Levels, TrainConfig, read_model_config
 from hivlp.data.pack import Pack
@@ -23,6 +23,7 @@ from hivlp.encode.rotated import LEVELS
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model, save
+from hivlp.model.levels import heads_of
 from hivlp.train.fit_levels import rotation
 from hivlp.train.fold import layer_behind
 from hivlp.train.views import crop
@@ -130,18 +131,19 @@ def _give_levels(new: DualEncoder, old: DualEncoder, fitted: Callable[[], FloatA
         new.log_scale_L.copy_(old.log_scale_L)
         return
     trained_so = kept.kind == "nested" and len(kept.widths) > 1
+    if kept.hidden:
+        raise ConfigError(
+            f"the levels of the start are MLPs of {kept.hidden} units and stay as they are; leave "
+            "model.levels out"
+        )
     rotation_SS = torch.eye(fine) if trained_so or len(asked.widths) == 1 else torch.from_numpy(fitted())
     for theirs, ours in ((old.image_levels, new.image_levels), (old.text_levels, new.text_levels)):
         weight_SF, bias_S = layer_behind(theirs, fine)
-        for head in _linear(ours):
+        for head in heads_of(ours):
             map_DS = rotation_SS[:, : head.out_features].T
             head.weight.copy_(map_DS @ weight_SF)
             head.bias.copy_(map_DS @ bias_S)
     new.log_scale_L.fill_(old.log_scale_L[-1].item())
-
-
-def _linear(levels: nn.Module) -> list[nn.Linear]:
-    return [module for module in levels.modules() if isinstance(module, nn.Linear)]
 
 
 @torch.no_grad()
