@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import Augmentation, Distillation, Objective, parse
+from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
 from hivlp.data.batches import Lesson, Mixture, Part
 from hivlp.data.pack import Pack
 from hivlp.train.distributed import World
@@ -36,6 +36,7 @@ def a_pack() -> Pack:
         captions=captions,
         ids=[str(row) for row in range(20)],
         failures=[],
+        preprocessing=Preprocessing(size=32),
         negatives=[("a wrong caption",) if row % 3 == 0 else () for row in range(20)],
     )
 
