@@ -125,9 +125,7 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         return code
     except (BrokenPipeError, SystemExit) as error:
         # The reader of our stdout (`| head`) has gone. rich and click make an exit of it.
-        if not isinstance(
-            error if isinstance(error, BrokenPipeError) else error.__context__, BrokenPipeError
-        ):
+        if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
             raise
         # python would complain again when it closes the stream
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

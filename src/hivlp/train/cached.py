@@ -24,8 +24,8 @@ from hivlp.types import Embeddings, Failure, IntArray, Item
 Progress = Callable[[str], None]
 _EVERY = 2_000
 _WITHOUT_CAPTIONS = (
-    "the source has no picture with a caption, and levels are learned from pairs; give a source with captions "
-    "(without any, `hivlp index` brings in levels by itself, see docs/fit-levels.md)"
+    "the source has no picture with a caption, and levels are learned from pairs; give a source with "
+    "captions (without any, `hivlp index` brings in levels by itself, see docs/fit-levels.md)"
 )
 
 
