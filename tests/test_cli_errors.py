@@ -105,13 +105,12 @@ def test_an_index_of_another_model(photos: Path, tmp_path: Path, hivlp: Hivlp) -
     assert hivlp("info", photos, "--json").document["items"] == 12
 
 
-@pytest.mark.parametrize("command", ["index", "eval", "info", "demo"])
+@pytest.mark.parametrize("command", ["index", "eval", "demo"])
 def test_an_unknown_model(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp, command: str) -> None:
     pictures = gallery(tmp_path / "pictures")
     arguments = {
         "index": ["index", pictures, "--out", tmp_path / "x.hivlp", "--model", "nope"],
         "eval": ["eval", "--data", pictures, "--model", "nope"],
-        "info": ["info", "nope"],
         "demo": ["demo", "--out", tmp_path / "demo", "--count", "8", "--model", "nope"],
     }[command]
     refused(hivlp(*arguments, "--json"), "unknown model 'nope'", "choose from")
@@ -217,16 +216,36 @@ def test_a_number_that_json_has_no_word_for_is_never_printed(capsys: pytest.Capt
     assert capsys.readouterr().out == ""
 
 
-def test_the_reader_of_a_pipe_may_go() -> None:
-    command = [sys.executable, "-m", "hivlp", "--help"]
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["info", "mini"], ["info", "mini", "--json"], ["info", "?", "--json"]],
+)
+def test_the_reader_of_a_pipe_may_go(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "hivlp", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
     error = process.stderr.read().decode()
     process.stderr.close()
-    process.wait(30)
-    assert "Traceback" not in error
+    assert process.wait(30) == 0
+    assert error == "" or (error.startswith("hivlp: there is no '?'") and error.count("\n") == 1)
+
+
+def test_an_interruption_within_a_command_is_told_in_one_line(
+    photos: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hivlp.retriever.Index.search", interrupted)
+    ran = hivlp("search", photos, "red")
+    assert (ran.code, ran.err) == (130, "hivlp: stopped; what was finished before is kept\n")
+
+
+def test_info_of_what_is_neither_an_index_nor_a_model(tmp_path: Path, hivlp: Hivlp) -> None:
+    refused(hivlp("info", tmp_path / "x", "--json"), "there is no", "neither an index nor a model", "mini")
+    refused(hivlp("info", tmp_path, "--json"), "it has no manifest.json", "hivlp index", "hf:owner/name")
 
 
 def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:

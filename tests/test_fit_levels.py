@@ -170,7 +170,8 @@ def test_pairs_without_captions_are_refused_with_the_way_out(tmp_path: Path) -> 
     for path in photos.glob("*.txt"):
         path.unlink()
     with pytest.raises(DataError, match=r"no picture with a caption.*docs/fit-levels\.md"):
-        cached(open_source(photos), ColourEncoder(), tmp_path, key="k", split=None)
+        cached(open_source(photos), encoder := ColourEncoder(), tmp_path / "cache", key="k", split=None)
+    assert encoder.pictures_seen == 0 and not (tmp_path / "cache").exists(), "said before the work"
 
 
 def drawn_pairs(count: int, seed: int) -> Cached:
@@ -385,6 +386,7 @@ def test_the_recipe_of_the_documentation_runs_as_written(
         assert done.code == 0, f"{command}\n{done.err}"
         if arguments[:2] == ["info", "rotated.hivlp"]:
             assert done.document["rotation"] == {"kind": "pca", "width": 32, "fitted_on": 12}
+            assert "levels up to 32 are a PCA rotation's, fitted on 12 items" in hivlp(*arguments[:2]).out
 
 
 def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import hivlp as package
 from fakes import gallery, painted
 from hivlp.encode import encode_stream, hub, load
 from hivlp.encode.base import Encoder
-from hivlp.errors import ImageError, ModelError
+from hivlp.errors import ImageError, MissingExtraError, ModelError
 from hivlp.types import FloatArray, Sample
 from hub_models import FAMILIES, LENGTH, made
 from ran import Ran
@@ -88,6 +89,16 @@ def test_streaming_gives_the_same_and_one_bad_picture_is_one_failure(
     np.testing.assert_allclose(streamed, encoder.encode_images(pictures()).fine, atol=1e-5)
     assert [failure.uri for batch in batches for failure in batch.failures] == ["bad.png"]
     assert batches[0].sizes[0] == (70, 50)
+
+
+@pytest.mark.parametrize("package_name", ["torch", "transformers"])
+def test_what_is_not_installed_is_said_before_the_hub_is_asked(
+    monkeypatch: pytest.MonkeyPatch, package_name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package_name, None)
+    monkeypatch.setattr(hub, "find", lambda spec: pytest.fail("the hub was asked"))
+    with pytest.raises(MissingExtraError, match=rf"hf:owner/name needs the package '{package_name}'"):
+        load("hf:owner/name")
 
 
 def test_nothing_gives_no_rows(folders: dict[str, Path]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from fakes import ColourEncoder, gallery
+from hivlp.errors import IndexFolderError
+from hivlp.retriever import Index
 from ran import Ran
 
 Hivlp = Callable[..., Ran]
@@ -46,6 +48,17 @@ def test_what_is_gone_leaves_with_its_captions(photos: Path, pictures: Path, hiv
     assert ids(photos, hivlp) == {"blue.png", "blue.png#0"}
     ran = hivlp("index", pictures, "--out", photos, "--prune")
     assert "1 skipped, 0 failed and 0 removed in" in ran.out
+
+
+def test_in_python_the_same_is_removed(photos: Path, pictures: Path) -> None:
+    (pictures / "red.png").unlink()
+    with Index.open(photos) as index, pytest.raises(IndexFolderError, match="reading only"):
+        index.prune(pictures)
+    with Index.open(photos, writable=True) as index:
+        assert index.prune(pictures / "sub").ids == []
+        pruned = index.prune(pictures)
+        assert (pruned.ids, pruned.notes) == (["red.png", "red.png#0"], [])
+        assert len(index) == 6
 
 
 def test_a_moved_picture_is_found_at_its_new_place_only(photos: Path, pictures: Path, hivlp: Hivlp) -> None:

@@ -20,7 +20,7 @@ from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
-from hivlp.ingest import AddReport, Progress
+from hivlp.ingest import AddReport, Progress, Pruned
 from hivlp.options import Asked, SearchOptions
 from hivlp.query import Part, clean_query, items_of, mixed
 from hivlp.rerank import Reranking, Scorer, open_scorer
@@ -205,6 +205,27 @@ class Index:
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id. Returns how many there were; unknown ids are no error."""
         return self.store.delete(ids)
+
+    def prune(self, folder: str | Path) -> Pruned:
+        """Removes the pictures below a folder whose files are gone, and the captions kept beside them.
+
+        Only what is surely gone goes: where the folder above a missing file is empty, as that of a disk that
+        is not mounted, it stays and a note says so.
+
+        Args:
+            folder: what was indexed, or a folder in it.
+
+        Returns:
+            The ids of what was removed, and notes.
+
+        Raises:
+            QueryError: the store is no index folder of this machine.
+            IndexFolderError: the index is open for reading only.
+        """
+        if not isinstance(self.store, LocalStore):
+            raise QueryError("only an index folder on this machine can be pruned; open one")
+        self.store.check_writable()
+        return ingest.prune(self.store, Path(folder).absolute())
 
     def search(
         self,

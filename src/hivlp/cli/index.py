@@ -84,10 +84,11 @@ def index(
             report = target.add_texts(samples, **options)
         else:
             report = target.add(samples, workers=workers, captions=captions, **options)
-        items = len(target)
-    document = {"index": str(out), "items": items, **report.as_dict()}
-    if folder is not None:
-        document |= _pruned(out, folder, document["notes"])
+        document = report.as_dict()
+        if folder is not None:
+            pruned = target.prune(folder)
+            document |= {"pruned": pruned.ids, "notes": [*document["notes"], *pruned.notes]}
+        document = {"index": str(out), "items": len(target), **document}
     for note in document["notes"][len(samples.notes) :]:
         output.say(note)
     output.show_failures(document["failed"])
@@ -108,16 +109,6 @@ def _folder_to_prune(source: str, samples: Source) -> Path:
     if not isinstance(samples, FolderSource):
         raise QueryError(f"--prune is for a folder of pictures, and {source} is none; leave it out")
     return samples.folder
-
-
-def _pruned(index: Path, folder: Path, notes: list[str]) -> dict[str, Any]:
-    """Removes what is gone; what changes of the document."""
-    from hivlp import ingest
-    from hivlp.stores.local import LocalStore
-
-    with LocalStore.open(index, writable=True) as store:
-        pruned = ingest.prune(store, folder)
-        return {"items": store.count(), "pruned": pruned.ids, "notes": [*notes, *pruned.notes]}
 
 
 def _open(source: str, image_root: Path | None, split: str | None, *, texts: bool, captions: bool) -> Source:

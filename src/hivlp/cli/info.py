@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hivlp.cli import output
+from hivlp.errors import ModelError
+from hivlp.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
+
+_MANIFEST, _CONFIG = "manifest.json", "config.json"
 
 
 def info(
@@ -26,7 +29,7 @@ def info(
     debug: output.DebugOption = False,
 ) -> None:
     """Tell what an index or a model is."""
-    document = _of_index(what) if (Path(what) / "manifest.json").exists() else _of_model(what)
+    document = _of_index(what) if (Path(what) / _MANIFEST).exists() else _of_model(what)
     output.answer(document, json=json, human=lambda console: _show(console, document))
 
 
@@ -39,8 +42,11 @@ def _of_index(path: str) -> dict[str, Any]:
 
 def _of_model(model: str) -> dict[str, Any]:
     from hivlp.encode import load
-    from hivlp.encode.base import device_of
+    from hivlp.encode.base import device_of, shipped_models
+    from hivlp.encode.hub import PREFIX
 
+    if not (model.startswith(PREFIX) or model in shipped_models() or (Path(model) / _CONFIG).is_file()):
+        raise ModelError(_neither(model))
     encoder = load(model)
     return {
         "kind": "model",
@@ -52,6 +58,18 @@ def _of_model(model: str) -> dict[str, Any]:
     }
 
 
+def _neither(what: str) -> str:
+    from hivlp.encode.base import shipped_models
+
+    names = f"the name of a shipped model ({', '.join(shipped_models())}), or hf:owner/name"
+    if Path(what).exists():
+        return (
+            f"{what} is neither an index (it has no {_MANIFEST}) nor a model (it has no {_CONFIG}); give "
+            f"the folder that `hivlp index` or `hivlp train` made, {names}"
+        )
+    return f"there is no {what!r}, neither an index nor a model of that name; check the path, or give {names}"
+
+
 def _show(console: Console, document: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -60,7 +78,8 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, value in document.items():
-        table.add_row(key.replace("_", " "), Text(_words(value)))
+        if value is not None:
+            table.add_row(key.replace("_", " "), Text(_PLAINLY.get(key, _words)(value)))
     console.print(table)
 
 
@@ -71,3 +90,13 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_words, value)) or "none"
     return f"{value:,}" if type(value) is int else str(value)
+
+
+_PLAINLY: Mapping[str, Callable[[Any], str]] = {
+    "rotation": lambda made: (
+        f"the levels up to {made['width']} are a PCA rotation's, "
+        f"fitted on {counted(made['fitted_on'], 'item')}"
+    ),
+    "tuned": lambda is_tuned: "yes" if is_tuned else "no; see hivlp tune --help",
+    "coarse_bytes": lambda held: _words(held) if held else "no coarse index is in memory",
+}

@@ -120,19 +120,29 @@ def progress(title: str, *, unit: str = "items") -> Iterator[Advance]:
 def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     """Runs a program and turns whatever it raises into a message and an exit code. Nothing else does this."""
     try:
-        code = program()
+        code = _guarded(program, json=json, debug=debug)
         sys.stdout.flush()
+        return code
+    except (BrokenPipeError, SystemExit) as error:
+        # The reader of our stdout (`| head`) has gone. rich and click make an exit of it.
+        if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
+            raise
+        # python would complain again when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
+    try:
+        code = program()
     except HivlpError as error:
         return _failed(str(error), USER_ERROR, json=json, debug=debug)
     except (KeyboardInterrupt, typer.Abort):
-        say("hivlp: stopped; what was finished before is kept")
-        return INTERRUPTED
+        return _interrupted()
     except typer.Exit as error:
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our stdout (`| head`) has gone; python would complain again when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        raise
     except OSError as error:
         return _failed(_of_system(error), USER_ERROR, json=json, debug=debug)
     except ModuleNotFoundError as error:
@@ -146,7 +156,14 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         if _is_usage_error(error):
             return _failed(_of_usage(error), USER_ERROR, json=json, debug=debug)
         return _failed(_of_bug(error), BUG, json=json, debug=debug)
+    if code == INTERRUPTED:  # newer versions of typer make a code of the interruption
+        return _interrupted()
     return code if isinstance(code, int) else OK
+
+
+def _interrupted() -> int:
+    say("hivlp: stopped; what was finished before is kept")
+    return INTERRUPTED
 
 
 def _failed(message: str, code: int, *, json: bool, debug: bool) -> int:

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -192,6 +193,8 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         ModelError: the model can't be found or read.
         MissingExtraError: torch is needed and not installed.
     """
+    if str(model).startswith(hub.PREFIX):
+        _check_installed(str(model))
     folder, kind, name = _located(model)
     if runtime not in (None, kind) and kind in ("transformers", "heads"):
         what = "a model of transformers" if kind == "transformers" else "levels on top of another model"
@@ -203,6 +206,13 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         why = "" if kind in ("transformers", "heads") else " without ONNX graphs (see `hivlp export`)"
         raise MissingExtraError(error.name or "torch", "train", f"{name}{why}") from None
     return encoder(folder, name=name, threads=threads)
+
+
+def _check_installed(model: str) -> None:
+    """Refuses a model of transformers before gigabytes of it are fetched for nothing."""
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "train", model)
 
 
 def _located(model: str | Path) -> tuple[Path, str, str]:

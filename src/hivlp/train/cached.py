@@ -23,6 +23,10 @@ from hivlp.types import Embeddings, Failure, IntArray, Item
 
 Progress = Callable[[str], None]
 _EVERY = 2_000
+_WITHOUT_CAPTIONS = (
+    "the source has no picture with a caption, and levels are learned from pairs; give a source with "
+    "captions (without any, `hivlp index` brings in levels by itself, see docs/fit-levels.md)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def cached(
     Raises:
         DataError: no picture of the source has a caption.
     """
+    if not any(sample.captions for sample in source):
+        raise DataError(_WITHOUT_CAPTIONS)
     digest = hashlib.sha256(json.dumps([encoder.fingerprint, key, split]).encode()).hexdigest()[:12]
     path = root / f"{split or 'all'}-{digest}.hivlp"
     store = LocalStore.open(path, writable=True) if path.exists() else _created(path, encoder)
@@ -121,10 +127,7 @@ def _read(store: LocalStore, split: str | None, failed: list[Failure]) -> Cached
     described = {item.meta["of"] for item in captions}
     pictures = [item for item in items if item.kind == "image" and item.id in described]
     if not pictures:
-        raise DataError(
-            "the source has no picture with a caption, and levels are learned from pairs; give a source with "
-            "captions (without any, `hivlp index` brings in levels by itself, see docs/fit-levels.md)"
-        )
+        raise DataError(_WITHOUT_CAPTIONS)
     place = {item.id: number for number, item in enumerate(pictures)}
     wordings = [item.caption or "" for item in captions]
     return Cached(
