@@ -111,12 +111,15 @@ def presets_table() -> str:
     ]
     for name, make in PRESETS.items():
         values = make()
-        model = values["model"]
-        side = model["preprocessing"]["size"]
-        widths = ", ".join(str(width) for width in model["levels"]["widths"])
+        if "model" in values:
+            model = values["model"]
+            side = f"{model['preprocessing']['size']}×{model['preprocessing']['size']}"
+            widths = ", ".join(str(width) for width in model["levels"]["widths"])
+        else:
+            side = widths = f"of `--model` ({values['start']})"
         purpose = inspect.getdoc(make) or ""
         lines.append(
-            f"| `{name}` | {' '.join(purpose.split())} | {side}×{side} | {widths} "
+            f"| `{name}` | {' '.join(purpose.split())} | {side} | {widths} "
             f"| {values['steps']:,} | {values['batch_size']} |"
         )
     return "\n".join(lines)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import Augmentation, Objective, parse
-from hivlp.data.batches import Mixture, Part
+from hivlp.config import Augmentation, Distillation, Objective, parse
+from hivlp.data.batches import Lesson, Mixture, Part
 from hivlp.data.pack import Pack
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
+from hivlp.train.reinforce import Reinforced, view_boxes
 from hivlp.train.step import Task
 from micro import TEXTS, micro_model, model_values
 
@@ -39,6 +40,22 @@ def a_pack() -> Pack:
     )
 
 
+def views_of(pack: Pack) -> Reinforced:
+    """Two crops a picture, and what two dual encoders of different widths say of them and of the captions."""
+    random, captions = np.random.default_rng(1), sum(map(len, pack.captions))
+    lessons = [
+        Lesson(
+            *(
+                (random.standard_normal((*shape, width)) / width**0.5).astype(np.float16)
+                for shape in ((len(pack), 2), (captions,))
+            )
+        )
+        for width in (6, 10)
+    ]
+    boxes = view_boxes(len(pack), views=2, min_area=0.5, seed=0)
+    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons))
+
+
 def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:
     """The loss and every gradient of one step, dropout off.
 
@@ -55,10 +72,12 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
         parse(Objective, OBJECTIVE, where="test"),
         None,
         grad_cache=grad_cache // world.size,
+        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0, widths=(8, 32)),
         world=world,
     ).train()
+    taught, untaught = a_pack(), a_pack()
     mixture = Mixture(
-        [Part(pack=a_pack())],
+        [Part(pack=taught, views=views_of(taught), share=2.0), Part(pack=untaught)],
         tokenizer,
         batch_size=14,
         augmentation=Augmentation(),

@@ -67,9 +67,9 @@ def gemma_pieces() -> Any:
     return hf.Siglip2Tokenizer(vocab=vocabulary, merges=[], padding_side="right", model_max_length=LENGTH)
 
 
-def clip() -> tuple[Any, Any]:
+def clip(width: int = 24) -> tuple[Any, Any]:
     text = {**TEXT, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    config = hf.CLIPConfig(text_config=text, vision_config=PICTURE, projection_dim=24)
+    config = hf.CLIPConfig(text_config=text, vision_config=PICTURE, projection_dim=width)
     return hf.CLIPModel(config), hf.CLIPProcessor(CLIPImageProcessorPil(**SQUARE), byte_pairs())
 
 

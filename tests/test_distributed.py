@@ -22,6 +22,7 @@ from hivlp.train.run import run
 from micro import micro_run, model_values
 
 HERE = Path(__file__).parent
+NOT_THE_SAME = ("pictures_per_s", "data_wait", "memory_mb")
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -44,6 +45,7 @@ def test_two_processes_find_what_one_finds(tmp_path):
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
 
     assert first["mean"].item() == 0.5
+    assert first["told"].item() == second["told"].item() == 3.25, "the leader's number is everybody's"
     assert first["absent"].tolist() == second["absent"].tolist() == [0.5, 0.5]
     assert first["gathered"].tolist() == second["gathered"].tolist() == [[0, 0], [1, 1], [1, 1]]
     # the gradients of both processes' losses add up: twice the weight of each row's place
@@ -80,7 +82,14 @@ def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
     text = {**model_values()["text"], "dropout": 0.0}
     text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
     objective = {**OBJECTIVE, "form": "softmax"}
-    config = micro_run(model=model_values(text=text), objective=objective, log_every=1, steps=6)
+    config = micro_run(
+        model=model_values(text=text),
+        objective=objective,
+        log_every=1,
+        steps=6,
+        evaluate_every=5,
+        early_stopping={"patience": 5},
+    )
     run(config, out=tmp_path / "one")
     settings = [
         f"{name}={json.dumps(value)}" for name, value in config.model_dump().items() if name != "preset"
@@ -99,9 +108,12 @@ def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
     assert json.loads(done.stdout)["eval"][0]["images"] == 12
     assert "in 2 processes" in done.stderr
     logs = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
-    assert len(logs[0]) == len(logs[1]) == 6
+    assert len(logs[0]) == len(logs[1]) == 8
     for one, two in zip(*(map(json.loads, lines) for lines in logs), strict=True):
-        losses = {name: value for name, value in one.items() if name not in ("pictures_per_s", "data_wait")}
+        if "evaluation" in one:
+            assert one["step"] == two["step"]
+            continue
+        losses = {name: value for name, value in one.items() if name not in NOT_THE_SAME}
         assert {name: two[name] for name in losses} == pytest.approx(losses, rel=2e-3)
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == sorted(
         p.name for p in (tmp_path / "two").iterdir()

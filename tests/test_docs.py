@@ -26,7 +26,7 @@ from hivlp.retriever import Index
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [
-    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 REMEDY = "run `python docs/generate.py` and commit what it writes"
@@ -143,8 +143,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_index_of_the_docs_lists_every_page() -> None:
-    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "README.md").read_text("utf-8")))
-    pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+    listed = set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "README.md").read_text("utf-8")))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"README.md"}
     assert listed == pages, "docs/README.md must list every page of docs/, one line each"
 
 
@@ -197,9 +197,9 @@ def lacks(package: str) -> bool:
 
 def test_no_python_block_is_left_unrun() -> None:
     unrun = [
-        named(page) for page in DOCS.glob("*.md") for block in blocks(page) if block.language == "python"
+        named(page) for page in DOCS.rglob("*.md") for block in blocks(page) if block.language == "python"
     ]
-    assert len(unrun) == sum(len(runnable(page)) for page in DOCS.glob("*.md"))
+    assert len(unrun) == sum(len(runnable(page)) for page in DOCS.rglob("*.md"))
     assert len(unrun) >= 10
 
 

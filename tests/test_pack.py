@@ -14,7 +14,7 @@ from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError, ModelError
 from hivlp.registry import TABLES
-from hivlp.train import reinforce as reinforce_module
+from hivlp.train import stored as stored_module
 from hivlp.train.reinforce import reinforce, view_boxes
 from hivlp.train.run import run
 from hivlp.train.teacher import TfliteTeacher
@@ -81,7 +81,7 @@ def test_views_start_with_the_whole_frame_and_stay_inside_it():
 def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     source = open_source(gallery(tmp_path))
     packed = pack(source, tmp_path / "packs", size=24, key="gallery")
-    monkeypatch.setattr(reinforce_module, "SAVE_EVERY", 2)
+    monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     options = {"key": "fake", "views": 3, "min_area": 0.4}
     whole = reinforce(source, packed, FakeTeacher(), **options)
     expected = np.array(whole.features_NVD)

@@ -67,7 +67,7 @@ def test_a_table_is_split_where_it_says_so(tmp_path, splits):
         split = f"\t{splits[number % 2]}" if splits[0] else ""
         rows.append(f"{number}.jpg\t{sample.captions[0]}{split}")
     (tmp_path / "pairs.tsv").write_text("\n".join(rows))
-    preset = load_preset("small", data=str(tmp_path / "pairs.tsv"))
+    preset = load_preset("scratch", data=str(tmp_path / "pairs.tsv"))
     config = micro_run(sources=preset.sources, validation=preset.validation, steps=2, batch_size=4)
     lines: list[str] = []
     result = run(config, out=tmp_path / "r", progress=lines.append)
@@ -245,6 +245,24 @@ def test_pictures_whose_captions_name_sides_are_never_mirrored():
     assert (mirrored[::2] > 0).all()
 
 
+@pytest.mark.parametrize("side", ["the LEFT one", "rechts im Bild", "à gauche", "a la derecha", "左边的狗"])
+def test_sides_are_known_in_the_languages_of_pretrained_models(side: str):
+    one = mixture(Part(pack=toy_pack(8, [("a dog", side)] * 8)), size=8)
+    assert not any(one.batch(step).mirror_B.any() for step in range(20))
+
+
+def test_a_picture_brings_one_of_its_captions_drawn_anew_each_time():
+    """Several captions of one picture in a batch would be wrong answers to each other's picture."""
+    captions = [tuple(f"{word} {row}" for word in ("a", "b", "c")) for row in range(6)]
+    one = mixture(Part(pack=toy_pack(6, captions)), size=6)
+    seen = set[int]()
+    for step in range(20):
+        batch = one.batch(step)
+        assert sorted(batch.picture_of_text_T) == list(range(6))
+        seen |= set(batch.wording_T.tolist())
+    assert len(seen) == 18
+
+
 def test_pictures_without_captions_have_no_text():
     one = mixture(Part(pack=toy_pack(6, [("a dog",) if row < 2 else () for row in range(6)])), size=6)
     batch = one.batch(0)
@@ -268,16 +286,42 @@ def test_apportion_is_exact_and_leaves_nobody_out():
     assert sum(apportion([5, 0.9, 0.6, 2], 384)) == 384
 
 
+def noise(count: int, height: int, width: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=random)
+
+
 def test_crop_of_the_whole_frame_is_the_frame_and_mirroring_mirrors():
-    pixels = torch.randint(
-        0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    pixels = noise(2, 16, 16)
     frame = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 2)
+    assert torch.equal(crop(pixels, frame, torch.tensor([False, False]), size=16), pixels.float())
     same = crop(pixels, frame, torch.tensor([False, True]), size=16)
-    torch.testing.assert_close(same[0], pixels[0].float(), atol=1e-2, rtol=0)
-    torch.testing.assert_close(same[1], pixels[1].flip(-1).float(), atol=1e-2, rtol=0)
+    assert torch.equal(same[0], pixels[0].float()) and torch.equal(same[1], pixels[1].flip(-1).float())
     corner = crop(pixels, torch.tensor([[0.5, 0.0, 1.0, 0.5]] * 2), torch.tensor([False, False]), size=8)
-    torch.testing.assert_close(corner[0], pixels[0, :, :8, 8:].float(), atol=1e-2, rtol=0)
+    assert torch.equal(corner[0], pixels[0, :, :8, 8:].float())
+
+
+@pytest.mark.parametrize("size", [5, 16, 40])
+@pytest.mark.parametrize("half", [False, True])
+def test_crop_is_bilinear_sampling_along_a_grid(size: int, half: bool):
+    """The slow, obvious way: torch's own sampling at the points of each box, for towers of any precision."""
+    pixels, random = noise(6, 16, 24), torch.Generator().manual_seed(1)
+    corner_B2, side_B2 = torch.rand(6, 2, generator=random) * 0.4, torch.rand(6, 2, generator=random) * 0.6
+    boxes, mirror = torch.cat([corner_B2, corner_B2 + side_B2], dim=1), torch.arange(6) % 2 == 1
+    left, top, right, bottom = (boxes * 2 - 1).unbind(dim=1)
+    steps = (torch.arange(size) + 0.5) / size
+    x = (
+        torch.where(mirror, right, left)[:, None]
+        + torch.where(mirror, left - right, right - left)[:, None] * steps
+    )
+    y = top[:, None] + (bottom - top)[:, None] * steps
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
+    expected = torch.nn.functional.grid_sample(
+        pixels.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found = crop(pixels, boxes, mirror, size=size)
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
 
 
 def test_learning_rate_warms_up_and_ends_at_zero():

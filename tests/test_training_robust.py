@@ -47,8 +47,9 @@ def quick(**changes: Any) -> TrainConfig:
 
 @pytest.fixture
 def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the ONNX graphs, which are made of finished weights and take seconds."""
+    """Leaves out graphs and curves, which are made at the end and take seconds."""
     monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
+    monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

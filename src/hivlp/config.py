@@ -34,6 +34,9 @@ class Preprocessing(Settings):
     fit: Literal["squeeze", "crop"] = Field(
         default="squeeze", description="squeeze the whole frame, or scale the short side and crop the centre"
     )
+    centre: float = Field(
+        default=1.0, gt=0, le=1, description="share of each side that is kept of that, around the centre"
+    )
     interpolation: Literal["bicubic", "bilinear", "box"] = Field(
         default="bilinear", description="filter of the resizing"
     )
@@ -52,6 +55,10 @@ class Tower(Settings):
     kind: str = Field(description="a model type of transformers, such as resnet, vit, convnextv2, bert")
     options: dict[str, Any] = Field(
         default_factory=dict, description="arguments of that type's configuration"
+    )
+    pooling: Literal["mean", "own", "first"] = Field(
+        default="mean",
+        description="how states become one vector: their mean, the type's own pooler, or the first token",
     )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
@@ -129,7 +136,7 @@ class SourceConfig(Settings):
         default=None, description="a column whose texts look right for their picture and are not"
     )
     views: int = Field(
-        default=0, ge=0, le=64, description="views a picture shown to the teacher; 0 does without it"
+        default=0, ge=0, le=64, description="views a picture shown to the teachers; 0 does without them"
     )
 
 
@@ -140,6 +147,17 @@ class TeacherConfig(Settings):
     path: str = Field(description="the file of the model; {data} stands for the value of --data")
     tensor: int = Field(ge=0, description="number of the tensor that holds the pooled features")
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
+
+
+class Distillation(Settings):
+    """Dual encoders that teach by the embeddings that they give of pictures and captions."""
+
+    models: tuple[str, ...] = Field(
+        default=(), description="what `hivlp index --model` accepts; of several the mean is learned"
+    )
+    weight: float = Field(default=1.0, ge=0, description="of this loss, which is divided among the levels")
+    scale: float = Field(default=100.0, gt=0, description="inverse temperature of the teachers")
+    widths: tuple[int, ...] | None = Field(default=None, description="levels that learn from them; None: all")
 
 
 class BinaryLevel(Settings):
@@ -199,6 +217,22 @@ class Optimisation(Settings):
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="AdamW's decay of its two moments")
     warmup_steps: int = Field(default=100, ge=0, description="steps of linear rise to the learning rate")
     clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    tower_rate: float = Field(
+        default=1.0, gt=0, le=1, description="rate of the towers, as a share of the learning rate"
+    )
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="rate of a tower's block, as a share of that of the next one"
+    )
+
+
+class EarlyStopping(Settings):
+    """A run ends where its evaluations stop getting better, and gives the weights of the best one."""
+
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="evaluations without a higher AR before the run ends, with the best weights; 0: never",
+    )
 
 
 class Augmentation(Settings):
@@ -213,19 +247,47 @@ class Augmentation(Settings):
     )
 
 
+class Phase(Settings):
+    """What is trained during a part of a run; the rest of the towers is frozen."""
+
+    until: float = Field(gt=0, le=1, description="share of the steps at which it ends; of the last one 1")
+    trained: Literal["heads", "last_blocks", "all"] = Field(
+        description="the levels only, also the last blocks of the towers, or everything"
+    )
+    blocks: int = Field(default=2, ge=1, description="how many blocks of each tower, with last_blocks")
+
+
+class Lora(Settings):
+    """Low-rank updates of the towers' linear layers in place of their weights (arXiv 2106.09685)."""
+
+    rank: int = Field(default=0, ge=0, description="of the update of each layer; 0 trains the weights")
+    alpha: float = Field(default=16.0, gt=0, description="the update is scaled by alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of what goes into the update")
+
+
 class TrainConfig(Settings):
     """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
 
     preset: str = Field(default="none", description="name of the preset that the run started from")
+    start: str | None = Field(
+        default=None,
+        description="model whose weights the run begins with: mini, a folder, hf:owner/name; None: random",
+    )
     model: ModelConfig
     sources: tuple[SourceConfig, ...] = Field(description="what is trained on; a list of sources")
     validation: tuple[SourceConfig, ...] = Field(
         default=(), description="what the model is evaluated on at the end; a list of sources"
     )
     teacher: TeacherConfig | None = None
+    distil: Distillation = Distillation()
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
+    freeze: tuple[Phase, ...] = Field(
+        default=(), description="what is trained when; a list of phases; an empty one trains everything"
+    )
+    lora: Lora = Lora()
     augmentation: Augmentation = Augmentation()
+    early_stopping: EarlyStopping = EarlyStopping()
     pack_size: int | None = Field(
         default=None, ge=8, description="side at which pictures are kept; None: the input's"
     )
@@ -278,10 +340,34 @@ class TrainConfig(Settings):
                     "give it crop=true, or views=1, which is the whole picture"
                 )
         wants_teacher = any(source.views for source in self.sources)
-        if wants_teacher and self.teacher is None:
+        if wants_teacher and self.teacher is None and not self.distil.models:
             raise ValueError(
-                "a source asks for teacher views and there is no teacher; set teacher.path and teacher.tensor"
+                "a source asks for teacher views and there is no teacher; set distil.models, or teacher.path "
+                "and teacher.tensor"
             )
+        if self.distil.models and not wants_teacher:
+            raise ValueError(
+                "distil.models are shown views of pictures and no source has views; give it views=4, or "
+                "views=1, which is the whole picture"
+            )
+        unknown = sorted(set(self.distil.widths or ()) - set(widths))
+        if unknown:
+            raise ValueError(
+                f"distil.widths has {unknown[0]}, which is not a level of the model; take some of "
+                f"{', '.join(map(str, widths))}"
+            )
+        if self.early_stopping.patience and not (self.evaluate_every and self.validation):
+            raise ValueError(
+                f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "
+                "are none; set evaluate_every and validation"
+            )
+        ends = [phase.until for phase in self.freeze]
+        if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
+            raise ValueError(
+                f"the phases of freeze end at {ends}; give ascending shares of the run, the last one 1"
+            )
+        if self.lora.rank and self.start is None:
+            raise ValueError("lora.rank adapts a model that is there; give --model, such as --model mini")
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
         return self

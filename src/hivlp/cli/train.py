@@ -21,6 +21,12 @@ def train(
         str | None,
         typer.Option(help="The recipe to start from. [default: small with --data, tiny without]"),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The trained model to start from: mini, a folder, or hf:owner/name. [default: the recipe's]",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change one setting of the recipe: a.b=value. Repeatable."),
@@ -36,7 +42,9 @@ def train(
     from hivlp.train.presets import load_preset
     from hivlp.train.run import run
 
-    config = load_preset(preset or ("small" if data else "tiny"), overrides=set_ or [], data=data)
+    config = load_preset(
+        preset or ("small" if data else "tiny"), overrides=set_ or [], data=data, start=model
+    )
     document = run(config, out=out, resume=resume, progress=output.say)
     if not is_leader():
         return

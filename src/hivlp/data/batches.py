@@ -27,8 +27,13 @@ from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError
 from hivlp.types import FloatArray, IntArray
 
-# a mirrored picture makes these captions wrong
-SIDES = re.compile(r"\b(left|right|leftmost|rightmost)\b", re.IGNORECASE)
+# A mirrored picture makes these captions wrong. Pretrained models read captions in many languages; a word of
+# one that means something else in another only leaves a picture unmirrored.
+SIDES = re.compile(
+    r"\b(left|right|leftmost|rightmost|links|rechts|linke[mnrs]?|rechte[mnrs]?|gauche|droite?|izquierd[ao]"
+    r"|derech[ao]|sinistr[ao]|destr[ao]|esquerd[ao]|direit[ao])\b|[左右]",
+    re.IGNORECASE,
+)
 LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
 
 
@@ -40,6 +45,17 @@ class Views(Protocol):
 
     @property
     def features_NVD(self) -> NDArray[np.float16]: ...  # noqa: N802
+
+    @property
+    def lessons(self) -> Sequence[Lesson]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a dual encoder says of a pack: of its pictures' views, and of its captions in their order."""
+
+    pictures_NVD: NDArray[np.float16]
+    captions_CD: NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +108,11 @@ class Mixture:
         self._orders: OrderedDict[tuple[int, int], IntArray] = OrderedDict()
         self._lock = Lock()
         self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
+        lessons = next((part.views.lessons for part in parts if part.views), ())
+        self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
+        self._first_caption = [
+            np.cumsum([0, *map(len, part.pack.captions)]) if part.views else None for part in parts
+        ]
 
     def rows(self, part: int, step: int) -> IntArray:
         """The rows of one part's pack in the batch of this step."""
@@ -132,6 +153,13 @@ class Mixture:
             features_BD=np.concatenate([piece.features for piece in slices]),
             taught_B=np.concatenate([piece.taught for piece in slices]),
             chances=chances,
+            lessons=tuple(
+                (
+                    np.concatenate([piece.lessons[number][0] for piece in slices]),
+                    np.concatenate([piece.lessons[number][1] for piece in slices]),
+                )
+                for number in range(len(self._lesson_widths))
+            ),
             **self._texts(slices, chances),
         )
 
@@ -184,16 +212,28 @@ class Mixture:
 
     def _slice(self, number: int, step: int, random: np.random.Generator) -> _Slice:
         part, rows = self._parts[number], self.rows(number, step)
-        captions = [_choose(part.pack.captions[row], random) for row in rows]
+        picks = [_pick(part.pack.captions[row], random) for row in rows]
+        captions = [
+            part.pack.captions[row][pick] if pick >= 0 else "" for row, pick in zip(rows, picks, strict=True)
+        ]
         mirror = random.random(len(rows)) < (0.5 if self._augmentation.mirror and part.crop else 0.0)
         for place, row in enumerate(rows):
             if mirror[place] and any(SIDES.search(caption) for caption in part.pack.captions[row]):
                 mirror[place] = False
         features = np.zeros((len(rows), self._width), dtype=np.float32)
+        lessons = [
+            (np.zeros((len(rows), D), np.float32), np.zeros((len(rows), D), np.float32))
+            for D in self._lesson_widths
+        ]
         if part.views is not None:
             view = random.integers(part.views.boxes_NV4.shape[1], size=len(rows))
             boxes = part.views.boxes_NV4[rows, view]
             features[:] = part.views.features_NVD[rows, view]
+            first, told = self._first_caption[number], np.flatnonzero(np.array(picks) >= 0)
+            assert first is not None
+            for lesson, (image_BD, caption_BD) in zip(part.views.lessons, lessons, strict=True):
+                image_BD[:] = lesson.pictures_NVD[rows, view]
+                caption_BD[told] = lesson.captions_CD[first[rows[told]] + np.array(picks)[told]]
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
         wrong = part.pack.negatives
@@ -202,11 +242,12 @@ class Mixture:
             rows=rows,
             numbers=rows + number * LARGEST_PACK,
             captions=captions,
-            negatives=[_choose(wrong[row], random) for row in rows] if wrong else [""] * len(rows),
+            negatives=[_chosen(wrong[row], random) for row in rows] if wrong else [""] * len(rows),
             boxes=boxes.astype(np.float32),
             mirror=mirror,
             features=features,
             taught=np.full(len(rows), part.views is not None),
+            lessons=lessons,
         )
 
     def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
@@ -233,6 +274,7 @@ class _Slice:
     mirror: NDArray[np.bool_]
     features: FloatArray
     taught: NDArray[np.bool_]
+    lessons: list[tuple[FloatArray, FloatArray]]
 
     def only(self, keep_K: IntArray) -> _Slice:
         """The rows of some places of this slice."""
@@ -246,6 +288,7 @@ class _Slice:
             mirror=self.mirror[keep_K],
             features=self.features[keep_K],
             taught=self.taught[keep_K],
+            lessons=[(image_BD[keep_K], caption_BD[keep_K]) for image_BD, caption_BD in self.lessons],
         )
 
 
@@ -260,8 +303,13 @@ def apportion(shares: Sequence[float], total: int) -> list[int]:
     return [int(count) for count in counts]
 
 
-def _choose(captions: Sequence[str], random: np.random.Generator) -> str:
-    return captions[int(random.integers(len(captions)))] if captions else ""
+def _pick(texts: Sequence[str], random: np.random.Generator) -> int:
+    """The number of a text; -1 where there is none."""
+    return int(random.integers(len(texts))) if texts else -1
+
+
+def _chosen(texts: Sequence[str], random: np.random.Generator) -> str:
+    return texts[_pick(texts, random)] if texts else ""
 
 
 def _boxes(count: int, min_area: float, random: np.random.Generator) -> FloatArray:

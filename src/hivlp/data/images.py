@@ -202,7 +202,8 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> PixelArray:
         uint8 array 3×S×S.
     """
     side = preprocessing.size
-    box = _centre_box(image.size, side) if preprocessing.fit == "crop" else None
+    whole = preprocessing.fit == "squeeze" and preprocessing.centre == 1
+    box = None if whole else _centre_box(image.size, preprocessing)
     resized = image.resize((side, side), _FILTERS[preprocessing.interpolation], box=box)
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
 
@@ -218,15 +219,16 @@ def load_pixels(source: Picture, preprocessing: Preprocessing, *, max_pixels: in
     return load(source, preprocessing, max_pixels=max_pixels).pixels
 
 
-def _centre_box(size: tuple[int, int], side: int) -> tuple[float, float, float, float]:
-    """The centre square in coordinates of the original.
+def _centre_box(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """The square that is cut out of the scaled frame, in coordinates of the original.
 
-    Same rounding as "scale the short side, then cut the centre", without the scaled whole in between: of a
-    picture of 1×10,000 that would be 500 megapixels.
+    Same rounding as "scale the frame, then cut the centre", without the scaled whole in between: of a picture
+    of 1×10,000 that would be 500 megapixels.
     """
     width, height = size
-    short = min(width, height)
-    scaled_width, scaled_height = int(side * width / short), int(side * height / short)
+    side, scaled = preprocessing.size, round(preprocessing.size / preprocessing.centre)
+    short = (min(width, height),) * 2 if preprocessing.fit == "crop" else size
+    scaled_width, scaled_height = int(scaled * width / short[0]), int(scaled * height / short[1])
     left, top = (scaled_width - side) // 2, (scaled_height - side) // 2
     step_x, step_y = width / scaled_width, height / scaled_height
     return (left * step_x, top * step_y, (left + side) * step_x, (top + side) * step_y)

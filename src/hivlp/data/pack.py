@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,8 @@ def pack(
     *,
     size: int,
     key: str,
+    fit: Literal["squeeze", "crop"] = "squeeze",
+    centre: float = 1.0,
     negatives: str | None = None,
     progress: Progress = lambda line: None,
 ) -> Pack:
@@ -68,7 +70,8 @@ def pack(
     Args:
         source: what to read; its order is the order of the pack.
         root: folder of packs; each lies in a folder named by `key` and `size`.
-        size: side of the stored squares, pixels; the whole frame is squeezed into them.
+        size: side of the stored squares, pixels.
+        fit, centre: what of the frame is in them, as of `Preprocessing`; the whole of it, squeezed.
         key: what distinguishes this source from others, such as its spec and split.
         negatives: the field of the source's metadata that holds wrong texts, one or a list of them.
         progress: called with a line now and then.
@@ -76,10 +79,13 @@ def pack(
     Raises:
         DataError: not one picture could be read, or none has that field.
     """
-    parts = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
+    parts: list[Any] = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
+    preprocessing = Preprocessing(size=size, fit=fit, centre=centre, interpolation="bicubic")
+    if (fit, centre) != ("squeeze", 1.0):
+        parts.append([fit, centre])
     folder = root / f"pack-{digest(parts)}"
     if not (folder / "manifest.json").is_file():
-        _write(source, folder, size=size, key=key, negatives=negatives, progress=progress)
+        _write(source, folder, preprocessing, key=key, negatives=negatives, progress=progress)
     return _open(folder)
 
 
@@ -104,11 +110,16 @@ def _open(folder: Path) -> Pack:
 
 
 def _write(
-    source: Source, folder: Path, *, size: int, key: str, negatives: str | None, progress: Progress
+    source: Source,
+    folder: Path,
+    preprocessing: Preprocessing,
+    *,
+    key: str,
+    negatives: str | None,
+    progress: Progress,
 ) -> None:
     """Everything first, the manifest last: a pack with a manifest is whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    preprocessing = Preprocessing(size=size, fit="squeeze", interpolation="bicubic")
     count, wrong, failures, fields = 0, 0, list[Failure](), set[str]()
     with (
         (folder / "pixels.u8").open("wb") as pixels,
@@ -140,7 +151,7 @@ def _write(
         )
     manifest = {
         "key": key,
-        "size": size,
+        "size": preprocessing.size,
         "count": count,
         "failures": [failure.as_dict() for failure in failures],
     }

@@ -42,28 +42,40 @@ def _letters(backend: Backend, texts: Sequence[str]) -> list[str]:
 
 
 class Tokenizer:
-    """A trained tokenizer; padding and cutting are done here and nowhere else."""
+    """A trained tokenizer; padding and cutting are done here and nowhere else.
+
+    A file that pads to a fixed length belongs to a model that reads padding as it reads words.
+    """
 
     def __init__(self, backend: Backend, *, max_tokens: int) -> None:
         self.max_tokens = max_tokens
         self._backend = backend
         self._backend.enable_truncation(max_tokens)
-        self.pad_id = self._id_of(PAD, "<pad>", "<|endoftext|>")
+        kept = backend.padding or {}
+        self._reads_padding = kept.get("length") is not None
+        self.pad_id = kept["pad_id"] if kept else self._id_of(PAD, "<pad>", "<|endoftext|>")
         self.mask_id = self._id_of(MASK, UNKNOWN)
         self._backend.enable_padding(
-            pad_id=self.pad_id, pad_token=self._backend.id_to_token(self.pad_id) or PAD
+            pad_id=self.pad_id,
+            pad_token=self._backend.id_to_token(self.pad_id) or PAD,
+            length=max_tokens if self._reads_padding else None,
         )
 
     @property
     def vocabulary_size(self) -> int:
         return self._backend.get_vocab_size()
 
+    @property
+    def can_mask(self) -> bool:
+        """Whether its special tokens are those of our vocabularies, so that words can be masked."""
+        return [self._backend.id_to_token(number) for number in range(len(SPECIAL))] == list(SPECIAL)
+
     def encode(self, texts: Sequence[str]) -> tuple[IntArray, IntArray]:
         """Token numbers and mask, both (B, T) int64; T is the longest text of the batch."""
         encodings = self._backend.encode_batch(list(texts))
         tokens_BT = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
         mask_BT = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
-        return tokens_BT, mask_BT
+        return tokens_BT, np.ones_like(mask_BT) if self._reads_padding else mask_BT
 
     def cuts(self, text: str) -> bool:
         """Whether this text has more tokens than the model reads."""
@@ -84,6 +96,25 @@ class Tokenizer:
                 f"{path} can't be read as a tokenizer ({error}); "
                 "copy the model folder again, with all of its files"
             ) from None
+
+    @staticmethod
+    def adopted(content: str, *, max_tokens: int, pad_id: int | None, padded: bool) -> Tokenizer:
+        """The tokenizer of another's model, from what its `tokenizer.json` holds.
+
+        Args:
+            pad_id: the number of the padding; None takes that of a token with such a name.
+            padded: the model reads padding, and every text is padded to `max_tokens`.
+        """
+        backend = Backend.from_str(content)
+        backend.no_padding()
+        ours = Tokenizer(backend, max_tokens=max_tokens)
+        number = ours.pad_id if pad_id is None else int(pad_id)
+        backend.enable_padding(
+            pad_id=number,
+            pad_token=backend.id_to_token(number) or PAD,
+            length=max_tokens if padded else None,
+        )
+        return Tokenizer(backend, max_tokens=max_tokens)
 
     @staticmethod
     def train(texts: Sequence[str], *, vocabulary: int, max_tokens: int) -> Tokenizer:

@@ -33,6 +33,8 @@ from hivlp.registry import resolve, suggestion
 from hivlp.types import Embeddings
 
 HEADS_FORMAT = "hivlp-heads"
+# settings that are younger than models and than the indexes that hold fingerprints of those
+LATER = (("image", "pooling", "mean"), ("text", "pooling", "mean"), ("preprocessing", "centre", 1.0))
 Picture = Path | str | bytes | Image.Image
 
 
@@ -159,6 +161,9 @@ def fingerprint(folder: Path) -> str:
     """A short hash of everything that an embedding depends on: weights, tokenizer, levels, preprocessing."""
     config = read_model_config(folder)
     parts = config.model_dump(include={"image", "text", "levels", "preprocessing", "max_tokens"})
+    for part, setting, default in LATER:
+        if parts[part][setting] == default:
+            del parts[part][setting]
     hasher = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name in (WEIGHTS_FILE, TOKENIZER_FILE):
         path = folder / name

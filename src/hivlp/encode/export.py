@@ -76,10 +76,7 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
     target = out or folder / "onnx"
     target.mkdir(parents=True, exist_ok=True)
     half = stored_in_half(folder)
-    files = [
-        _export_image(model, target / "image.onnx", half),
-        _export_text(model, folder, target / "text.onnx", half),
-    ]
+    files = _both(model, folder, target, half)
     difference = compare(OnnxEncoder(folder, graphs=target), TorchEncoder(folder))
     if difference > TOLERANCE:
         for path in files:
@@ -100,6 +97,20 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
         "bytes": sum(path.stat().st_size for path in files),
         **result,
     }
+
+
+def _both(model: DualEncoder, folder: Path, target: Path, half: bool) -> list[Path]:
+    """Both graphs, or ModelError and none: torch has no way to write some operations."""
+    files = [target / "image.onnx", target / "text.onnx"]
+    try:
+        return [_export_image(model, files[0], half), _export_text(model, folder, files[1], half)]
+    except Exception as error:  # the exporter has many kinds, few public
+        for path in files:
+            path.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{folder} can't be written as graphs ({reason}); this model can be used with torch only"
+        ) from None
 
 
 def probes(size: int) -> np.ndarray[Any, Any]:

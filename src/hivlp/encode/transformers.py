@@ -50,19 +50,17 @@ class TransformersEncoder:
         if threads:
             torch.set_num_threads(threads)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with _quiet():
-            self._model = _open(folder).to(self.device)
-            self._tokenizer, self._processor = _tokenizer(folder), _image_processor(folder)
+        with quiet():
+            self._model = open_pretrained(folder).to(self.device)
+            self._tokenizer, self._processor = tokenizer_of(folder), image_processor_of(folder)
         self.name = name or f"{hub.PREFIX}{folder.resolve()}"
         self.fingerprint = hub.fingerprint(folder)
         self.preprocessing = OwnPreprocessing(
             processor=type(self._processor).__name__.removesuffix("Pil"),
             settings=_plain(self._processor.to_dict()),
         )
-        kind, text = self._model.config.model_type, self._model.config.text_config
-        self._fixed_length = kind in _FIXED_LENGTH
-        known = (_FIXED_LENGTH.get(kind), self._tokenizer.model_max_length, _positions(text))
-        self._max_tokens = min(length for length in known if length)
+        self._fixed_length = self._model.config.model_type in _FIXED_LENGTH
+        self._max_tokens = longest_text(self._model, self._tokenizer)
         self.widths = self._encode(["a"]).widths  # every family calls it otherwise in its configuration
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -122,7 +120,7 @@ class TransformersEncoder:
             )
 
 
-def _open(folder: Path) -> Any:
+def open_pretrained(folder: Path) -> Any:
     """The model in float32. Raises ModelError where its weights are damaged or are not all there."""
     try:
         model, report = AutoModel.from_pretrained(
@@ -141,7 +139,8 @@ def _open(folder: Path) -> Any:
     return model.float().eval()
 
 
-def _tokenizer(folder: Path) -> Any:
+def tokenizer_of(folder: Path) -> Any:
+    """The model's own tokenizer. Raises ModelError where it can't be read."""
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises a bare Exception for every kind of damage
@@ -151,7 +150,7 @@ def _tokenizer(folder: Path) -> Any:
         ) from None
 
 
-def _image_processor(folder: Path) -> Any:
+def image_processor_of(folder: Path) -> Any:
     """The image processor that works on Pillow's pictures, whether torchvision is there or not."""
     pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
     try:
@@ -164,6 +163,13 @@ def _image_processor(folder: Path) -> Any:
             f"the preprocessing of {folder} can't be read ({reason}); copy the model again, with its "
             "preprocessor_config.json"
         ) from None
+
+
+def longest_text(model: Any, tokenizer: Any) -> int:
+    """How many tokens of a text a model reads."""
+    kind, text = model.config.model_type, model.config.text_config
+    known = (_FIXED_LENGTH.get(kind), tokenizer.model_max_length, _positions(text))
+    return min(length for length in known if length)
 
 
 def _positions(text: Any) -> int | None:
@@ -188,7 +194,7 @@ def _plain(settings: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bars and warnings of loading; what matters of them is checked and told by errors."""
     settings = transformers.utils.logging
     level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()

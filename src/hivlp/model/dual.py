@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from hivlp.config import ModelConfig
 from hivlp.model.towers import ImageTower, TextTower
@@ -36,6 +37,14 @@ class DualEncoder(nn.Module):
         # (x / 255 - mean) / std as one multiplication and one addition
         self.register_buffer("pixel_scale", (1 / (255 * std)).view(shape), persistent=False)
         self.register_buffer("pixel_shift", (-mean / std).view(shape), persistent=False)
+
+    def train(self, mode: bool = True) -> DualEncoder:
+        """As of any module, but batch norms that are frozen keep their statistics and go by them."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, _BatchNorm) and part.weight is not None and not part.weight.requires_grad:
+                part.eval()
+        return self
 
     @property
     def logit_scales(self) -> dict[int, Tensor]:

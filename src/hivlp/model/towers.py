@@ -1,7 +1,7 @@
 """The two towers: any model type of transformers built from its configuration, with one pooled vector out.
 
-Nothing is downloaded here and no block is written by hand; what a tower's output looks like decides how it is
-pooled: a grid or a sequence is averaged, and padding never counts.
+Nothing is downloaded here and no block is written by hand. A grid or a sequence is averaged, and padding
+never counts, unless `Tower.pooling` says otherwise, as it does for towers that were trained by others.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import math
 from collections.abc import Iterable
 from typing import Any, cast
 
+import torch
+import transformers
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
 from hivlp.config import Tower
 from hivlp.errors import ConfigError, ModelError
@@ -36,16 +38,23 @@ def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
             f"{tower.kind} has no options {unknown}; see its configuration class in transformers"
         )
     fitting = {name: value for name, value in extra.items() if name in defaults}
-    config = AutoConfig.for_model(tower.kind, **{**tower.options, **fitting})
-    # the pooler of BERT and ViT would be weights without a gradient, since we pool ourselves
-    pooler = {"add_pooling_layer": False} if "add_pooling_layer" in _parameters(config) else {}
-    return AutoModel.from_config(config, attn_implementation="eager", **pooler)
+    config = AutoConfig.for_model(tower.kind, **{**fitting, **tower.options})
+    model_class = _model_class(config)
+    # the pooler of BERT and ViT would be weights without a gradient where it is not what pools
+    pooler = {"add_pooling_layer": tower.pooling == "own"} if _has_pooler(model_class) else {}
+    return model_class._from_config(config, attn_implementation="eager", **pooler)
 
 
-def _parameters(config: PretrainedConfig) -> Iterable[str]:
-    """The names of the arguments that the model class of a configuration takes."""
-    model_class = cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
-    return inspect.signature(model_class).parameters
+def _model_class(config: PretrainedConfig) -> Any:
+    """The class of a configuration; the towers of some dual encoders are in no table of transformers."""
+    if type(config) in MODEL_MAPPING:
+        return cast("type[PreTrainedModel]", MODEL_MAPPING[type(config)])
+    return getattr(transformers, type(config).__name__.removesuffix("Config") + "Model")
+
+
+def _has_pooler(model_class: Any) -> bool:
+    parameters: Iterable[str] = inspect.signature(model_class).parameters
+    return "add_pooling_layer" in parameters
 
 
 class ImageTower(nn.Module):
@@ -54,8 +63,9 @@ class ImageTower(nn.Module):
     def __init__(self, tower: Tower, *, size: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"image_size": size})
+        self.pooling = tower.pooling
         self.dropout = nn.Dropout(tower.dropout)
-        self.width = _width(self.backbone)
+        self.width = _width(self, torch.zeros(1, 3, size, size))
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
@@ -65,8 +75,14 @@ class ImageTower(nn.Module):
         return hidden[:, -(math.isqrt(hidden.shape[1]) ** 2) :]
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        hidden = self.backbone(pixel_values=pixels_BCHW).last_hidden_state
-        pooled_BF = hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
+        output = self.backbone(pixel_values=pixels_BCHW)
+        hidden = output.last_hidden_state
+        if self.pooling == "own":
+            pooled_BF = output.pooler_output
+        elif self.pooling == "first":
+            pooled_BF = hidden[:, 0]
+        else:
+            pooled_BF = hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
         return self.dropout(pooled_BF)
 
 
@@ -76,26 +92,39 @@ class TextTower(nn.Module):
     def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
+        self.pooling = tower.pooling
         self.dropout = nn.Dropout(tower.dropout)
-        self.width = _width(self.backbone)
+        start = torch.zeros(1, 2, dtype=torch.int64)
+        self.width = _width(self, start, torch.ones_like(start))
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
         return self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        hidden_BTF = self.states(tokens_BT, mask_BT)
+        output = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT)
+        if self.pooling == "own":
+            return self.dropout(output.pooler_output)
+        hidden_BTF = output.last_hidden_state
+        if self.pooling == "first":
+            return self.dropout(hidden_BTF[:, 0])
         weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
         pooled_BF = (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
         return self.dropout(pooled_BF)
 
 
-def _width(backbone: nn.Module) -> int:
-    config = backbone.config
-    sizes = getattr(config, "hidden_sizes", None)
-    width = sizes[-1] if sizes else getattr(config, "hidden_size", None)
-    if not isinstance(width, int):
+@torch.no_grad()
+def _width(tower: nn.Module, *example: Tensor) -> int:
+    """How many numbers come out of a new tower; every type calls it otherwise in its configuration."""
+    tower.eval()
+    try:
+        features_BF = tower(*example)
+    except AttributeError:
+        features_BF = None
+    tower.train()
+    if not isinstance(features_BF, Tensor) or features_BF.dim() != 2:
         raise ModelError(
-            f"the width of {type(backbone).__name__} can't be read from its configuration; use another type"
+            f"{type(tower).__name__} can't be built of this type: what it gives is no vector a picture or "
+            "text; use another type, or another pooling"
         )
-    return width
+    return features_BF.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def write_card(
     device: str,
     facts: Mapping[str, str] | None = None,
     sections: Mapping[str, str] | None = None,
+    curves: Path | None = None,
 ) -> None:
     """Writes `README.md` of a model folder from the configuration and the evaluation of its run.
 
@@ -34,10 +36,12 @@ def write_card(
         device: ``cpu`` or ``cuda``.
         facts: more rows for the first table, such as measured speed.
         sections: more sections, by title, in Markdown.
+        curves: a picture of the run, which is copied into the folder and shown.
     """
     model = config.model
     widths = ", ".join(str(width) for width in model.levels.widths)
-    size, vocabulary, minutes = model.preprocessing.size, model.vocabulary, seconds / 60
+    size, vocabulary = model.preprocessing.size, model.vocabulary
+    start = f" --model {_short(config.start)}" if config.start else ""
     lines = [
         f"# {model.name}",
         "",
@@ -48,9 +52,9 @@ def write_card(
         f"| picture tower | {model.image.kind}, {size}×{size} pixels |",
         f"| text tower | {model.text.kind}, at most {model.max_tokens} tokens, vocabulary {vocabulary:,} |",
         f"| files | {_megabytes(folder):.1f} MB |",
-        f"| training | {steps:,} steps of {config.batch_size} pictures on {device}, {minutes:.0f} minutes |",
+        f"| training | {_training(config, steps, device)}, {seconds / 60:.0f} minutes |",
         f"| machine | {platform.machine()}, Python {platform.python_version()} |",
-        f"| recipe | `hivlp train --preset {config.preset} --data DATA --out RUN` |",
+        f"| recipe | `hivlp train --preset {config.preset}{start} --data DATA --out RUN` |",
         *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
         "## Data",
@@ -65,9 +69,16 @@ def write_card(
     ]
     for result in results:
         lines += _table(result)
+    if curves is not None:
+        shutil.copyfile(curves, folder / curves.name)
+        lines += ["## The run", "", f"![Loss, recall and learning rate by step]({curves.name})", ""]
     for title, text in (sections or {}).items():
         lines += [f"## {title}", "", text.strip(), ""]
     (folder / CARD).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _training(config: TrainConfig, steps: int, device: str) -> str:
+    return f"{steps:,} steps of {config.batch_size} pictures on {device} in {config.precision}"
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:

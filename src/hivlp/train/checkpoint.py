@@ -1,7 +1,7 @@
 """Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
 
-A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, and the
-step. Batches and random numbers depend on the step alone, so they need no state.
+A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step,
+and the best evaluation so far. Batches and random numbers depend on the step alone, so they need no state.
 """
 
 from __future__ import annotations
@@ -19,58 +19,90 @@ from torch import nn
 
 from hivlp.data.batch import Batch
 from hivlp.errors import ModelError
+from hivlp.train.stopping import Best
 
-PREFIX = "step-"
+PREFIX, TENSORS, STATE = "step-", "state.safetensors", "step.json"
+NONE_YET = Best()
 
 
 def save(
-    folder: Path, *, step: int, task: nn.Module, optimizer: torch.optim.Optimizer, keep: int = 2
+    folder: Path,
+    *,
+    step: int,
+    task: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: Best = NONE_YET,
+    keep: int = 2,
 ) -> Path:
-    """Writes the checkpoint of a step under `folder` and removes all but the newest `keep`."""
-    final = folder / f"{PREFIX}{step:08d}"
+    """Writes the checkpoint of a step under `folder`.
+
+    Removes all others but the newest `keep` and those that one of these names as the best.
+    """
+    final = _path(folder, step)
     temporary = folder / f"tmp-{step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     tensors = {f"task.{name}": tensor.contiguous() for name, tensor in task.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
-    save_file(tensors, temporary / "state.safetensors")
-    (temporary / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    save_file(tensors, temporary / TENSORS)
+    state = {"step": step, "best": best.as_dict()}
+    (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
     _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
     temporary.replace(final)
-    for old in _all(folder)[:-keep]:
+    found = _all(folder)
+    needed = {*found[-keep:], *(_path(folder, _state(path)[1].step) for path in found[-keep:])}
+    for old in set(found) - needed:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
-def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Puts the newest checkpoint under `folder` in place and gives its step; 0 where there is none.
+def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
+    """Puts the newest checkpoint under `folder` in place; gives its step, 0 where there is none.
 
     Raises:
         ModelError: the checkpoint is damaged or belongs to another configuration.
     """
     found = _all(folder)
     if not found:
-        return 0
-    path = found[-1] / "state.safetensors"
-    try:
-        tensors = load_file(path)
-        step = int(json.loads((found[-1] / "step.json").read_text(encoding="utf-8"))["step"])
-        task.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("task.")})
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"the checkpoint {found[-1]} can't be used ({str(error)[:300]}); "
-            "remove that folder to go on from the one before, or start anew without --resume"
-        ) from None
+        return 0, NONE_YET
+    tensors, step, best = _load(found[-1], task)
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
+    return step, best
+
+
+def restore_weights(folder: Path, *, step: int, task: nn.Module) -> None:
+    """Puts the weights of the checkpoint of a step in place, for a model that is trained no further.
+
+    Raises:
+        ModelError: the checkpoint is damaged or gone.
+    """
+    _load(_path(folder, step), task)
+
+
+def _load(path: Path, task: nn.Module) -> tuple[dict[str, torch.Tensor], int, Best]:
+    try:
+        tensors = load_file(path / TENSORS)
+        step, best = _state(path)
+        task.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("task.")})
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"the checkpoint {path} can't be used ({str(error)[:300]}); "
+            "remove that folder to go on from the one before, or start anew without --resume"
+        ) from None
+    return tensors, step, best
+
+
+def _state(path: Path) -> tuple[int, Best]:
+    state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return int(state["step"]), Best(**state.get("best", {}))
 
 
 def save_batch(path: Path, batch: Batch) -> Path:
@@ -82,8 +114,12 @@ def save_batch(path: Path, batch: Batch) -> Path:
     return path
 
 
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"{PREFIX}{step:08d}"
+
+
 def _all(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / "step.json").is_file())
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if (path / STATE).is_file())
 
 
 def _sync(folder: Path) -> None:

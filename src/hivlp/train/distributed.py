@@ -61,6 +61,14 @@ class World:
         dist.all_reduce(total)
         return total / self.size
 
+    def from_leader(self, value: float) -> float:
+        """A number that the process which leads knows; every process has to ask."""
+        if self.size == 1:
+            return value
+        told = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(told, src=0)
+        return float(told)
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Makes every gradient the mean over all processes; those that nobody has stay absent."""
         if self.size == 1:

@@ -38,7 +38,7 @@ def fold(base: Path, heads: Mapping[int, Head], folder: Path) -> None:
                 (new.image_levels, old.image_levels, head.image_SD),
                 (new.text_levels, old.text_levels, head.text_SD),
             ):
-                weight_SF, bias_S = _layer(source, head.source)
+                weight_SF, bias_S = layer_behind(source, head.source)
                 map_DS = torch.from_numpy(map_SD.T.copy())
                 levels.heads[number].weight.copy_(map_DS @ weight_SF)
                 levels.heads[number].bias.copy_(map_DS @ bias_S)
@@ -49,7 +49,7 @@ def fold(base: Path, heads: Mapping[int, Head], folder: Path) -> None:
     export(folder)
 
 
-def _layer(levels: nn.Module, width: int) -> tuple[Tensor, Tensor]:
+def layer_behind(levels: nn.Module, width: int) -> tuple[Tensor, Tensor]:
     """Weight and bias behind one level: of a nested model the first rows, of another its own head."""
     found = [module for module in levels.modules() if isinstance(module, nn.Linear)]
     head = next((one for one in found if one.out_features == width), found[-1])

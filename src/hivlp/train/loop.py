@@ -1,12 +1,12 @@
-"""The training loop: steps, checkpoints, a log and a progress line; it knows no objective and no format."""
+"""The training loop: steps, evaluations and checkpoints; it knows no objective and no format."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,29 @@ from hivlp.data.batch import Batch
 from hivlp.data.batches import Mixture
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
+from hivlp.train.distributed import World
+from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.step import Task
+from hivlp.train.stopping import Best
+from hivlp.train.watch import Watch
 
-METRICS = "metrics.jsonl"
 Progress = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Clock:
-    """Where the seconds of a run go, since the last line of the log."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the loop ended.
 
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    samples: int = 0
+    Attributes:
+        step: the last one.
+        best: the best evaluation; the weights are those of its step where evaluations may end the run early.
+        early: whether they did.
+    """
 
-    def rate(self) -> float:
-        """Pictures a second."""
-        return self.samples / max(time.perf_counter() - self.started, 1e-9)
-
-    def wait_share(self) -> float:
-        """Share of the time spent waiting for data, in [0, 1]."""
-        return self.waited / max(time.perf_counter() - self.started, 1e-9)
+    step: int
+    best: Best
+    early: bool
 
 
 def fit(
@@ -53,56 +54,87 @@ def fit(
     progress: Progress = lambda line: None,
     evaluate: Callable[[], dict[str, Any]] | None = None,
     stop_after: int | None = None,
-) -> int:
-    """Trains until `config.steps` and gives the step it ended at.
+) -> Ended:
+    """Trains until `config.steps`, or until evaluations have not got better for long enough.
 
     Args:
         folder: receives `metrics.jsonl` and `checkpoints/`, from the process that leads.
         resume: go on from the newest checkpoint; bit-equal on a CPU to a run that was never cut off.
-        evaluate: called every `config.evaluate_every` steps; its numbers go to the log.
+        evaluate: called every `config.evaluate_every` steps; its numbers, of which ``AR`` counts for early
+            stopping, go to the log.
         stop_after: end at this step with a checkpoint, as if cut off; the schedule is still that of the whole
             run.
 
     Raises:
         HivlpError: the loss, or its gradient, is no longer a number.
     """
-    world, checkpoints = task.world, folder / "checkpoints"
-    optimizer = make_optimizer(task, config.optimisation)
-    start = checkpoint.restore(checkpoints, task=task, optimizer=optimizer) if resume else 0
+    world, checkpoints, patience = task.world, folder / "checkpoints", config.early_stopping.patience
+    shares = rate_shares(task.model, config.optimisation)
+    optimizer = make_optimizer(task, config.optimisation, shares=shares)
+    schedule = Schedule(task.model, config)
+    start, best = 0, checkpoint.NONE_YET
+    if resume:
+        start, best = checkpoint.restore(checkpoints, task=task, optimizer=optimizer)
     world.check_same(start, "the step of the newest checkpoint")
-    stop = min(config.steps, stop_after or config.steps)
+    stop = start if best.is_final(patience) else min(config.steps, stop_after or config.steps)
     if start:
         progress(f"resumed at step {start:,} of {config.steps:,}")
-    log = MetricsLog(folder / METRICS, keep_until=start) if world.leads else None
+    watch = None
+    if world.leads:
+        watch = Watch(folder, start=start, steps=config.steps, device=world.device, progress=progress)
     task.train()
-    clock, waiting_since = Clock(), time.perf_counter()
+    done, waiting_since = start, time.perf_counter()
     for step, batch in enumerate(mixture.batches(start, stop, workers=config.data_workers), start=start):
-        clock.waited += time.perf_counter() - waiting_since
+        waited = time.perf_counter() - waiting_since
         rate = learning_rate(step, steps=config.steps, settings=config.optimisation)
         seed_step(config.seed, step, world.rank)
+        schedule.at(step)
         try:
             terms = train_step(task, batch, optimizer, config, rate=rate)
         except NotFinite as error:
             raise _stopped(error, step, mixture, config, folder, leads=world.leads) from None
-        clock.samples += config.batch_size
         done = step + 1
-        if log is not None:
+        if watch is not None:
+            watch.clock.stepped(config.batch_size, waited=waited)
             if done % config.log_every == 0 or done == stop:
-                log.write(step=done, rate=rate, terms=terms, clock=clock)
-                progress(progress_line(done, config.steps, terms, clock, config.batch_size))
-                clock = Clock()
-            if done % config.checkpoint_every == 0 or done == stop:
-                checkpoint.save(checkpoints, step=done, task=task, optimizer=optimizer)
-            if evaluate is not None and _is_due(done, config):
-                log.write_line({"step": done, "evaluation": evaluate()})
+                watch.step(done, rate=rate, terms=terms)
+        due = _is_due(done, config)
+        with watch.clock.paused() if watch is not None else nullcontext():
+            if due and evaluate is not None:
+                average = _evaluated(evaluate, watch, done, world)
+                best = best.after(done, average) if patience else best
                 task.train()
+            if world.leads and (done % config.checkpoint_every == 0 or done == stop or (due and patience)):
+                checkpoint.save(checkpoints, step=done, task=task, optimizer=optimizer, best=best)
+        if best.is_final(patience):
+            break
         waiting_since = time.perf_counter()
-    return stop
+    if watch is not None:
+        watch.close()
+    if best.step and world.leads:
+        checkpoint.restore_weights(checkpoints, step=best.step, task=task)
+    return Ended(done, best, early=best.is_final(patience))
 
 
 def _is_due(done: int, config: TrainConfig) -> bool:
-    """Whether to evaluate after this step; after the last one it happens anyway."""
-    return bool(config.evaluate_every) and done % config.evaluate_every == 0 and done < config.steps
+    """Whether to evaluate after this step.
+
+    After the last one the finished model is evaluated anyway; with early stopping its weights must first be
+    compared with the best ones.
+    """
+    if done == config.steps:
+        return bool(config.early_stopping.patience)
+    return bool(config.evaluate_every) and done % config.evaluate_every == 0
+
+
+def _evaluated(evaluate: Callable[[], dict[str, Any]], watch: Watch | None, done: int, world: World) -> float:
+    """The AR of the model as it is; the process that leads measures it and tells the others."""
+    average = 0.0
+    if watch is not None:
+        numbers = evaluate()
+        watch.evaluated(done, numbers)
+        average = float(numbers.get("AR", 0.0))
+    return world.from_leader(average)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -124,7 +156,7 @@ def train_step(
         NotFinite: before anything was updated.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     terms = task(batch)
     loss: Tensor = torch.stack(list(terms.values())).sum()
     values = task.world.mean(
@@ -157,40 +189,3 @@ def _stopped(
         f"{config.optimisation.learning_rate}) or raise optimisation.warmup_steps, and go on with --resume "
         f"from the last checkpoint. The batch is in {path}"
     )
-
-
-def progress_line(step: int, steps: int, terms: dict[str, float], clock: Clock, batch_size: int) -> str:
-    """What a person wants to know while waiting."""
-    left = (steps - step) * batch_size / max(clock.rate(), 1e-9)
-    parts = "  ".join(f"{name} {value:.3f}" for name, value in terms.items())
-    return (
-        f"step {step:,}/{steps:,}  {parts}  {clock.rate():,.0f} pictures/s  "
-        f"waiting for data {clock.wait_share():.0%}  {int(left // 60)}:{int(left % 60):02d} left"
-    )
-
-
-class MetricsLog:
-    """One JSON object a line. A resumed run drops what was written past its checkpoint."""
-
-    def __init__(self, path: Path, *, keep_until: int) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() and keep_until else []
-        kept = [line for line in lines if _step_of(line) <= keep_until]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, *, step: int, rate: float, terms: dict[str, float], clock: Clock) -> None:
-        speed = {"pictures_per_s": round(clock.rate(), 1), "data_wait": round(clock.wait_share(), 4)}
-        self.write_line({"step": step, "learning_rate": rate, **terms, **speed})
-
-    def write_line(self, values: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-
-def _step_of(line: str) -> float:
-    """The step of a log line; a line that was cut off by a kill counts as the future and is dropped."""
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")

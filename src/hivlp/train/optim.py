@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -10,15 +11,21 @@ from torch import nn
 from hivlp.config import Optimisation
 
 
-def make_optimizer(module: nn.Module, settings: Optimisation) -> torch.optim.AdamW:
+def make_optimizer(
+    module: nn.Module, settings: Optimisation, *, shares: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.AdamW:
     """AdamW with weight decay on matrices and kernels only.
 
-    Biases, norms and temperatures only lose accuracy by it.
+    Biases, norms and temperatures only lose accuracy by it. `shares` gives some parameters a share of the
+    learning rate; it is kept in each group, as ``share``.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    rate_of = shares or {}
+    trained = [(parameter, rate_of.get(parameter, 1.0)) for parameter in module.parameters()]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": decay, "share": share}
+        for share in sorted({share for _, share in trained}, reverse=True)
+        for decay, matrices in ((settings.weight_decay, True), (0.0, False))
+        if (chosen := [p for p, s in trained if s == share and p.requires_grad and (p.ndim >= 2) is matrices])
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
 

@@ -13,23 +13,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
+from hivlp.config import SourceConfig, TrainConfig
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode import Encoder, load
 from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
-from hivlp.registry import resolve
+from hivlp.model.folder import open_model
 from hivlp.train.distributed import World
 from hivlp.train.heads import Guide
+from hivlp.train.lessons import taught
+from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
-from hivlp.train.reinforce import Reinforced, reinforce
+from hivlp.train.reinforce import Reinforced
+from hivlp.train.start import begun
 from hivlp.train.step import Task
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]
-TOKENIZER = "tokenizer.json"
+TOKENIZER, START = "tokenizer.json", "start"
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
 
@@ -59,22 +63,22 @@ def prepare(
         world.leader_first(partial(_pack, source, settings, config, out / "packs", progress))
         for source, settings in zip(sources, config.sources, strict=True)
     ]
-    tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
-    torch.manual_seed(config.seed)
-    model = DualEncoder(config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size}))
+    model, tokenizer = _model(config, packs, out, world, progress)
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         share_batch_norms(model)
+    encoders = [load(name) for name in config.distil.models]
     views = [
-        world.leader_first(partial(_views, settings, taken, config, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
     task = Task(
         model,
         config.objective,
-        _guide(model, views),
+        _guide(model, views) if config.teacher else None,
         precision=config.precision,
         grad_cache=config.grad_cache,
+        distil=config.distil,
         world=world,
     )
     return Prepared(
@@ -88,6 +92,22 @@ def prepare(
 def opened(source: SourceConfig) -> Source:
     """A source of the configuration, ready to be read."""
     return open_source(source.spec, split=source.split)
+
+
+def _model(
+    config: TrainConfig, packs: Sequence[Pack], out: Path, world: World, progress: Progress
+) -> tuple[DualEncoder, Tokenizer]:
+    """What is trained: a new model with a vocabulary of its own, or the one that the run starts from."""
+    if config.start is None:
+        tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
+        torch.manual_seed(config.seed)
+        settings = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
+        return DualEncoder(settings), tokenizer
+    start = world.leader_first(partial(begun, config, packs, out / START, progress))
+    model = open_model(start)
+    torch.manual_seed(config.seed)
+    adapt(model, config.lora)
+    return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens)
 
 
 def _mixture(
@@ -117,13 +137,15 @@ def _mixture(
 def _pack(
     source: Source, settings: SourceConfig, config: TrainConfig, root: Path, progress: Progress
 ) -> Pack:
-    size = config.pack_size or config.model.preprocessing.size
+    shown = config.model.preprocessing
     for note in source.notes:
         progress(note)
     taken = pack(
         source,
         root,
-        size=size,
+        size=config.pack_size or shown.size,
+        fit=shown.fit,
+        centre=shown.centre,
         key=f"{settings.spec}|{settings.split}",
         negatives=settings.negatives,
         progress=progress,
@@ -135,23 +157,12 @@ def _pack(
     return taken
 
 
-def _views(source: SourceConfig, taken: Pack, config: TrainConfig, progress: Progress) -> Reinforced | None:
-    if not source.views or config.teacher is None:
+def _views(
+    source: SourceConfig, taken: Pack, config: TrainConfig, encoders: Sequence[Encoder], progress: Progress
+) -> Reinforced | None:
+    if not source.views:
         return None
-    settings: TeacherConfig = config.teacher
-    teacher = resolve("teachers", settings.kind)(
-        Path(settings.path), tensor=settings.tensor, size=settings.size
-    )
-    return reinforce(
-        opened(source),
-        taken,
-        teacher,
-        key=f"{settings.kind}:{Path(settings.path).name}#{settings.tensor}",
-        views=source.views,
-        min_area=config.augmentation.min_area,
-        seed=config.seed,
-        progress=progress,
-    )
+    return taught(opened(source), taken, source, config, encoders, progress=progress)
 
 
 def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:

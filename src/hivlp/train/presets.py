@@ -60,13 +60,13 @@ def tiny() -> dict[str, Any]:
     }
 
 
-def small() -> dict[str, Any]:
-    """One's own pairs, from scratch, on a CPU: on their split `train`, or all of them where there is none."""
+def scratch() -> dict[str, Any]:
+    """Many pairs of one's own, from random weights, on a CPU: their split `train`, or all of them."""
     preset = mini()
     return {
         **preset,
-        "preset": "small",
-        "model": {**preset["model"], "name": "small"},
+        "preset": "scratch",
+        "model": {**preset["model"], "name": "scratch"},
         "sources": [{"spec": "{data}", "split": "train"}],
         "validation": [{"spec": "{data}", "split": "val"}],
         "teacher": None,
@@ -74,6 +74,45 @@ def small() -> dict[str, Any]:
         "steps": 2000,
         "evaluate_every": 0,
         "half_weights": False,
+    }
+
+
+def small() -> dict[str, Any]:
+    """Some hundred pairs of one's own: a trained model's levels, then also the last block of each tower."""
+    return {
+        "preset": "small",
+        "start": "mini",
+        "sources": [{"spec": "{data}", "split": "train"}],
+        "validation": [{"spec": "{data}", "split": "val"}],
+        "objective": {"consistency": 0.1},
+        "optimisation": {"learning_rate": 3e-4, "tower_rate": 0.3, "warmup_steps": 20},
+        "freeze": [{"until": 0.5, "trained": "heads"}, {"until": 1, "trained": "last_blocks", "blocks": 1}],
+        "augmentation": {"min_area": 0.7},
+        "steps": 200,
+        "batch_size": 128,
+    }
+
+
+def medium() -> dict[str, Any]:
+    """Some thousand pairs of one's own: the last two blocks of each tower of a trained model, slowly."""
+    return {
+        **small(),
+        "preset": "medium",
+        "freeze": [{"until": 1, "trained": "last_blocks", "blocks": 2}],
+        "steps": 500,
+    }
+
+
+def large() -> dict[str, Any]:
+    """Ten thousand pairs of one's own and more: all of a trained model, slower towards its input."""
+    return {
+        **small(),
+        "preset": "large",
+        "optimisation": {"learning_rate": 3e-4, "tower_rate": 0.3, "layer_decay": 0.75, "warmup_steps": 100},
+        "freeze": [],
+        "augmentation": {"min_area": 0.5},
+        "steps": 2000,
+        "batch_size": 256,
     }
 
 
@@ -119,19 +158,32 @@ def mini() -> dict[str, Any]:
 
 
 _PLACE = "{data}"
-PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {"tiny": tiny, "small": small, "mini": mini}
+PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    preset.__name__: preset for preset in (tiny, small, medium, large, scratch, mini)
+}
 
 
-def load_preset(name: str, *, overrides: Sequence[str] = (), data: str | None = None) -> TrainConfig:
+def load_preset(
+    name: str, *, overrides: Sequence[str] = (), data: str | None = None, start: str | None = None
+) -> TrainConfig:
     """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
+
+    Where the run starts from a trained model, by `start` or by what the preset says, the settings of that
+    model are those of `model`; for one of transformers that needs torch.
 
     Raises:
         ConfigError: unknown preset or key, impossible value, a preset that needs `--data` without it, or one
             that has no place for it.
+        ModelError: the start is no model that can be trained.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}: {suggestion(name, list(PRESETS))}")
-    values = apply_overrides(PRESETS[name](), overrides)
+    preset = PRESETS[name]() | ({"start": start} if start is not None else {})
+    values = apply_overrides(preset, overrides)
+    if values.get("start") is not None:
+        from hivlp.train.start import start_settings
+
+        values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
     config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
     if data is not None and not _mentions_data(values):
         raise ConfigError(_no_place(name, config, data))
@@ -143,7 +195,7 @@ def _no_place(name: str, config: TrainConfig, data: str) -> str:
     does = "draws its own scenes" if all(spec.startswith("scenes:") for spec in specs) else "names its own"
     return (
         f"preset {name!r} {does} ({', '.join(specs)}) and has no place for --data {data}; "
-        "take --preset small for your own pictures"
+        "take --preset small, medium or large for your own pictures"
     )
 
 

@@ -6,10 +6,8 @@ features, so that the student is shown just the crop that the teacher saw, and t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hivlp.config import Preprocessing
+from hivlp.data.batches import Lesson
 from hivlp.data.images import decode, to_pixels
 from hivlp.data.pack import Pack, digest
 from hivlp.errors import ImageError
+from hivlp.train.stored import stored
 from hivlp.train.teacher import Teacher
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
-
-SAVE_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,13 @@ class Reinforced:
     Attributes:
         boxes_NV4: float32, left, top, right, bottom of each view, as shares of the frame in [0, 1].
             View 0 is always the whole frame.
-        features_NVD: float16, memory-mapped.
+        features_NVD: float16, memory-mapped; D is 0 without such a teacher.
+        lessons: what dual encoders say of the same views.
     """
 
     boxes_NV4: NDArray[np.float32]
     features_NVD: NDArray[np.float16]
+    lessons: tuple[Lesson, ...] = ()
 
 
 def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:
@@ -73,26 +73,22 @@ def reinforce(
     """
     stem = pack.folder / f"teacher-{digest([key, teacher.width, views, min_area, seed])}"
     boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
-    state = stem.with_suffix(".json")
-    done = json.loads(state.read_text())["done"] if state.is_file() else 0
-    shape = (len(pack), views, teacher.width)
-    stored = stem.with_suffix(".f16")
-    features_NVD = np.memmap(stored, dtype=np.float16, mode="r+" if done else "w+", shape=shape)
-    if done < len(pack):
-        for row, image in _pictures(source, pack, skip=done):
-            for view in range(views):
-                features_NVD[row, view] = teacher.features(_crop(image, boxes_NV4[row, view], teacher.size))
-            if (row + 1) % SAVE_EVERY == 0 or row + 1 == len(pack):
-                features_NVD.flush()
-                _save_state(state, row + 1)
-                progress(f"teacher saw {row + 1:,} of {len(pack):,} pictures of {source.name}")
-    return Reinforced(
-        boxes_NV4=boxes_NV4,
-        features_NVD=np.memmap(stored, dtype=np.float16, mode="r", shape=shape),
+
+    def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
+        for row, image in pictures(source, pack, skip=done):
+            crops = [pixels_of(crop_of(image, box_4), teacher.size) for box_4 in boxes_NV4[row]]
+            yield row, np.stack([teacher.features(crop) for crop in crops])[None]
+
+    features_NVD = stored(
+        stem,
+        (len(pack), views, teacher.width),
+        rows_from,
+        lambda done: progress(f"teacher saw {done:,} of {len(pack):,} pictures of {source.name}"),
     )
+    return Reinforced(boxes_NV4=boxes_NV4, features_NVD=features_NVD)
 
 
-def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
+def pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
     """The pictures that the pack holds, with their rows, from row `skip` on."""
     rows = {identity: row for row, identity in enumerate(pack.ids)}
     for sample in source:
@@ -105,18 +101,15 @@ def _pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, I
             continue
 
 
-def _crop(image: Image.Image, box_4: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+def crop_of(image: Image.Image, box_4: NDArray[np.float32]) -> Image.Image:
+    """A box of a picture, at least one pixel of it."""
     width, height = image.size
     left, top, right, bottom = (
-        float(edge) * side for edge, side in zip(box_4, (width, height) * 2, strict=True)
+        round(float(edge) * side) for edge, side in zip(box_4, (width, height) * 2, strict=True)
     )
-    crop = image.crop(
-        (round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1))
-    )
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def pixels_of(crop: Image.Image, size: int) -> NDArray[np.uint8]:
+    """A crop as a teacher takes it, uint8 (3, size, size)."""
     return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))
-
-
-def _save_state(path: Path, done: int) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"done": done}))
-    temporary.replace(path)

@@ -15,14 +15,17 @@ from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ConfigError
+from hivlp.errors import ConfigError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
+from hivlp.train import curves
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.loop import fit
+from hivlp.train.loop import Ended, fit
+from hivlp.train.lora import merge
 from hivlp.train.prepare import TOKENIZER, opened, prepare
+from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 
 Progress = Callable[[str], None]
 CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
@@ -39,19 +42,20 @@ def run(
     """Trains a model and evaluates it.
 
     Args:
-        out: receives `train.json`, `packs/`, `checkpoints/`, `metrics.jsonl`, `result.json` and the finished
-            `model/` with its ONNX graphs.
+        out: receives `train.json`, `packs/`, `checkpoints/`, `metrics.jsonl`, `curves.png`, `result.json` and
+            the finished `model/` with its ONNX graphs.
         resume: go on from the newest checkpoint of `out`, which must hold the same configuration.
         stop_after: end at this step, as if cut off.
 
     Returns:
-        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``failed`` (what of the sources could not be
-        used, each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several
-        processes only the one that leads evaluates and writes.
+        ``model`` (folder), ``steps``, ``seconds``, ``device``, ``precision``, ``early_stopping`` (None
+        without it), ``curves`` (the picture, or None), ``failed`` (what of the sources could not be used,
+        each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several processes only
+        the one that leads evaluates and writes.
 
     Raises:
-        ConfigError: `out` holds a run, and neither or another one is to be resumed, or the processes that
-            torchrun started can't share the batch.
+        ConfigError: `out` holds a run, and neither or another one is to be resumed, the processes that
+            torchrun started can't share the batch, or early stopping has nothing to go by.
         DataError: a source gives nothing to train on.
     """
     with joined(config.device, gather_group=config.gather_group) as world:
@@ -69,15 +73,18 @@ def _run(
 ) -> dict[str, Any]:
     started, device = time.perf_counter(), world.device
     sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
+    _check_validation(config)
     if world.leads:
         _claim(out, config, resume=resume)
     if config.threads:
         torch.set_num_threads(config.threads)
     many = f" in {world.size} processes" if world.size > 1 else ""
     progress(f"training on {device.type} in {config.precision}{many}")
+    for warning in filter(None, (gpu_left_idle(device), slow_here(device, config.precision))):
+        progress(f"\n!!! WARNING: {warning}\n")
     parts = prepare(config, sources, out, world, progress)
     model, tokenizer = parts.task.model, parts.tokenizer
-    steps = fit(
+    ended = fit(
         parts.task,
         parts.mixture,
         config,
@@ -87,29 +94,81 @@ def _run(
         evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
         stop_after=stop_after,
     )
-    document = {
+    document: dict[str, Any] = {
         "model": str(out / MODEL),
-        "steps": steps,
+        "steps": ended.step,
         "device": device.type,
+        "precision": config.precision,
+        "early_stopping": _stopping(ended, config),
         "failed": [failure.as_dict() for failure in parts.failures],
     }
     if not world.leads:
-        return {**document, "seconds": round(time.perf_counter() - started, 1), "eval": []}
-    _save_model(model, tokenizer, out / MODEL, half=config.half_weights)
+        return {**document, "seconds": round(time.perf_counter() - started, 1), "curves": None, "eval": []}
+    merge(model)
+    _save_model(model, tokenizer, out / MODEL, half=config.half_weights, progress=progress)
     results = _evaluate(model, tokenizer, config.validation, progress)
+    picture = _draw_curves(out, ended, progress)
     seconds = round(time.perf_counter() - started, 1)
-    write_card(out / MODEL, config, results=results, steps=steps, seconds=seconds, device=device.type)
-    document |= {"seconds": seconds, "eval": results}
+    write_card(
+        out / MODEL,
+        config,
+        results=results,
+        steps=ended.step,
+        seconds=seconds,
+        device=device.type,
+        facts=_facts(ended, config),
+        curves=picture,
+    )
+    document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
 
 
-def _save_model(model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool) -> None:
+def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
+    """What early stopping did: whether it ended the run, and which step's weights the model has."""
+    if not config.early_stopping.patience:
+        return None
+    best = ended.best
+    return {"ended_early": ended.early, "best_step": best.step or ended.step, "best_AR": best.average}
+
+
+def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:
+    """What a card says of early stopping."""
+    if not ended.best.step:
+        return {}
+    how = f"ended by early stopping, of {config.steps:,} planned" if ended.early else "run to its end"
+    return {"weights of step": f"{ended.best.step:,}, the best AR of the evaluations; {how}"}
+
+
+def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
+    try:
+        return curves.draw(out / METRICS, out / curves.PICTURE, best=ended.best.step)
+    except MissingExtraError as error:
+        progress(f"no curves drawn: {error}")
+        return None
+
+
+def _check_validation(config: TrainConfig) -> None:
+    """Early stopping goes by evaluations, so there must be something to evaluate on."""
+    if config.early_stopping.patience and not any(map(_has_split, config.validation)):
+        wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
+        raise ConfigError(
+            f"early stopping needs pictures to evaluate on, and there are none in {wanted}; mark some rows "
+            "as this split, set validation to another source, or set early_stopping.patience=0"
+        )
+
+
+def _save_model(
+    model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool, progress: Progress
+) -> None:
     model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER)
     save(model, folder, half=half)
-    export(folder)
+    try:
+        export(folder)
+    except ModelError as error:
+        progress(f"{error}; it is used by torch then")
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -153,7 +212,15 @@ def _has_split(source: SourceConfig) -> bool:
 
 
 def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The few numbers of each result that a log line should hold."""
-    return {
-        r["data"]: {"text_to_image": r["text_to_image"], "image_to_text": r["image_to_text"]} for r in results
+    """The few numbers of each result that a log line should hold, and ``AR``, the mean over the sources."""
+    if not results:
+        return {}
+    kept = ("AR", "text_to_image", "image_to_text")
+    each = {
+        result["data"]: {
+            **{name: result[name] for name in kept},
+            "levels": {width: level["AR"] for width, level in result["levels"].items()},
+        }
+        for result in results
     }
+    return {"AR": round(sum(result["AR"] for result in results) / len(results), 3), **each}

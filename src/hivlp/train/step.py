@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hivlp.config import Objective
+from hivlp.config import Distillation, Objective
 from hivlp.data.batch import Batch
 from hivlp.model.dual import DualEncoder
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import feature_distance, imitation
 from hivlp.objectives.retrieval import hierarchical, positives
+from hivlp.train.distilled import distilled
 from hivlp.train.distributed import World
 from hivlp.train.heads import Guide, Offsets
 from hivlp.train.masked import MaskedObjectives
@@ -30,6 +31,7 @@ class Task(nn.Module):
         *,
         precision: str = "float32",
         grad_cache: int = 0,
+        distil: Distillation | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
@@ -38,6 +40,7 @@ class Task(nn.Module):
         self.offsets = Offsets(model, objective)
         self.masked = MaskedObjectives(model, objective)
         self.objective = objective
+        self.distil = distil if distil is not None and distil.models and distil.weight else None
         self.world = world
         self._passes = Passes(model, device=world.device, chunk=grad_cache, half=precision == "bfloat16")
 
@@ -58,6 +61,9 @@ class Task(nn.Module):
         text = self.model.text_levels(text_TF) if len(text_TF) else {}
         positive_BT = self._positives(batch)
         terms = self._retrieval(image, text, positive_BT) if text else {}
+        if self.distil is not None and text:
+            scales = self.model.logit_scales
+            terms |= distilled(batch, self._passes, image, text, scales, self.distil, self.world)
         if self.guide is not None:
             terms |= self._guided(self.guide, batch, picture_BF, image, text, positive_BT)
         return terms

@@ -9,23 +9,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+WHOLE = torch.tensor([0.0, 0.0, 1.0, 1.0])  # the box of a whole frame
 
+
+@torch.no_grad()
 def crop(pixels_BCHW: Tensor, boxes_B4: Tensor, mirror_B: Tensor, *, size: int) -> Tensor:
-    """The boxes of a batch of pictures as float pixels (B, 3, size, size) in [0, 255], mirrored if asked."""
-    left, top, right, bottom = (boxes_B4 * 2 - 1).unbind(dim=1)
-    flip = 1 - 2 * mirror_B.to(boxes_B4.dtype)
-    zero = torch.zeros_like(left)
-    theta_B23 = torch.stack(
-        [
-            torch.stack([flip * (right - left) / 2, zero, (left + right) / 2], dim=1),
-            torch.stack([zero, (bottom - top) / 2, (top + bottom) / 2], dim=1),
-        ],
-        dim=1,
-    )
-    grid = F.affine_grid(theta_B23, [len(boxes_B4), 3, size, size], align_corners=False)
-    return F.grid_sample(
-        pixels_BCHW.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    """The boxes of a batch of pictures as float pixels (B, 3, size, size) in [0, 255], mirrored if asked.
+
+    Bilinear, without smoothing before it. Each axis is a matrix product, which costs a CPU less than half of
+    what sampling along a grid of points does; whole frames that are to stay as they are take no product.
+    """
+    B, C, H, W = pixels_BCHW.shape
+    left_B, top_B, right_B, bottom_B = boxes_B4.unbind(dim=1)
+    whole = size == H == W and not bool(mirror_B.any()) and bool((boxes_B4 == WHOLE.to(boxes_B4)).all())
+    if whole:
+        return pixels_BCHW.float()
+    start_B, end_B = torch.where(mirror_B, right_B, left_B), torch.where(mirror_B, left_B, right_B)
+    across_BSW = _interpolation(start_B, end_B, cells=W, size=size)
+    down_BSH = _interpolation(top_B, bottom_B, cells=H, size=size)
+    with torch.autocast(pixels_BCHW.device.type, enabled=False):  # half precision can't count to 255
+        narrow_BRS = torch.bmm(pixels_BCHW.float().view(B, C * H, W), across_BSW.transpose(1, 2))
+        # channels last from here on, as the towers want them
+        rows_BHR = narrow_BRS.view(B, C, H, size).permute(0, 2, 3, 1).reshape(B, H, size * C)
+        return torch.bmm(down_BSH, rows_BHR).view(B, size, size, C).permute(0, 3, 1, 2)
+
+
+def _interpolation(start_B: Tensor, end_B: Tensor, *, cells: int, size: int) -> Tensor:
+    """How much of each of `cells` cells is in each of `size` places from start to end (B, size, cells).
+
+    Start and end are shares of the axis; beyond its ends the last cell goes on. Where a place is
+    just a cell the weights are exactly 0 and 1.
+    """
+    places_S, cells_N = (torch.arange(n, device=start_B.device) for n in (size, cells))
+    at_BS = start_B[:, None] * cells + ((end_B - start_B) * cells / size)[:, None] * (places_S + 0.5) - 0.5
+    return (1 - (at_BS.clamp(0, cells - 1)[:, :, None] - cells_N).abs()).clamp(min=0)
 
 
 def by_length(mask_TT: Tensor, *, group: int) -> Iterator[tuple[Tensor, int]]:

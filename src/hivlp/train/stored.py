@@ -1,0 +1,53 @@
+"""Arrays on the disk that take long to compute: filled from the first row on, gone on with after a stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAVE_EVERY = 500  # rows
+
+
+def stored(
+    stem: Path,
+    shape: tuple[int, ...],
+    rows_from: Callable[[int], Iterator[tuple[int, NDArray[np.floating]]]],
+    told: Callable[[int], None] = lambda done: None,
+) -> NDArray[np.float16]:
+    """A float16 array of this shape, memory-mapped: found complete, or completed now.
+
+    Args:
+        stem: of two files: the numbers, and how many rows are done.
+        rows_from: gives blocks of rows from a row on, each with the number of its first; what it leaves out
+            stays 0.
+        told: is called with how many rows are done.
+    """
+    if not shape[0]:
+        return np.zeros(shape, np.float16)
+    numbers, state = stem.with_suffix(".f16"), stem.with_suffix(".json")
+    done = json.loads(state.read_text())["done"] if state.is_file() else 0
+    if done < shape[0]:
+        array = np.memmap(numbers, dtype=np.float16, mode="r+" if done else "w+", shape=shape)
+        saved = done
+        for first, block in rows_from(done):
+            array[first : first + len(block)] = block
+            done = first + len(block)
+            if done - saved >= SAVE_EVERY:
+                array.flush()
+                _save(state, done)
+                told(done)
+                saved = done
+        array.flush()
+        _save(state, shape[0])
+        told(shape[0])
+    return np.memmap(numbers, dtype=np.float16, mode="r", shape=shape)
+
+
+def _save(path: Path, done: int) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"done": done}))
+    temporary.replace(path)

@@ -1,0 +1,200 @@
+"""What a run tells while it works: a line for people, `metrics.jsonl`, TensorBoard if installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hivlp.wording import counted
+
+METRICS, BOARD = "metrics.jsonl", "tensorboard"
+Progress = Callable[[str], None]
+_NEVER = 1e-9  # seconds; keeps a rate finite
+
+
+class Clock:
+    """Where the seconds of a run go, since it was last started."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+        self._waited = self._aside = 0.0
+        self._samples = 0
+
+    def stepped(self, samples: int, *, waited: float) -> None:
+        """Counts the pictures of a step, and the seconds that it waited for them."""
+        self._samples += samples
+        self._waited += waited
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Evaluations and checkpoints are not the speed of training."""
+        since = time.perf_counter()
+        yield
+        self._aside += time.perf_counter() - since
+
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self._samples / self._seconds()
+
+    def wait_share(self) -> float:
+        """Share of the time spent waiting for data, in [0, 1]."""
+        return min(self._waited / self._seconds(), 1.0)
+
+    def _seconds(self) -> float:
+        return max(time.perf_counter() - self._started - self._aside, _NEVER)
+
+
+class Watch:
+    """The reports of one run, from the process that leads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start: int,
+        steps: int,
+        device: torch.device,
+        progress: Progress = lambda line: None,
+    ) -> None:
+        """What was written past step `start`, from which the run goes on, is dropped."""
+        self.clock = Clock()
+        self._log = MetricsLog(folder / METRICS, keep_until=start)
+        self._board = _board(folder / BOARD, start)
+        self._first, self._steps, self._began = start, steps, time.perf_counter()
+        self._device, self._progress = device, progress
+        if self._board is not None:
+            progress(f"curves while it runs: tensorboard --logdir {folder / BOARD}")
+
+    def step(self, done: int, *, rate: float, terms: Mapping[str, float]) -> None:
+        """Tells of the steps since the last time, and starts the clock anew."""
+        numbers = {
+            "learning_rate": rate,
+            **terms,
+            "pictures_per_s": round(self.clock.rate(), 1),
+            "data_wait": round(self.clock.wait_share(), 4),
+            "memory_mb": memory_mb(self._device),
+        }
+        self._write(done, numbers)
+        self._progress(self.line(done, terms, numbers))
+        self.clock.start()
+
+    def evaluated(self, done: int, numbers: Mapping[str, Any]) -> None:
+        """Notes an evaluation after step `done`."""
+        self._write(done, {"evaluation": numbers})
+
+    def line(self, done: int, terms: Mapping[str, float], numbers: Mapping[str, float]) -> str:
+        """What a person wants to know while waiting. What is left counts evaluations as they came so far."""
+        steps = max(done - self._first, 1)
+        left = int((time.perf_counter() - self._began) / steps * (self._steps - done))
+        hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
+        return "  ".join(
+            [
+                f"step {done:,}/{self._steps:,}",
+                *(f"{name} {value:.3f}" for name, value in terms.items()),
+                f"{numbers['pictures_per_s']:,.0f} pictures/s",
+                f"waiting for data {numbers['data_wait']:.0%}",
+                f"{numbers['memory_mb']:,.0f} MB",
+                f"{hours}:{minutes:02d}:{seconds:02d} left" if hours else f"{minutes}:{seconds:02d} left",
+            ]
+        )
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self, step: int, numbers: Mapping[str, Any]) -> None:
+        self._log.write({"step": step, **numbers})
+        if self._board is not None:
+            for name, value in _flat(numbers):
+                self._board.add_scalar(name, value, step)
+
+
+class MetricsLog:
+    """One JSON object a line. A resumed run drops what was written past its checkpoint."""
+
+    def __init__(self, path: Path, *, keep_until: int) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() and keep_until else []
+        kept = [line for line in lines if _step_of(line) <= keep_until]
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """The step of a log line; a line that was cut off by a kill counts as the future and is dropped."""
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")
+
+
+def _board(folder: Path, start: int) -> Any:
+    """TensorBoard's writer; None where it is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=start + 1)
+
+
+def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number by its path, such as ``evaluation/pairs.tsv/AR``; what has no path is in `train`."""
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield (f"{prefix}{name}" if prefix else f"train/{name}"), float(value)
+
+
+def memory_mb(device: torch.device) -> int:
+    """The most memory that this process has held so far: of its GPU, or without one, of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 1_000_000
+    if sys.platform == "win32":  # has no such account
+        return 0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
+
+
+def slow_here(device: torch.device, precision: str) -> str | None:
+    """A warning where a processor has no bfloat16 of its own and imitates it; None where all is well."""
+    if device.type != "cpu" or precision != "bfloat16":
+        return None
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    if torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2"):
+        return None
+    return "this processor has no bfloat16 and imitates it, slowly; set precision=float32"
+
+
+def gpu_left_idle(device: torch.device) -> str | None:
+    """A warning where a run computes on the CPU of a machine that has a GPU; None where all is well."""
+    if device.type != "cpu":
+        return None
+    if torch.cuda.is_available():
+        count = counted(torch.cuda.device_count(), "GPU")
+        return f"this machine has {count} and the run uses the CPU, as device=cpu says; drop that to use it"
+    if Path("/proc/driver/nvidia/gpus").is_dir():
+        return (
+            f"this machine has an NVIDIA GPU that torch {torch.__version__} can't use, so the run uses "
+            "the CPU; install a build of torch for CUDA (https://pytorch.org) and check the driver"
+        )
+    return None
