@@ -151,6 +151,17 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     assert "b" in Ledger(path), "what was cut off does not spoil what follows"
 
 
+def test_what_others_disturbed_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([(0.0, 0.0, 0.0), (10.0, 8.0, 5.0), (20.0, 14.0, 10.0), (30.0, 19.0, 15.0)])
+    monkeypatch.setattr("hivlp.reproduce.ledger._processor_seconds", lambda: next(moments))
+    ledger = Ledger(tmp_path / "kept.jsonl", tolerated=0.1)
+    assert ledger.get("loud", lambda: 1) == 1 and ledger.get("quiet", lambda: 2) == 2
+    assert ledger.disturbed == {"loud": pytest.approx(0.3)}  # 8 s were busy and 5 of them ours, of 10 s
+    assert "loud" in ledger
+    again = Ledger(tmp_path / "kept.jsonl", tolerated=0.1)
+    assert "quiet" in again and "loud" not in again
+
+
 def test_a_pool_too_large_for_the_memory_is_left_out(
     drawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
