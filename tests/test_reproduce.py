@@ -151,14 +151,16 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     assert "b" in Ledger(path), "what was cut off does not spoil what follows"
 
 
-def test_what_others_disturbed_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_disturbed_is_told_and_can_be_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moments = iter([(0.0, 0.0, 0.0), (10.0, 8.0, 5.0), (20.0, 14.0, 10.0), (30.0, 19.0, 15.0)])
     monkeypatch.setattr("hivlp.reproduce.ledger._processor_seconds", lambda: next(moments))
-    ledger = Ledger(tmp_path / "kept.jsonl", tolerated=0.1)
+    ledger = Ledger(tmp_path / "kept.jsonl")
     assert ledger.get("loud", lambda: 1) == 1 and ledger.get("quiet", lambda: 2) == 2
-    assert ledger.disturbed == {"loud": pytest.approx(0.3)}  # 8 s were busy and 5 of them ours, of 10 s
-    assert "loud" in ledger
-    again = Ledger(tmp_path / "kept.jsonl", tolerated=0.1)
+    assert ledger.disturbed() == {"loud": pytest.approx(0.3)}  # 8 s were busy and 5 of them ours, of 10 s
+    assert "loud" in Ledger(tmp_path / "kept.jsonl")
+    again = Ledger(tmp_path / "kept.jsonl", again=True)
     assert "quiet" in again and "loud" not in again
 
 

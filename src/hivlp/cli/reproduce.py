@@ -31,6 +31,9 @@ def speed(
     work: Annotated[
         Path, typer.Option(help="Where pools and measurements are kept, so that a stopped run goes on.")
     ] = Path("runs/reproduce"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what other processes disturbed before.")
+    ] = False,
     small: Annotated[bool, typer.Option("--small", help="Tiny models, to try a run out in seconds.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn at random.")] = 0,
     json: output.JsonOption = False,
@@ -46,6 +49,7 @@ def speed(
         source=Source(work=work, sources=data or (), queries=queries, seed=seed, say=output.say),
         pools=_sizes(pools),
         small=small,
+        again=again,
         effort=Effort(most=5, seconds=1) if small else Effort(),
         say=output.say,
     )

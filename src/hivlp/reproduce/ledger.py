@@ -4,52 +4,60 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hivlp.bench.worker import read_rows
 
+TOLERATED = 0.1
+"""Share of the processors that other processes may use while something is measured."""
+
 
 class Ledger:
     """Named measurements, one JSON line each, written as soon as they are there.
 
-    Beside each stands how busy other processes kept the processors meanwhile; what they disturbed more than
-    ``tolerated`` is measured again by the next run.
+    Beside each stands which share of the processors other processes used meanwhile. With ``again`` what they
+    disturbed before is measured anew.
     """
 
     def __init__(
-        self, path: Path, say: Callable[[str], None] = lambda message: None, *, tolerated: float = 1.0
+        self, path: Path, say: Callable[[str], None] = lambda message: None, *, again: bool = False
     ) -> None:
         self._path = path
         self._say = say
-        self._tolerated = tolerated
-        self.disturbed: dict[str, float] = {}
-        """What this run measured while others were too busy, with their share of the processors."""
+        self._asked: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._known: dict[str, Any] = {
-            row["name"]: row["value"] for row in read_rows(path) if row["others"] <= tolerated
-        }
+        rows = {row["name"]: row for row in read_rows(path)}
+        self._rows = {name: row for name, row in rows.items() if not (again and _is_disturbed(row))}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._known
+        return name in self._rows
 
     def get(self, name: str, measure: Callable[[], Any]) -> Any:
         """The measurement of this name, made now if it was not made before; JSON-compatible."""
-        if name not in self._known:
+        self._asked.add(name)
+        if name not in self._rows:
             self._say(name)
             before = _processor_seconds()
             value = measure()
             others = _share_of_others(before, _processor_seconds())
-            if others > self._tolerated:
-                self.disturbed[name] = others
-                self._say(f"{name}: others used {others:.0%} of the processors; run again for a quiet number")
+            row = {"name": name, "value": value, "others": round(others, 3)}
             with self._path.open("a", encoding="utf-8") as file:
                 # a new line first: it ends one that was cut off
-                file.write("\n" + json.dumps({"name": name, "value": value, "others": round(others, 3)}))
-            self._known[name] = value
-        return self._known[name]
+                file.write("\n" + json.dumps(row))
+            self._rows[name] = row
+        return self._rows[name]["value"]
+
+    def disturbed(self) -> dict[str, float]:
+        """Of what was asked for: what others disturbed, with their share of the processors."""
+        asked = (self._rows[name] for name in sorted(self._asked))
+        return {row["name"]: row["others"] for row in asked if _is_disturbed(row)}
+
+
+def _is_disturbed(row: Mapping[str, Any]) -> bool:
+    return row["others"] > TOLERATED
 
 
 def _processor_seconds() -> tuple[float, float, float]:

@@ -47,8 +47,7 @@ class Speed:
         effort: of timing the dual encoders.
         seconds: the longest that one batch of a fusion model may take to be tried.
         whole_s: the longest that UNITER-base may take for all pairs of a pool to be run in full.
-        tolerated: share of the processors that other processes may use; the next run measures again what
-            they disturbed more.
+        again: measure anew what other processes disturbed before.
     """
 
     source: Source
@@ -57,7 +56,7 @@ class Speed:
     effort: Effort = field(default_factory=Effort)
     seconds: float = 30.0
     whole_s: float = 90.0
-    tolerated: float = 0.1
+    again: bool = False
     say: Callable[[str], None] = lambda message: None
 
     def __post_init__(self) -> None:
@@ -92,7 +91,7 @@ class Speed:
             },
             "rows": rows,
             "left_out": left_out,
-            "disturbed": self.ledger.disturbed,
+            "disturbed": self.ledger.disturbed(),
             "paper": PAPER,
             "targets": targets(rows),
         }
@@ -206,11 +205,11 @@ class Speed:
         """What this code has measured on this machine before."""
         own = Path(__file__).parent
         paths = sorted([*own.glob("*.py"), *(own.parent / "baselines").glob("*.py")])
-        measuring = [path for path in paths if path.stem not in ("claims", "chart", "report")]
+        measuring = [path for path in paths if path.stem not in ("claims", "chart", "report", "ledger")]
         parts = [path.read_text(encoding="utf-8") for path in measuring]
         parts.append(json.dumps([_environment(), self.small, list(self.source.sources), self.source.queries]))
         digest = hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
-        return Ledger(self.source.work / "speed" / f"{digest}.jsonl", self.say, tolerated=self.tolerated)
+        return Ledger(self.source.work / "speed" / f"{digest}.jsonl", self.say, again=self.again)
 
 
 def devices() -> list[str]:
