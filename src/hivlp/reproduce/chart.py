@@ -22,7 +22,15 @@ _LINES: tuple[tuple[str, str, str, str, str], ...] = (
     ("hivlp", "HiVLP, same tower", "#009E73", "^", "-"),
     ("hivlp-compact", "HiVLP, compact tower", "#000000", "*", "-"),
 )
-_UNITS = ((1e-3, "1 µs"), (1, "1 ms"), (1e3, "1 s"), (6e4, "1 min"), (3.6e6, "1 h"), (8.64e7, "1 day"))
+_UNITS = (
+    (1, "1 ms"),
+    (10, "10 ms"),
+    (100, "0.1 s"),
+    (1e3, "1 s"),
+    (6e4, "1 min"),
+    (3.6e6, "1 h"),
+    (8.64e7, "1 day"),
+)
 _APART = 0.055  # of the height of the picture, between two names
 
 
