@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import Augmentation, Distillation, Objective, parse
+from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
 from hivlp.data.batches import Lesson, Mixture, Part
 from hivlp.data.pack import Pack
 from hivlp.train.distributed import World
@@ -16,7 +16,9 @@ from hivlp.train.reinforce import Reinforced, view_boxes
 from hivlp.train.step import Task
 from micro import TEXTS, micro_model, model_values
 
+FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
 OBJECTIVE = {
+    "itm": {"weight": 0.5, "negatives": 2},
     "form": "sigmoid",
     "bias": -2.0,
     "consistency": 0.3,
@@ -36,6 +38,7 @@ def a_pack() -> Pack:
         captions=captions,
         ids=[str(row) for row in range(20)],
         failures=[],
+        preprocessing=Preprocessing(size=32),
         negatives=[("a wrong caption",) if row % 3 == 0 else () for row in range(20)],
     )
 
@@ -63,7 +66,7 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
     """
     text = {**model_values()["text"], "dropout": 0.0}
     text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
-    model, tokenizer = micro_model(text=text)
+    model, tokenizer = micro_model(text=text, fusion=FUSION)
     if world.size > 1:
         share_batch_norms(model)
     torch.manual_seed(1)

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from distributed_task import OBJECTIVE, gradients_of
+from distributed_task import FUSION, OBJECTIVE, gradients_of
 from hivlp.errors import ConfigError
 from hivlp.train import distributed
 from hivlp.train.distributed import World, choose_device, is_leader, joined
@@ -83,7 +83,7 @@ def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
     text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
     objective = {**OBJECTIVE, "form": "softmax"}
     config = micro_run(
-        model=model_values(text=text),
+        model=model_values(text=text, fusion=FUSION),
         objective=objective,
         log_every=1,
         steps=6,

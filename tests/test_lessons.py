@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import hivlp.train.run
-from hivlp.config import Augmentation, Distillation, TrainConfig
+from hivlp.config import Augmentation, Distillation, Preprocessing, TrainConfig
 from hivlp.data.batches import Lesson, Mixture, Part
 from hivlp.data.images import decode
 from hivlp.data.pack import Pack, pack
@@ -24,7 +25,7 @@ from hivlp.objectives.distill import from_embeddings
 from hivlp.train import lessons as lessons_module
 from hivlp.train import stored as stored_module
 from hivlp.train.lessons import lesson
-from hivlp.train.reinforce import Reinforced, crop_of, view_boxes
+from hivlp.train.reinforce import Reinforced, crop_of, pictures, pixels_of, view_boxes
 from hivlp.train.run import run
 from hivlp.train.step import Task
 from micro import micro_folder, micro_model, micro_run
@@ -80,6 +81,24 @@ def test_a_lesson_is_what_the_encoder_says_of_each_crop_and_goes_on_after_a_stop
     np.testing.assert_allclose(found.captions_CD, encoder.encode_texts(captions).fine, atol=2e-3)
 
 
+def test_teachers_are_shown_the_part_of_the_frame_that_the_pack_shows(tmp_path):
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    ramp = np.linspace(0, 255, 96, dtype=np.uint8)[None, :, None].repeat(48, axis=0).repeat(3, axis=2)
+    Image.fromarray(ramp).save(folder / "ramp.png")
+    source = open_source(str(folder))
+    for how, edges in (
+        ({}, (0, 255)),
+        ({"fit": "crop"}, (64, 191)),
+        ({"fit": "crop", "centre": 0.5}, (96, 159)),
+    ):
+        packed = pack(source, tmp_path / "packs", size=24, key="k", **how)
+        ((_, shown),) = pictures(source, packed, skip=0)
+        square = pixels_of(crop_of(shown, np.array([0, 0, 1, 1], np.float32)), 24)
+        assert np.abs(square.astype(int) - packed.pixels_NCHW[0]).max() <= 4
+        assert np.allclose(square[0, 0, [0, -1]], edges, atol=6)
+
+
 def a_mixture() -> tuple[Mixture, Tokenizer]:
     """A taught part, whose numbers say which picture, view and caption they are of, and one that is not."""
     captions: list[tuple[str, ...]] = [
@@ -91,6 +110,7 @@ def a_mixture() -> tuple[Mixture, Tokenizer]:
         captions=captions,
         ids=[str(row) for row in range(6)],
         failures=[],
+        preprocessing=Preprocessing(size=8),
     )
     seen = np.stack(np.meshgrid(np.arange(6), np.arange(4), indexing="ij"), axis=-1).astype(np.float16)
     read = np.array([(row, n) for row in range(6) for n in range(row % 3)], dtype=np.float16)

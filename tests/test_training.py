@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hivlp.config import Augmentation, Optimisation, TrainConfig, parse
+from hivlp.config import Augmentation, Optimisation, Preprocessing, TrainConfig, parse
 from hivlp.data.batches import Mixture, Part, apportion
 from hivlp.data.pack import Pack, pack
 from hivlp.data.scenes import samples
@@ -155,6 +155,7 @@ def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:
         captions=texts,
         ids=[str(i) for i in range(count)],
         failures=[],
+        preprocessing=Preprocessing(size=8),
     )
 
 

@@ -112,16 +112,17 @@ def test_early_stopping_resumes_with_its_patience(tmp_path, worse, cut: int):
     assert again["steps"] == 8, "a run that has ended early does not go on"
 
 
-def test_early_stopping_without_something_to_evaluate_on_is_refused(tmp_path):
+def test_without_something_to_evaluate_on_there_is_no_early_stopping(tmp_path):
     with pytest.raises(ConfigError, match=r"patience=2 counts evaluations .* set evaluate_every and valid"):
         micro_run(early_stopping={"patience": 2})
     table = tmp_path / "pairs.tsv"
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     table.write_text("image\tcaption\na.png\ta picture\n")
+    said: list[str] = []
     config = falling(validation=[{"spec": str(table), "split": "val"}])
-    with pytest.raises(ConfigError, match=r"there are none in .*pairs\.tsv \(split 'val'\); mark some rows"):
-        run(config, out=tmp_path / "r")
-    assert not (tmp_path / "r").exists()
+    result = run(config, out=tmp_path / "r", progress=said.append)
+    assert any("no early stopping" in line and "pairs.tsv (split 'val')" in line for line in said)
+    assert (result["early_stopping"], result["steps"]) == (None, config.steps)
 
 
 def test_a_run_draws_its_curves_and_logs_its_evaluations(tmp_path):

@@ -85,6 +85,21 @@ class Levels(Settings):
         return widths
 
 
+class Fusion(Settings):
+    """A head that scores pairs jointly, for re-ranking; learned by `objective.itm`."""
+
+    layers: int = Field(default=2, ge=1, description="layers of words looking at words and regions")
+    width: int = Field(default=192, ge=8, description="numbers in its states")
+    heads: int = Field(default=6, ge=1, description="of its attention; they share the width evenly")
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="inside of its layers")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Fusion:
+        if self.width % self.heads:
+            raise ValueError(f"fusion.width={self.width} can't be shared evenly by {self.heads} heads")
+        return self
+
+
 class ModelConfig(Settings):
     """Everything that is needed to build a dual encoder, apart from its weights."""
 
@@ -93,6 +108,7 @@ class ModelConfig(Settings):
     image: Tower
     text: Tower
     levels: Levels = Levels()
+    fusion: Fusion | None = None
     preprocessing: Preprocessing = Preprocessing()
     vocabulary: int = Field(default=6000, ge=64, description="entries of the tokenizer, at most")
     max_tokens: int = Field(default=40, ge=4, le=4096, description="longer texts are cut here")
@@ -180,6 +196,15 @@ class Masking(Settings):
     )
 
 
+class PairMatching(Settings):
+    """Pairs that the fusion head learns to tell: right ones, and wrong ones that look right (ITM)."""
+
+    weight: float = Field(default=0.0, ge=0, description="of this loss; 0 does without it")
+    negatives: int = Field(
+        default=1, ge=1, description="wrong partners of each picture and of each text, the most similar ones"
+    )
+
+
 class Objective(Settings):
     """Weights of the hierarchical retrieval loss and of what is added to it."""
 
@@ -198,6 +223,7 @@ class Objective(Settings):
     binary: BinaryLevel = BinaryLevel()
     vlm: Masking = Field(default=Masking(), description="masked words, told with the picture")
     lrm: Masking = Field(default=Masking(), description="masked regions, told with the caption")
+    itm: PairMatching = Field(default=PairMatching(), description="matching, of the fusion head")
     guide: float = Field(
         default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
     )
@@ -326,6 +352,11 @@ class TrainConfig(Settings):
             raise ValueError(
                 f"objective.level_weights has {len(weights)} numbers and the model "
                 f"{len(self.model.levels.widths)} levels; give one weight a level"
+            )
+        if self.objective.itm.weight and self.model.fusion is None:
+            raise ValueError(
+                "objective.itm.weight trains a fusion head, and the model has none; set model.fusion={}, or "
+                "objective.itm.weight=0"
             )
         binary, widths = self.objective.binary.width, self.model.levels.widths
         if binary is not None and binary not in widths:

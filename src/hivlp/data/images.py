@@ -202,10 +202,21 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing) -> PixelArray:
         uint8 array 3×S×S.
     """
     side = preprocessing.size
-    whole = preprocessing.fit == "squeeze" and preprocessing.centre == 1
-    box = None if whole else _centre_box(image.size, preprocessing)
+    box = None if _is_whole(preprocessing) else _centre_box(image.size, preprocessing)
     resized = image.resize((side, side), _FILTERS[preprocessing.interpolation], box=box)
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def framed(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """The part of a picture that the preprocessing shows, at its own size, to the nearest pixel."""
+    if _is_whole(preprocessing):
+        return image
+    left, top, right, bottom = (round(edge) for edge in _centre_box(image.size, preprocessing))
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def _is_whole(preprocessing: Preprocessing) -> bool:
+    return preprocessing.fit == "squeeze" and preprocessing.centre == 1
 
 
 def load(source: Picture, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:

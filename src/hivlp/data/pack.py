@@ -40,6 +40,7 @@ class Pack:
         captions: the captions of each picture; a picture may have none.
         ids: the samples' ids, in the same order.
         failures: what the source held and the pack could not take.
+        preprocessing: how a picture became its square.
         negatives: texts that look right for each picture and are not; empty where the source gives none.
     """
 
@@ -48,6 +49,7 @@ class Pack:
     captions: list[tuple[str, ...]]
     ids: list[str]
     failures: list[Failure]
+    preprocessing: Preprocessing
     negatives: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
 
     def __len__(self) -> int:
@@ -86,7 +88,7 @@ def pack(
     folder = root / f"pack-{digest(parts)}"
     if not (folder / "manifest.json").is_file():
         _write(source, folder, preprocessing, key=key, negatives=negatives, progress=progress)
-    return _open(folder)
+    return _open(folder, preprocessing)
 
 
 def digest(parts: Any) -> str:
@@ -94,7 +96,7 @@ def digest(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
-def _open(folder: Path) -> Pack:
+def _open(folder: Path, preprocessing: Preprocessing) -> Pack:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     count, size = manifest["count"], manifest["size"]
     pixels_NCHW = np.memmap(folder / "pixels.u8", dtype=np.uint8, mode="r", shape=(count, 3, size, size))
@@ -105,6 +107,7 @@ def _open(folder: Path) -> Pack:
         captions=[tuple(row["captions"]) for row in rows],
         ids=[row["id"] for row in rows],
         failures=[Failure(**failure) for failure in manifest["failures"]],
+        preprocessing=preprocessing,
         negatives=[tuple(row["negatives"]) for row in rows if "negatives" in row],
     )
 

@@ -1,4 +1,4 @@
-"""The dual encoder: two towers that never see each other, and their levels. It computes no loss."""
+"""The dual encoder: two towers that never see each other, their levels, and a fusion head if asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hivlp.config import ModelConfig
+from hivlp.model.fusion import FusionHead
 from hivlp.model.towers import ImageTower, TextTower
 from hivlp.registry import resolve
 
@@ -30,6 +31,11 @@ class DualEncoder(nn.Module):
         make_levels = resolve("levels", config.levels.kind)
         self.image_levels = make_levels(self.image_tower.width, config.levels.widths)
         self.text_levels = make_levels(self.text_tower.width, config.levels.widths)
+        self.fusion = None
+        if config.fusion is not None:
+            self.fusion = FusionHead(
+                config.fusion, regions=self.image_tower.width, words=self.text_tower.width
+            )
         start = math.log(config.logit_scale)
         self.log_scale_L = nn.Parameter(torch.full((len(config.levels.widths),), start))
         shape = (1, 3, 1, 1)

@@ -48,13 +48,16 @@ def hard_pairs(similarity_BT: Tensor, positive_BT: Tensor, *, negatives: int = 1
     return Pairs(picture_P, text_P, match_P)
 
 
-def matching(scores_P: Tensor, match_P: Tensor) -> Tensor:
+def matching(scores_P: Tensor, match_P: Tensor, *, counts: tuple[float, float] | None = None) -> Tensor:
     """Binary cross-entropy of pair scores, right and wrong pairs weighing the same; a scalar in [0, inf).
 
     Args:
         scores_P: logits of a fusion model: above 0 says that the pair belongs together.
         match_P: bool, whether it does.
+        counts: right and wrong pairs to divide by, where these pairs are only a part of those that count;
+            None: their own numbers.
     """
     loss_P = F.binary_cross_entropy_with_logits(scores_P, match_P.to(scores_P.dtype), reduction="none")
-    sides = [loss_P[match_P == side] for side in (True, False) if bool((match_P == side).any())]
-    return torch.stack([side.mean() for side in sides]).mean() if sides else scores_P.sum() * 0
+    right, wrong = counts or (float(match_P.sum()), float((~match_P).sum()))
+    sides = [(loss_P * side).sum() / n for side, n in ((match_P, right), (~match_P, wrong)) if n]
+    return sum(sides) / len(sides) if sides else scores_P.sum() * 0

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hivlp.data.batch import Batch
 from hivlp.model.dual import DualEncoder
+from hivlp.model.fusion import FusionHead
 from hivlp.train.chunks import in_chunks
 from hivlp.train.views import by_length, crop, hide
 
@@ -17,7 +19,7 @@ TEXT_GROUP = 128  # texts of like length that go through their tower together
 
 
 class Passes:
-    """The four ways through the towers that objectives ask for. What comes out is float32."""
+    """The ways through the towers that objectives ask for. What comes out is float32."""
 
     def __init__(
         self, model: DualEncoder, *, device: torch.device, chunk: int = 0, half: bool = False
@@ -70,6 +72,37 @@ class Passes:
             return self._model.text_tower.states(tokens, mask)[chosen]
 
         return self._run(encode, chunks), tokens_TT[text_M, column_M], text_M
+
+    def picture_states(self, batch: Batch) -> Tensor:
+        """The states (B, G, F) of all regions of the pictures' crops."""
+        tower = self._model.image_tower
+        return self._over_pictures(
+            batch,
+            lambda pixels, boxes, mirror: tower.regions(
+                self._model.normalise(self.view(pixels, boxes, mirror))
+            ),
+        )
+
+    def text_states(self, batch: Batch) -> Tensor:
+        """The states (T, L, F) of all tokens of the texts, zeros behind the longest of their group."""
+        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
+        longest = tokens_TT.shape[1]
+        if not len(tokens_TT):
+            return torch.zeros(0, longest, self._model.text_tower.width, device=self._device)
+
+        def encode(tokens: Tensor, mask: Tensor) -> Tensor:
+            states = self._model.text_tower.states(tokens, mask)
+            return F.pad(states, (0, 0, 0, longest - states.shape[1]))
+
+        groups = self._groups(mask_TT)
+        sorted_TLF = self._run(encode, [(tokens_TT[rows, :n], mask_TT[rows, :n]) for rows, n in groups])
+        return sorted_TLF[torch.argsort(torch.cat([rows for rows, _ in groups]))]
+
+    def scores(self, head: FusionHead, regions_PGF: Tensor, words_PLF: Tensor, mask_PL: Tensor) -> Tensor:
+        """The fusion head's scores (P,) of pairs; there must be at least one."""
+        whole = (regions_PGF, words_PLF, mask_PL)
+        pieces = [tensor.split(self._chunk or len(tensor)) for tensor in whole]
+        return self._run(head, zip(*pieces, strict=True))
 
     def view(self, pixels: Tensor, boxes: Tensor, mirror: Tensor) -> Tensor:
         """What the tower is shown of packed pictures, (B, 3, S, S) in [0, 255]."""

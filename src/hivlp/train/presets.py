@@ -88,7 +88,9 @@ def small() -> dict[str, Any]:
         "optimisation": {"learning_rate": 3e-4, "tower_rate": 0.3, "warmup_steps": 20},
         "freeze": [{"until": 0.5, "trained": "heads"}, {"until": 1, "trained": "last_blocks", "blocks": 1}],
         "augmentation": {"min_area": 0.7},
+        "early_stopping": {"patience": 3},
         "steps": 200,
+        "evaluate_every": 20,
         "batch_size": 128,
     }
 
@@ -100,6 +102,7 @@ def medium() -> dict[str, Any]:
         "preset": "medium",
         "freeze": [{"until": 1, "trained": "last_blocks", "blocks": 2}],
         "steps": 500,
+        "evaluate_every": 50,
     }
 
 
@@ -112,6 +115,7 @@ def large() -> dict[str, Any]:
         "freeze": [],
         "augmentation": {"min_area": 0.5},
         "steps": 2000,
+        "evaluate_every": 200,
         "batch_size": 256,
     }
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hivlp.config import Preprocessing
 from hivlp.data.batches import Lesson
-from hivlp.data.images import decode, to_pixels
+from hivlp.data.images import decode, framed, to_pixels
 from hivlp.data.pack import Pack, digest
 from hivlp.errors import ImageError
 from hivlp.train.stored import stored
@@ -89,14 +89,14 @@ def reinforce(
 
 
 def pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
-    """The pictures that the pack holds, with their rows, from row `skip` on."""
+    """The pictures that the pack holds, with their rows, from row `skip` on: what the pack shows of each."""
     rows = {identity: row for row, identity in enumerate(pack.ids)}
     for sample in source:
         row = rows.get(sample.id, -1)
         if row < skip:
             continue
         try:
-            yield row, decode(sample.read())
+            yield row, framed(decode(sample.read()), pack.preprocessing)
         except (ImageError, OSError):  # pragma: no cover - it was readable when the pack was made
             continue
 

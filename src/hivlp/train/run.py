@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import SourceConfig, TrainConfig
+from hivlp.config import EarlyStopping, SourceConfig, TrainConfig
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
@@ -73,9 +73,9 @@ def _run(
 ) -> dict[str, Any]:
     started, device = time.perf_counter(), world.device
     sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
-    _check_validation(config)
     if world.leads:
         _claim(out, config, resume=resume)
+    config = _evaluable(config, progress)
     if config.threads:
         torch.set_num_threads(config.threads)
     many = f" in {world.size} processes" if world.size > 1 else ""
@@ -148,14 +148,16 @@ def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
         return None
 
 
-def _check_validation(config: TrainConfig) -> None:
-    """Early stopping goes by evaluations, so there must be something to evaluate on."""
-    if config.early_stopping.patience and not any(map(_has_split, config.validation)):
-        wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
-        raise ConfigError(
-            f"early stopping needs pictures to evaluate on, and there are none in {wanted}; mark some rows "
-            "as this split, set validation to another source, or set early_stopping.patience=0"
-        )
+def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
+    """The same without early stopping, and said so, where no pictures are held back to evaluate on."""
+    if not config.early_stopping.patience or any(map(_has_split, config.validation)):
+        return config
+    wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
+    progress(
+        f"no early stopping: there are no pictures to evaluate on in {wanted or 'validation'}; mark some "
+        "rows as this split, or set validation to another source"
+    )
+    return config.model_copy(update={"early_stopping": EarlyStopping(), "evaluate_every": 0})
 
 
 def _save_model(

@@ -15,6 +15,7 @@ from hivlp.train.distilled import distilled
 from hivlp.train.distributed import World
 from hivlp.train.heads import Guide, Offsets
 from hivlp.train.masked import MaskedObjectives
+from hivlp.train.matched import matched
 from hivlp.train.passes import Passes
 
 ALONE = World()
@@ -64,6 +65,9 @@ class Task(nn.Module):
         if self.distil is not None and text:
             scales = self.model.logit_scales
             terms |= distilled(batch, self._passes, image, text, scales, self.distil, self.world)
+        head, itm = self.model.fusion, self.objective.itm
+        if head is not None and itm.weight and text:
+            terms |= matched(batch, self._passes, head, image, text, positive_BT, itm, self.world)
         if self.guide is not None:
             terms |= self._guided(self.guide, batch, picture_BF, image, text, positive_BT)
         return terms

@@ -1,0 +1,52 @@
+"""The fusion head: scores a picture and a text jointly, for the few pairs that are left to re-rank.
+
+Words look at each other and at the regions of the picture (cross-attention), as in ALBEF (arXiv 2107.07651,
+section 3.1) and METER (arXiv 2111.02387). It reads what the two towers computed anyway, so a dual encoder
+keeps its speed for everything else. Our addition: HiVLP's paper names no re-ranker of its own.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from hivlp.config import Fusion
+
+
+class FusionHead(nn.Module):
+    """Scores pairs from the states of both towers; above 0 says that they belong together.
+
+    Shapes: P pairs, G regions, T tokens, F widths of the towers' states.
+    """
+
+    def __init__(self, settings: Fusion, *, regions: int, words: int) -> None:
+        """`regions` and `words` are the widths of the towers' states."""
+        super().__init__()
+        width = settings.width
+        self.regions = nn.Sequential(nn.Linear(regions, width), nn.LayerNorm(width))
+        self.words = nn.Sequential(nn.Linear(words, width), nn.LayerNorm(width))
+        layer = nn.TransformerDecoderLayer(
+            width,
+            settings.heads,
+            dim_feedforward=4 * width,
+            dropout=settings.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerDecoder(layer, settings.layers, norm=nn.LayerNorm(width))
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, regions_PGF: Tensor, words_PTF: Tensor, mask_PT: Tensor) -> Tensor:
+        """Scores (P,), logits of a match.
+
+        Args:
+            regions_PGF: states of the picture tower.
+            words_PTF: states of the text tower.
+            mask_PT: 1 where there is a token, 0 for padding, which nothing looks at.
+        """
+        states_PTW = self.layers(
+            self.words(words_PTF), self.regions(regions_PGF), tgt_key_padding_mask=mask_PT == 0
+        )
+        weight_PT1 = mask_PT.unsqueeze(-1).to(states_PTW.dtype)
+        pooled_PW = (states_PTW * weight_PT1).sum(dim=1) / weight_PT1.sum(dim=1).clamp(min=1)
+        return self.score(pooled_PW).squeeze(-1)
