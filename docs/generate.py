@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hivlp.config import ModelConfig, TrainConfig
+from hivlp.reproduce import report
 from hivlp.train.presets import PRESETS
 
 DOCS = Path(__file__).parent
@@ -363,6 +364,20 @@ def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def speed_tables() -> str:
+    """What `hivlp reproduce speed` has measured, with its picture."""
+    parts = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("speed-*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["small"]:
+            continue
+        picture = DOCS / "images" / f"{path.stem}.png"
+        parts.append(report.markdown(document, f"../benchmarks/results/{path.name}"))
+        if picture.is_file():
+            parts.append(f"![time of a query against the size of the pool](images/{picture.name})")
+    return "\n\n".join(parts) or "No result has been stored yet."
+
+
 _LOADS = {
     "steady": "a steady rate",
     "throughput": "64 clients, one query a request",
@@ -382,6 +397,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "cli.md": {"commands": commands_text},
     "benchmarks.md": {"search": search_tables},
     "serve.md": {"serve": serve_tables},
+    "results.md": {"speed": speed_tables},
     "../README.md": {"mini": mini_table, "tree": tree},
 }
 

@@ -65,7 +65,7 @@ def generate() -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize(
-    "name", ["train.md", "models.md", "cli.md", "benchmarks.md", "serve.md", "../README.md"]
+    "name", ["train.md", "models.md", "cli.md", "benchmarks.md", "serve.md", "results.md", "../README.md"]
 )
 def test_generated_parts_are_what_the_code_gives_now(generate: ModuleType, name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
@@ -79,6 +79,7 @@ def test_every_generated_page_is_tested(generate: ModuleType) -> None:
         "cli.md",
         "benchmarks.md",
         "serve.md",
+        "results.md",
         "../README.md",
     }
 
@@ -270,3 +271,16 @@ def test_the_sheet_of_scenes_is_drawn(
         assert len(drawn.convert("RGB").getcolors(maxcolors=1 << 20) or []) > 100
     assert (DOCS / "images" / "scenes.png").stat().st_size < 300_000
     assert str(target) in capsys.readouterr().out
+
+
+def test_runs_with_tiny_models_are_no_results(
+    generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    (results / "speed-small-x.json").write_text('{"small": true}')
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    assert generate.speed_tables() == "No result has been stored yet."
+    (results / "speed-x.json").write_text('{"small": false}')
+    monkeypatch.setattr(generate.report, "markdown", lambda document, place: f"a table of {place}")
+    assert generate.speed_tables() == "a table of ../benchmarks/results/speed-x.json"

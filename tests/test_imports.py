@@ -64,7 +64,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_the_help_of_no_command_loads_anything_heavy() -> None:
     commands = [command.name for command in app.registered_commands]
     assert {"demo", "index", "search", "eval", "train", "export", "info"} <= set(commands)
-    named = [[command] for command in commands] + [["bench", "search"]]
+    named = [[command] for command in commands] + [["bench", "search"], ["reproduce", "speed"]]
     code = f"from hivlp.cli.main import main\nfor name in {named}:\n    main([*name, '--help'])"
     assert not loaded_by(code) & HEAVY
 

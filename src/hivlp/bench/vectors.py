@@ -94,7 +94,7 @@ def prepare(
         say(f"vectors: those of {folder}")
         return BenchVectors.open(folder)
     require_nested(encoder)
-    pairs = [_encoded(source, encoder, work, say) for source in sources]
+    pairs = [encoded(source, encoder, work, say) for source in sources]
     real_RD, captions_CD = (unit(np.concatenate([pair[n] for pair in pairs])) for n in (0, 1))
     rng = np.random.default_rng(seed)
     captions_CD = np.unique(captions_CD, axis=0)
@@ -167,7 +167,7 @@ def require_nested(encoder: Encoder) -> None:
             )
 
 
-def _encoded(source: str, encoder: Encoder, work: Path, say: Say) -> tuple[FloatArray, FloatArray]:
+def encoded(source: str, encoder: Encoder, work: Path, say: Say) -> tuple[FloatArray, FloatArray]:
     """Fine vectors of the pictures and captions of a source."""
     key = hashlib.sha256(f"{source}\n{encoder.fingerprint}".encode()).hexdigest()[:16]
     folder = work / "embeddings" / key

@@ -20,6 +20,7 @@ from hivlp.cli import (
     import_index,
     index,
     info,
+    reproduce,
     search,
     serve,
     train,
@@ -52,6 +53,7 @@ app.command("fit-levels")(fit_levels.fit_levels)
 app.command("export")(export.export)
 app.command("import")(import_index.import_index)
 app.add_typer(bench.app, name="bench")
+app.add_typer(reproduce.app, name="reproduce")
 
 
 def _print_version(wanted: bool) -> None:
