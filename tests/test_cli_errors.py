@@ -243,6 +243,20 @@ def test_an_interruption_within_a_command_is_told_in_one_line(
     assert (ran.code, ran.err) == (130, "hivlp: stopped; what was finished before is kept\n")
 
 
+def test_an_interruption_before_the_command_begins_shows_no_traceback() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting)\n"
+        "from hivlp.__main__ import run\n"
+        "run()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hivlp: stopped\n")
+
+
 def test_info_of_what_is_neither_an_index_nor_a_model(tmp_path: Path, hivlp: Hivlp) -> None:
     refused(hivlp("info", tmp_path / "x", "--json"), "there is no", "neither an index nor a model", "mini")
     refused(hivlp("info", tmp_path, "--json"), "it has no manifest.json", "hivlp index", "hf:owner/name")

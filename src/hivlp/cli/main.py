@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -82,11 +81,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         json="--json" in flags,
         debug="--debug" in flags,
     )
-
-
-def run() -> None:
-    """The entry point of the console script."""
-    # numpy's and faiss's threads would wait for the same processors, spinning: a search of 0.2 ms becomes one
-    # of 10, now and then. faiss has the threads. Set before numpy is loaded, and only by this program.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    raise SystemExit(main())
