@@ -70,7 +70,7 @@ def test_search_gives_the_document_of_the_design(photos: Path, hivlp: Hivlp) -> 
     document = ran.document
     assert {"hits", "timings_ms", "plan"} <= set(document)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
-    scores = {"score", "coarse_score", "coarse_rank", "probability"}
+    scores = {"score", "coarse_score", "coarse_rank", "probability", "rerank_score"}
     facts = {"rank", "id", "uri", "kind", "caption", "meta", "width", "height"}
     assert set(document["hits"][0]) == facts | scores
     assert document["hits"][0]["probability"] is None, "nobody has tuned the index"

@@ -122,6 +122,7 @@ def test_searching_gives_its_document(made: Made, hivlp: Hivlp) -> None:
         "coarse_score",
         "coarse_rank",
         "probability",
+        "rerank_score",
         "width",
         "height",
         "caption",

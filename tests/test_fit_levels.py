@@ -423,7 +423,7 @@ def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
 
     train, val = folded_pairs(0), folded_pairs(1)
     turned_SS = rotation(train.pairs.images.fine, train.pairs.texts.fine)
-    settings = {"epochs": 20, "patience": 20, "batch_size": 100, "learning_rate": 0.02, "hidden": 32}
+    settings = {"epochs": 60, "patience": 60, "batch_size": 100, "learning_rate": 0.02, "hidden": 32}
     found = {}
     for heads in ("linear", "mlp"):
         config = parse(FitLevelsConfig, {**settings, "heads": heads}, where="test")

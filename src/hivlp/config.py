@@ -390,10 +390,10 @@ class TrainConfig(Settings):
                 f"distil.widths has {unknown[0]}, which is not a level of the model; take some of "
                 f"{', '.join(map(str, widths))}"
             )
-        if self.early_stopping.patience and not (self.evaluate_every and self.validation):
+        if self.early_stopping.patience and not self.evaluate_every:
             raise ValueError(
                 f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "
-                "are none; set evaluate_every and validation"
+                "are none; set evaluate_every"
             )
         ends = [phase.until for phase in self.freeze]
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1):

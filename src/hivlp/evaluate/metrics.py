@@ -64,16 +64,18 @@ def ranks_of_embeddings(
 ) -> IntArray:
     """`ranks` of all cosines between two sets of unit rows, without holding the Q×N matrix at once.
 
-    Memory is about 6 bytes × `block` × N.
+    The sums are made in float64 and then rounded, so that equal rows have equal scores: a matrix product may
+    add up the numbers of different rows in different orders. Memory is about 14 bytes × `block` × N.
     """
     if block < 1:
         raise ValueError(f"block is {block}, but at least one query must fit into a block")
     if len(relevant) != len(query_QD):
         raise ValueError(f"{len(query_QD)} queries but {len(relevant)} lists of relevant items")
+    exact_ND = item_ND.astype(np.float64)
     parts: list[IntArray] = []
     for start in range(0, len(query_QD), block):
         rows = slice(start, start + block)
-        scores_QN: FloatArray = np.inner(query_QD[rows], item_ND)
+        scores_QN: FloatArray = np.inner(query_QD[rows].astype(np.float64), exact_ND).astype(np.float32)
         parts.append(ranks(scores_QN, relevant[rows]))
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
