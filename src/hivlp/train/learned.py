@@ -26,6 +26,7 @@ from hivlp.registry import resolve
 from hivlp.train.cached import Cached
 from hivlp.types import Embeddings, FloatArray, IntArray
 
+Built = TypeVar("Built", bound=nn.Module)
 Progress = Callable[[str], None]
 BALANCE = 0.1  # weight of the imbalance of bits, as in the training of whole models
 
@@ -60,9 +61,12 @@ class _Maps(nn.Module):
         make_levels, source = resolve("levels", config.kind), len(rotation_SS)
         hidden = config.hidden if config.heads == "mlp" else 0
         self.image, self.text = (_begun(make_levels(source, widths, hidden), rotation_SS) for _ in range(2))
-        self.image_code, self.text_code = (None, None) if turned_SK is None else (
-            _begun(SeparateLevels(source, (turned_SK.shape[1],), hidden), turned_SK) for _ in range(2)
-        )  # fmt: skip
+        self.image_code: SeparateLevels | None = None
+        self.text_code: SeparateLevels | None = None
+        if turned_SK is not None:
+            width = turned_SK.shape[1]
+            self.image_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
+            self.text_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
         start = math.log(config.logit_scale)
         self.log_scale_L = nn.Parameter(torch.full((len(widths),), start))
         self.log_code_scale = nn.Parameter(torch.tensor(start))
@@ -94,7 +98,7 @@ class _Maps(nn.Module):
         return found
 
 
-def _begun(levels: nn.Module, start_SD: FloatArray) -> nn.Module:
+def _begun(levels: Built, start_SD: FloatArray) -> Built:
     """Levels that give the first numbers of ``rows @ start``."""
     with torch.no_grad():
         for head in heads_of(levels):
