@@ -103,6 +103,27 @@ def test_what_can_not_be_re_ranked_is_refused(index: Index, tmp_path: Path):
             without.search("a boat", k=1, rerank=5)
 
 
+def test_the_service_re_ranks_as_the_library_does(index: Index):
+    pytest.importorskip("fastapi")
+    from serve_tools import client
+
+    expected = index.search(TEXTS[0], k=3, rerank=5)
+    with client(index) as api:
+        by_get = api.get("/v1/search", params={"q": TEXTS[0], "k": 3, "rerank": 5}).json()
+        body = {"queries": [{"query": TEXTS[0]}, {"query": TEXTS[1]}], "k": 3, "rerank": 5}
+        by_post = api.post("/v1/search", json=body).json()["results"][0]
+        few = api.get("/v1/search", params={"q": TEXTS[0], "k": 6, "rerank": 5})
+        item = api.get("/v1/search", params={"item": expected[0].id, "k": 1, "rerank": 5})
+    for answer in (by_get, by_post):
+        assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in expected]
+        assert [hit["rerank_score"] for hit in answer["hits"]] == pytest.approx(
+            [hit.rerank_score for hit in expected], abs=1e-4
+        )
+        assert answer["timings_ms"]["rerank"] > 0
+    assert few.status_code == 400 and "give 6 or more" in few.json()["error"]["message"]
+    assert item.status_code == 400 and "by words only" in item.json()["error"]["message"]
+
+
 def test_a_run_trains_the_head_and_goes_on_from_it(tmp_path: Path):
     changes = {
         "model": model_values(fusion=FUSION),
