@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, RobertaConfig, RobertaModel
 from transformers.models.bert.modeling_bert import BertPooler
 
-from hivlp.baselines.parts import RegionEmbedding, additive, attention_by, bert_config, cross_layers
+from hivlp.baselines.parts import RegionEmbedding, additive, bert_config, cross_layers, stack_options
 from hivlp.baselines.sizes import MeterSize
 
 
@@ -74,13 +74,9 @@ def _roberta(size: MeterSize, attention: str) -> RobertaModel:
     stack = size.text
     config = RobertaConfig(
         vocab_size=size.vocabulary,
-        hidden_size=stack.width,
-        num_hidden_layers=stack.layers,
-        num_attention_heads=stack.heads,
-        intermediate_size=stack.inner,
         max_position_embeddings=size.max_tokens + 2,  # RoBERTa's positions begin at 2
         type_vocab_size=1,
-        **attention_by(attention),
+        **stack_options(stack, attention),
     )
     return RobertaModel(config, add_pooling_layer=False)
 
@@ -89,12 +85,8 @@ def _vit(size: MeterSize, attention: str) -> CLIPVisionModel:
     stack = size.image
     assert stack is not None
     config = CLIPVisionConfig(
-        hidden_size=stack.width,
-        num_hidden_layers=stack.layers,
-        num_attention_heads=stack.heads,
-        intermediate_size=stack.inner,
         image_size=size.pixels,
         patch_size=size.patch,
-        **attention_by(attention),
+        **stack_options(stack, attention),
     )
     return CLIPVisionModel(config)

@@ -24,22 +24,24 @@ def bert_config(
     """The configuration of a stack; ``attention`` is ``sdpa`` (fused) or ``eager``."""
     return BertConfig(
         vocab_size=vocabulary,
-        hidden_size=stack.width,
-        num_hidden_layers=stack.layers,
-        num_attention_heads=stack.heads,
-        intermediate_size=stack.inner,
         max_position_embeddings=max_tokens,
         type_vocab_size=1,  # of the words; regions bring their own
         pad_token_id=0,
         is_decoder=cross,  # in transformers only decoders have cross-attention; the masks here see everything
         add_cross_attention=cross,
-        **attention_by(attention),
+        **stack_options(stack, attention),
     )
 
 
-def attention_by(name: str) -> dict[str, Any]:
-    """The argument of every configuration of transformers that chooses how attention is computed."""
-    return {"attn_implementation": name}
+def stack_options(stack: Stack, attention: str) -> dict[str, Any]:
+    """What every configuration of transformers is told of a stack, and of how attention is computed."""
+    return {
+        "hidden_size": stack.width,
+        "num_hidden_layers": stack.layers,
+        "num_attention_heads": stack.heads,
+        "intermediate_size": stack.inner,
+        "attn_implementation": attention,
+    }
 
 
 def additive(mask_BS: Tensor, like: Tensor) -> Tensor:

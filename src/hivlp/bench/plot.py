@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.errors import MissingExtraError
+from hivlp.drawing import COLOURS, figure_class
 from hivlp.wording import counted
 
-# Okabe and Ito's palette, which colour-blind people can tell apart; marks and dashes differ too.
 _OURS = "#000000"
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#6A51A3", "#7F7F7F")
 _PERFECT = 3.5
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", "h")
 
@@ -26,12 +24,10 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "bench", "the picture") from None
-    figure = Figure(figsize=(9, 5.6), layout="constrained", dpi=150)
+    new_figure = figure_class("bench", "the picture")
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    figure = new_figure(figsize=(9, 5.6), layout="constrained", dpi=150)
     axes: Any = figure.subplots()
     rows = document["rows"]
     names = list(dict.fromkeys(row["engine"] for row in rows))
@@ -43,7 +39,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
             [_nines(row["recall@10"]) for row in line],
             [row["p50_ms"] for row in line],
             label=name,
-            color=_OURS if ours else _COLOURS[place % len(_COLOURS)],
+            color=_OURS if ours else COLOURS[place % len(COLOURS)],
             marker=("*" if name == "ours" else "+") if ours else _MARKS[place % len(_MARKS)],
             markersize=10 if ours else 5,
             linewidth=2.2 if ours else 1.3,

@@ -50,10 +50,10 @@ def export(
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode import hub
-    from hivlp.encode.base import HEADS_FORMAT, model_source
+    from hivlp.encode.base import model_source
 
     folder = model_source(model)  # before what may not be installed
-    if not hub.is_transformers(folder) and hub.config_record(folder).get("format") != HEADS_FORMAT:
+    if not (hub.is_transformers(folder) or hub.is_heads(folder)):
         from hivlp.encode.export import export as write
 
         document = write(folder, out, int8=int8)

@@ -33,7 +33,6 @@ from hivlp.errors import MissingExtraError, ModelError
 from hivlp.registry import resolve, suggestion
 from hivlp.types import Embeddings
 
-HEADS_FORMAT = "hivlp-heads"
 # settings that are younger than models and than the indexes that hold fingerprints of those
 LATER = (
     ("image", "pooling", "mean"),
@@ -132,8 +131,7 @@ def model_folder(model: str | Path) -> Path:
     """
     if not str(model).startswith(hub.PREFIX):
         folder = _folder(model)
-        record = hub.config_record(folder)
-        if "model_type" not in record and record.get("format") != HEADS_FORMAT:
+        if not (hub.is_transformers(folder) or hub.is_heads(folder)):
             return folder
     raise ModelError(
         f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of HiVLP's "
@@ -224,6 +222,6 @@ def _located(model: str | Path) -> tuple[Path, str, str]:
     folder = _folder(model)
     if hub.is_transformers(folder):
         return hub.checked(folder), "transformers", str(model)
-    if hub.config_record(folder).get("format") == HEADS_FORMAT:
+    if hub.is_heads(folder):
         return folder, "heads", str(model)
     return folder, "onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch", str(model)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hivlp.config import CONFIG_FILE, Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.encode import hub
-from hivlp.encode.base import HEADS_FORMAT, Encoder, Picture, device_of, load
+from hivlp.encode.base import Encoder, Picture, device_of, load
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings, FloatArray
 
@@ -178,7 +178,7 @@ def write_heads(folder: Path, base: Path, heads: Heads, *, name: str) -> None:
     (folder / HEADS_FILE).write_bytes(_to_bytes(heads))
     bent = any(head.image_mlp or head.text_mlp for head in heads.values())
     record = {
-        "format": HEADS_FORMAT,
+        "format": hub.HEADS_FORMAT,
         "version": VERSION if bent else LINEAR_VERSION,
         "name": name,
         "levels": {str(width): _recorded(head) for width, head in sorted(heads.items())},
@@ -192,8 +192,8 @@ def read_heads(folder: Path) -> dict[int, Head]:
         record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         if record["version"] > VERSION:
             raise ModelError(
-                f"{folder} has version {record['version']} of the format {HEADS_FORMAT}, this HiVLP reads up "
-                f"to {VERSION}; upgrade HiVLP"
+                f"{folder} has version {record['version']} of the format {hub.HEADS_FORMAT}, this HiVLP "
+                f"reads up to {VERSION}; upgrade HiVLP"
             )
         with np.load(BytesIO((folder / HEADS_FILE).read_bytes()), allow_pickle=False) as maps:
             return {

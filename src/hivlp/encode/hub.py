@@ -15,6 +15,7 @@ from hivlp.config import CONFIG_FILE
 from hivlp.errors import MissingExtraError, ModelError
 
 PREFIX = "hf:"
+HEADS_FORMAT = "hivlp-heads"
 FAMILIES = ("clip", "siglip", "siglip2", "chinese_clip", "align", "vision-text-dual-encoder")
 _NAMES = {"siglip": "SigLIP and SigLIP 2", "siglip2": "SigLIP 2 NaFlex", "chinese_clip": "Chinese-CLIP"}
 
@@ -42,6 +43,11 @@ def config_record(folder: Path) -> dict[str, Any]:
 def is_transformers(folder: Path) -> bool:
     """Whether a folder is in transformers' layout: its configuration names a model type."""
     return "model_type" in config_record(folder)
+
+
+def is_heads(folder: Path) -> bool:
+    """Whether a folder holds levels on top of another model; see `encode.heads`."""
+    return config_record(folder).get("format") == HEADS_FORMAT
 
 
 def find(spec: str) -> Path:

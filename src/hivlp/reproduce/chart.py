@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.errors import MissingExtraError
+from hivlp.drawing import figure_class
 
 # Okabe and Ito's palette, which colour-blind people can tell apart; marks and dashes differ too.
 _LINES: tuple[tuple[str, str, str, str, str], ...] = (
@@ -40,14 +40,11 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "bench", "the picture") from None
+    new_figure = figure_class("bench", "the picture")
     rows = document["rows"]
     panels = list(dict.fromkeys((row["device"], row["direction"]) for row in rows))
     down, across = -(-len(panels) // 2), min(2, len(panels))
-    figure = Figure(figsize=(6.6 * across, 5.2 * down), layout="constrained", dpi=150)
+    figure = new_figure(figsize=(6.6 * across, 5.2 * down), layout="constrained", dpi=150)
     grid = figure.subplots(down, across, squeeze=False, sharey=True)
     least = min(row["total_ms"] for row in rows) / 2
     most = max(row["total_ms"] for row in rows if row["system"] in {line[0] for line in _LINES}) * 2

@@ -53,10 +53,8 @@ class Guard:
         self._metrics = metrics
         self._keys = Keys(settings.keys)
         self._rate = rate
-        self._ids, self._numbers = (
-            secrets.token_hex(4),
-            count(),
-        )  # the system's randomness once, not each time
+        # the system is asked for randomness once, not for every request
+        self._ids, self._numbers = secrets.token_hex(4), count()
         self._held = Held(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.errors import MissingExtraError
+from hivlp.drawing import COLOURS, figure_class
 
 PICTURE = "curves.png"
 Lines = Sequence[Mapping[str, Any]]
@@ -19,8 +19,7 @@ Lines = Sequence[Mapping[str, Any]]
 _OTHER = frozenset(
     {"step", "learning_rate", "loss", "pictures_per_s", "data_wait", "memory_mb", "evaluation"}
 )
-# Okabe and Ito's palette, which colour-blind people can tell apart; dashes differ too.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#6A51A3")
+_COLOURS = COLOURS[:-1]  # grey is for what is no line; dashes differ too
 _DASHES = ("-", "--", "-.", ":")
 _INK, _QUIET, _GRID = "#222222", "#666666", "#E8E8E8"
 
@@ -36,10 +35,7 @@ def draw(log: Path, path: Path, *, best: int = 0) -> Path | None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "watch", "the picture of the curves") from None
+    new_figure = figure_class("watch", "the picture of the curves")
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if "loss" in line]
     if not steps:
@@ -56,7 +52,7 @@ def draw(log: Path, path: Path, *, best: int = 0) -> Path | None:
     }
     columns = 3 if len(drawn) == 3 else 2
     rows = -(-len(drawn) // columns)
-    figure = Figure(figsize=(5.2 * columns, 0.4 + 3.1 * rows), layout="constrained", dpi=130)
+    figure = new_figure(figsize=(5.2 * columns, 0.4 + 3.1 * rows), layout="constrained", dpi=130)
     grid: Any = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(drawn) :]:
         axes.set_axis_off()

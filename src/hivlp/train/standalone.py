@@ -15,7 +15,7 @@ from PIL import Image
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.encode import Encoder, hub, load
-from hivlp.encode.base import HEADS_FORMAT, model_source
+from hivlp.encode.base import model_source
 from hivlp.encode.export import PROBES, export, probes
 from hivlp.encode.heads import BASE, read_heads
 from hivlp.encode.onnx import OnnxEncoder
@@ -47,7 +47,7 @@ def standalone(model: str, out: Path, *, int8: bool = False) -> dict[str, Any]:
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty; name a new folder with --out")
     folder = model_source(model)
-    on_top = hub.config_record(folder).get("format") == HEADS_FORMAT
+    on_top = hub.is_heads(folder)
     made, tokenizer = opened_start(str(folder / BASE) if on_top else model)
     if on_top:
         made = folded(made, read_heads(folder))

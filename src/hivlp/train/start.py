@@ -18,7 +18,7 @@ from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, Levels, TrainConfig, read_
 from hivlp.data.pack import Pack
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import hub
-from hivlp.encode.base import HEADS_FORMAT, model_source
+from hivlp.encode.base import model_source
 from hivlp.encode.rotated import LEVELS
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model.dual import DualEncoder
@@ -46,7 +46,7 @@ def opened_start(start: str) -> tuple[DualEncoder, Tokenizer]:
         from hivlp.encode.convert import converted
 
         return converted(folder, name=start)
-    if hub.config_record(folder).get("format") == HEADS_FORMAT:
+    if hub.is_heads(folder):
         raise ModelError(
             f"{start} is levels on top of another model, which stays as it is; start from that model itself"
         )
@@ -60,7 +60,7 @@ def start_settings(start: str) -> dict[str, Any]:
     A model of one width gets narrow levels below it. Raises ModelError as `opened_start`.
     """
     folder = model_source(start)
-    if hub.is_transformers(folder) or hub.config_record(folder).get("format") == HEADS_FORMAT:
+    if hub.is_transformers(folder) or hub.is_heads(folder):
         config = opened_start(start)[0].config
     else:
         config = read_model_config(folder)
