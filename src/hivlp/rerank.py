@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.data.originals import read_original
-from hivlp.encode import Encoder
+from hivlp.encode import Encoder, hub
 from hivlp.encode.base import model_source
-from hivlp.errors import ImageError, MissingExtraError
+from hivlp.errors import ImageError, MissingExtraError, ModelError
 from hivlp.types import FloatArray, Item
 
 
@@ -30,11 +30,17 @@ def open_scorer(model: str) -> Scorer:
         ModelError: the model has none.
         MissingExtraError: torch is not installed.
     """
+    folder = model_source(model)
+    if not hub.config_record(folder).get("fusion"):
+        raise ModelError(
+            f"the model {model} has no fusion head to re-rank with. Train one: hivlp train --model "
+            f"{model} --set model.fusion={{}} --set objective.itm.weight=1, or search without re-ranking"
+        )
     try:
         from hivlp.encode.rerank import FusionScorer
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "train", "re-ranking") from None
-    return FusionScorer(model_source(model))
+    return FusionScorer(folder)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode import hub
-from hivlp.errors import ModelError
 from hivlp.model.folder import open_model
 from hivlp.types import FloatArray
 
@@ -22,12 +20,7 @@ class FusionScorer:
     batch_size = 64
 
     def __init__(self, folder: Path) -> None:
-        """Raises ModelError: the model has no fusion head."""
-        if not hub.config_record(folder).get("fusion"):
-            raise ModelError(
-                f"the model {folder} has no fusion head to re-rank with. Train one: hivlp train --model "
-                f"{folder} --set model.fusion={{}} --set objective.itm.weight=1, or search without re-ranking"
-            )
+        """Takes the folder of a model that has a fusion head."""
         self._model = open_model(folder)
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=self._model.config.max_tokens)
 
