@@ -1,0 +1,122 @@
+"""What all systems are given: the corpus, the backbone's features, and the linear floor fitted to them.
+
+I pictures, T captions, F features, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hivlp.data.masking import words
+from hivlp.reproduce.flickr8k import cca, corpus, features
+from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL, Corpus
+from hivlp.reproduce.flickr8k.features import Backbone, MobileNet, Pictures, RandomBackbone, Scaling
+from hivlp.reproduce.flickr8k.recipes import Sizes
+from hivlp.reproduce.flickr8k.towers import rarity
+from hivlp.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """Data and features, read when they are first asked for.
+
+    Attributes:
+        data: a source with the splits train and val.
+        path: of the quantised MobileNetV2; None for random features of pixels.
+        work: where features are kept.
+    """
+
+    data: str
+    path: Path | None
+    work: Path
+    sizes: Sizes
+    say: Callable[[str], None] = lambda message: None
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return corpus.read(self.data, vocabulary=self.sizes.vocabulary, max_tokens=self.sizes.max_tokens)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return RandomBackbone() if self.path is None else MobileNet(self.path)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with the data and the backbone."""
+        return hashlib.sha256(f"{self.corpus.fingerprint} {self.backbone.name}".encode()).hexdigest()[:12]
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The features of all pictures of the corpus, whole and mirrored."""
+        features.require_all(self._grids[0], self.corpus.samples)
+        return features.as_tensors(self._grids, self.backbone, self.scaling, grid=self.sizes.grid)
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Mean and deviation of the training pictures' features."""
+        return Scaling.of(self._grids[0], self.corpus.pictures(TRAIN), self.backbone)
+
+    @cached_property
+    def _grids(self) -> list[NDArray[np.int8]]:
+        """What the backbone sees in every view; stored."""
+        folder = self.work / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            features.stored_grids(
+                self.corpus.samples,
+                self.backbone,
+                folder / f"{self.fingerprint}-{view}",
+                mirror=view == "mirror",
+                say=self.say,
+            )
+            for view in features.VIEWS
+        ]
+
+    @cached_property
+    def rarity_V(self) -> Tensor:  # noqa: N802
+        """How rare each word piece is among the training captions, in [0, 1]; 0 for what is no word."""
+        seen_T = self.corpus.texts(self.corpus.pictures(TRAIN))
+        tokens_TL = self.corpus.tokens_TL
+        told_TL = np.where(words(tokens_TL, self.corpus.mask_TL), tokens_TL, 0)[seen_T]
+        rarity_V = rarity(torch.from_numpy(told_TL), self.corpus.tokenizer.vocabulary_size)
+        rarity_V[:5] = 0
+        return rarity_V
+
+    @cached_property
+    def floor(self) -> tuple[FloatArray, FloatArray]:
+        """The linear floor's unit vectors of all pictures (I, D) and captions (T, D)."""
+        self.say("floor: canonical correlations")
+        pooled_IF = self.pictures.pooled_VIF[0].numpy()
+        words_TV = self.tf_idf(np.arange(len(self.corpus.captions)))
+        seen_T = self.corpus.texts(self.corpus.pictures(TRAIN))
+        fitted = cca.fit(
+            pooled_IF[self.corpus.picture_of_T[seen_T]],
+            words_TV[seen_T],
+            components=self.sizes.components,
+        )
+        return fitted.images(pooled_IF), fitted.texts(words_TV)
+
+    def tf_idf(self, texts_T: IntArray) -> FloatArray:
+        """Unit rows of the words of some captions."""
+        tokens_TL, mask_TL = self.corpus.tokens_TL[texts_T], self.corpus.mask_TL[texts_T]
+        return cca.tf_idf(tokens_TL, words(tokens_TL, mask_TL).astype(np.float32), self.rarity_V.numpy())
+
+    def small_pool(self) -> tuple[IntArray, IntArray]:
+        """Pictures of val, one of so many, with all their captions: a pool that can be scored in full."""
+        pictures_P = self.corpus.pictures(VAL)[:: self.sizes.every]
+        return pictures_P, self.corpus.texts(pictures_P)
+
+    def owners(self, pictures_P: IntArray, texts_T: IntArray) -> IntArray:
+        """The place among the pictures of each caption's own."""
+        place_I = np.full(len(self.corpus.samples), -1)
+        place_I[pictures_P] = np.arange(len(pictures_P))
+        return place_I[self.corpus.picture_of_T[texts_T]]

@@ -1,0 +1,308 @@
+"""Every system by name and seed: built, trained once, kept, and asked for vectors or scores.
+
+P pictures, T captions, K candidates, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+
+from hivlp.baselines.meter import Meter
+from hivlp.baselines.uniter import Uniter
+from hivlp.reproduce.flickr8k import scoring, training
+from hivlp.reproduce.flickr8k.batches import Batches
+from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL
+from hivlp.reproduce.flickr8k.fusion import FusionModel
+from hivlp.reproduce.flickr8k.lessons import DualLearner, FusionLearner, Teaching
+from hivlp.reproduce.flickr8k.materials import Materials
+from hivlp.reproduce.flickr8k.recipes import SYSTEMS, Recipe, small
+from hivlp.reproduce.flickr8k.towers import CompactTowers, RegionTowers
+from hivlp.reproduce.ledger import Ledger
+from hivlp.train.stored import stored
+from hivlp.types import FloatArray, IntArray
+
+VERSION = 1
+"""Part of every kept result's name; a change of the code that changes results needs another."""
+Vectors: TypeAlias = "dict[int, FloatArray]"
+Learner: TypeAlias = "DualLearner | FusionLearner"
+_BLOCK = 256
+_TAUGHT, _LISTENED = 2, 8  # captions of a picture, and candidates of each, that a fusion model tells of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Systems:
+    """All that was trained and is to be."""
+
+    materials: Materials
+    tiny: bool
+    work: Path
+    ledger: Ledger
+    say: Callable[[str], None] = lambda message: None
+
+    def recipe(self, name: str) -> Recipe:
+        """How a system is trained."""
+        return small(SYSTEMS[name]) if self.tiny else SYSTEMS[name]
+
+    def folder(self, recipe: Recipe, seed: int) -> Path:
+        """Where a training is kept: everything that it depends on is in the name."""
+        parts = [VERSION, recipe.as_dict(), repr(self.materials.sizes), self.materials.fingerprint, seed]
+        parts += [
+            self.folder(self.recipe(name), number).name for name, number in self._teachers(recipe, seed)
+        ]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        return self.work / "trained" / f"{recipe.kind}-{digest}"
+
+    def result(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        """What a training cost and reached; trained now if it was not before."""
+        folder = self.folder(recipe, seed)
+        entry = f"{name}, seed {seed} ({folder.name})"
+        return self.ledger.get(entry, lambda: self._trained(name, recipe, seed))
+
+    def learner(self, recipe: Recipe, seed: int) -> Learner:
+        """A system that was trained, ready to be asked."""
+        key = str(self.folder(recipe, seed))
+        if key not in self._open:
+            self._open[key] = self._built(recipe, seed, Teaching())
+            training.kept(self._open[key], Path(key))
+        return self._open[key]
+
+    @torch.inference_mode()
+    def vectors(
+        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray
+    ) -> tuple[Vectors, Vectors]:
+        """Vectors of whole pictures and of captions, by width."""
+        images = [self._images(learner, rows_B, view=0) for rows_B in _blocks(pictures_P)]
+        texts = [self._texts(learner, rows_B) for rows_B in _blocks(texts_T)]
+        return _joined(images), _joined(texts)
+
+    @torch.inference_mode()
+    def scores(
+        self, learner: FusionLearner, texts_T: IntArray, candidates_TK: IntArray, stem: Path
+    ) -> FloatArray:
+        """A fusion model's scores (T, K) of captions' candidates, given by their rows; kept on the disk."""
+        model, pictures = learner.model, self.materials.pictures
+        rows_P, place_TK = np.unique(candidates_TK, return_inverse=True)
+        place_TK = place_TK.reshape(candidates_TK.shape)
+        kept_PRS = torch.cat(
+            [
+                model.image_states(pictures.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
+                for rows in map(torch.from_numpy, _blocks(rows_P))
+            ]
+        )
+
+        def rows_from(done: int) -> Iterator[tuple[int, FloatArray]]:
+            step = max(1, 2_000 // candidates_TK.shape[1])
+            for first in range(done, len(texts_T), step):
+                tokens_TL, mask_TL = self.tokens(texts_T[first : first + step])
+                places_P = torch.from_numpy(place_TK[first : first + step]).flatten()
+                text_P = torch.arange(len(tokens_TL)).repeat_interleave(candidates_TK.shape[1])
+                text = model.text_states(tokens_TL, mask_TL)
+                scores_P = model.pairs(text, mask_TL, kept_PRS, text_P, places_P)
+                yield first, scores_P.reshape(len(tokens_TL), -1).numpy()
+
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        found = stored(
+            stem,
+            candidates_TK.shape,
+            rows_from,
+            lambda done: self.say(f"{stem.parent.name} {stem.name}: {done:,} of {len(texts_T):,} queries"),
+            dtype=np.float32,
+        )
+        return np.array(found)
+
+    def all_scores(
+        self, recipe: Recipe, seed: int, pictures_P: IntArray, texts_T: IntArray, name: str
+    ) -> FloatArray:
+        """A fusion model's scores (T, P) of all pairs of some captions and pictures."""
+        candidates_TK = np.tile(pictures_P, (len(texts_T), 1))
+        learner = cast("FusionLearner", self.learner(recipe, seed))
+        return self.scores(learner, texts_T, candidates_TK, self.folder(recipe, seed) / name)
+
+    def _trained(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        for teacher, number in self._teachers(recipe, seed):
+            self.result(teacher, self.recipe(teacher), number)
+        materials, folder = self.materials, self.folder(recipe, seed)
+        batches = Batches(
+            materials.corpus,
+            materials.pictures,
+            batch=recipe.batch,
+            captions=recipe.captions,
+            drop=recipe.word_dropout,
+            seed=seed,
+        )
+        learner = self._built(recipe, seed, self._teaching(recipe, seed))
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = folder / "curve.jsonl"
+
+        def watch(step: int, loss: float) -> None:
+            found = {"step": step, "loss": round(loss, 4)}
+            if isinstance(learner, DualLearner):
+                found["AR"] = self._average(learner)
+            self.say(f"{name}, seed {seed}: {found}")
+            with curve.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+
+        spent = training.train(
+            learner,
+            batches,
+            recipe,
+            folder,
+            seed=seed,
+            budget=materials.sizes.budget,
+            watch=watch,
+            evaluations=materials.sizes.evaluations,
+        )
+        points = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
+        self._open[str(folder)] = learner
+        return {
+            **spent.__dict__,
+            "curve": list({point["step"]: point for point in points}.values()),
+            **self._reached(learner, recipe, seed),
+        }
+
+    def _reached(self, learner: Learner, recipe: Recipe, seed: int) -> dict[str, Any]:
+        materials = self.materials
+        pictures_P, texts_T = materials.small_pool()
+        owners_T = materials.owners(pictures_P, texts_T)
+        if isinstance(learner, FusionLearner):
+            scores_TP = self.all_scores(recipe, seed, pictures_P, texts_T, "small-pool")
+            return {"small_pool": scoring.of_scores(scores_TP, owners_T).as_dict()}
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        fine = max(images)
+        found = {"small_pool": scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()}
+        pictures_P = materials.corpus.pictures(VAL)
+        texts_T = materials.corpus.texts(pictures_P)
+        owners_T = materials.owners(pictures_P, texts_T)
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        if recipe.cosine:
+            return found | scoring.of_vectors(images, texts, owners_T)
+        return found | scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()
+
+    def _average(self, learner: DualLearner) -> float:
+        """AR on val at the finest level."""
+        corpus = self.materials.corpus
+        pictures_P = corpus.pictures(VAL)
+        texts_T = corpus.texts(pictures_P)
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        fine = max(images)
+        scores_TP = texts[fine] @ images[fine].T
+        return round(scoring.of_scores(scores_TP, self.materials.owners(pictures_P, texts_T)).average, 2)
+
+    def _built(self, recipe: Recipe, seed: int, teaching: Teaching) -> Learner:
+        materials, sizes = self.materials, self.materials.sizes
+        torch.manual_seed(seed)
+        features, vocabulary = materials.backbone.width, materials.corpus.tokenizer.vocabulary_size
+        if recipe.is_fusion:
+            model = (
+                Uniter(sizes.pair(features, vocabulary))
+                if recipe.kind == "uniter"
+                else Meter(sizes.meter(features, vocabulary))
+            )
+            pictures_ID, captions_TD = map(torch.from_numpy, materials.floor)
+            return FusionLearner(FusionModel(model), pictures_ID, captions_TD)
+        if recipe.kind == "compact":
+            towers = CompactTowers(recipe, sizes, features=features, rarity_V=materials.rarity_V)
+        else:
+            towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
+        return DualLearner(towers, recipe, vocabulary=vocabulary, teaching=teaching)
+
+    def _teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:
+        """Who must be trained before: the ensemble, and the fusion model of the student's seed."""
+        return [*recipe.teachers, *([(recipe.fusion_teacher, seed)] if recipe.fusion_teacher else [])]
+
+    def _teaching(self, recipe: Recipe, seed: int) -> Teaching:
+        pictures_VID, captions_TD = [], []
+        corpus = self.materials.corpus
+        for name, number in recipe.teachers:
+            teacher = cast("DualLearner", self.learner(self.recipe(name), number))
+            with torch.inference_mode():
+                views = [
+                    _joined(
+                        [
+                            self._images(teacher, rows, view=view)
+                            for rows in _blocks(np.arange(len(corpus.samples)))
+                        ]
+                    )
+                    for view in range(len(self.materials.pictures.regions_VIRF))
+                ]
+                texts = _joined(
+                    [self._texts(teacher, rows) for rows in _blocks(np.arange(len(corpus.captions)))]
+                )
+                fine = max(texts)
+                scale = float(teacher.scales[fine])
+            pictures_VID.append(scale * torch.from_numpy(np.stack([view[fine] for view in views])))
+            captions_TD.append(torch.from_numpy(texts[fine]))
+        listened = self._listened(recipe, seed) if recipe.fusion_teacher else None
+        pictures = self.materials.pictures
+        return Teaching(
+            pictures_VID=pictures_VID,
+            captions_TD=captions_TD,
+            listened=listened,
+            candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
+            tokens=lambda rows: self.tokens(rows.numpy()),
+        )
+
+    def _listened(self, recipe: Recipe, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Captions, for each its own picture and those that the floor likes best, and their scores."""
+        corpus = self.materials.corpus
+        rows_P = corpus.pictures(TRAIN)
+        texts_T = np.concatenate(
+            [corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_TAUGHT] for row in rows_P]
+        )
+        pictures_ID, captions_TD = self.materials.floor
+        candidates: list[IntArray] = []
+        for some_T in _blocks(texts_T):
+            own_T = corpus.picture_of_T[some_T]
+            similar_TP = captions_TD[some_T] @ pictures_ID[rows_P].T
+            similar_TP[rows_P[None, :] == own_T[:, None]] = np.inf  # its own picture stands first
+            candidates.append(rows_P[scoring.best_columns(similar_TP, min(_LISTENED, len(rows_P)))])
+        candidates_TK = np.concatenate(candidates)
+        teacher = self.recipe(recipe.fusion_teacher)
+        learner = cast("FusionLearner", self.learner(teacher, seed))
+        scores_TK = self.scores(learner, texts_T, candidates_TK, self.folder(teacher, seed) / "listened")
+        return tuple(map(torch.from_numpy, (texts_T, candidates_TK, scores_TK)))  # pyright: ignore[reportReturnType]
+
+    def _images(self, learner: DualLearner, rows_B: IntArray, *, view: int) -> Vectors:
+        pictures, rows = self.materials.pictures, torch.from_numpy(rows_B)
+        regions_BRF = pictures.regions_VIRF[view, rows].float()
+        return _numpy(learner.image(regions_BRF, pictures.pooled_VIF[view, rows], self._boxes(len(rows))))
+
+    def _texts(self, learner: DualLearner, rows_B: IntArray) -> Vectors:
+        return _numpy(learner.text(*self.tokens(rows_B)))
+
+    def tokens(self, rows_B: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and mask of captions by their rows, padded to the longest of them."""
+        corpus = self.materials.corpus
+        longest = int(corpus.mask_TL[rows_B].sum(axis=1).max())
+        return (
+            torch.from_numpy(corpus.tokens_TL[rows_B, :longest]),
+            torch.from_numpy(corpus.mask_TL[rows_B, :longest]),
+        )
+
+    def _boxes(self, count: int) -> torch.Tensor:
+        return self.materials.pictures.boxes_R7.expand(count, -1, -1)
+
+    @cached_property
+    def _open(self) -> dict[str, Learner]:
+        return {}
+
+
+def _numpy(found: dict[int, torch.Tensor]) -> Vectors:
+    return {width: rows_BD.numpy() for width, rows_BD in found.items()}
+
+
+def _joined(parts: list[Vectors]) -> Vectors:
+    return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
+
+
+def _blocks(rows_N: IntArray) -> Iterator[IntArray]:
+    yield from (rows_N[start : start + _BLOCK] for start in range(0, len(rows_N), _BLOCK))
