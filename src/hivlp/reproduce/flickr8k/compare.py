@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from hivlp.reproduce.flickr8k.claims import PAPER, targets
 from hivlp.reproduce.flickr8k.corpus import VAL
 from hivlp.reproduce.flickr8k.materials import Materials
 from hivlp.reproduce.flickr8k.pools import Pools
-from hivlp.reproduce.flickr8k.recipes import FULL, SMALL, SYSTEMS, Sizes
+from hivlp.reproduce.flickr8k.recipes import FULL, SMALL, SYSTEMS, Sizes, plain
 from hivlp.reproduce.flickr8k.reranking import Duo
 from hivlp.reproduce.flickr8k.systems import VERSION, Systems
 from hivlp.reproduce.ledger import Ledger
@@ -94,7 +94,7 @@ class Comparison:
                 "vocabulary": corpus.tokenizer.vocabulary_size,
             },
             "seeds": list(self.seeds),
-            "sizes": asdict(self._sizes),
+            "sizes": plain(self._sizes),
             "recipes": {name: self.all.recipe(name).as_dict() for name in found},
             "floor": floor,
             "systems": found,

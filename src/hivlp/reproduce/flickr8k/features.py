@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from hivlp.config import Preprocessing
 from hivlp.data.images import decode, to_pixels
@@ -134,24 +133,37 @@ class Pictures:
 def as_tensors(
     grids: Sequence[NDArray[np.int8]], backbone: Backbone, scaling: Scaling, *, grid: int
 ) -> Pictures:
-    """The views of pictures, each cell's features standardised, then averaged to grid × grid regions."""
+    """The views of pictures, each cell's features standardised and averaged to grid × grid regions."""
+    whole_1C = torch.full((1, backbone.side**2), 1 / backbone.side**2)
+    weights_RC = torch.cat([averages(backbone.side, grid), whole_1C])
     regions, pooled = [], []
     for grid_ICF in grids:
         parts = [
-            _averaged(grid_ICF[rows], backbone, scaling, grid) for rows in _blocks(np.arange(len(grid_ICF)))
+            # averaging first and standardising then is the same and touches fewer numbers
+            ((weights_RC @ _numbers(grid_ICF[rows], backbone)) - scaling.mean_F) / scaling.std_F
+            for rows in _blocks(np.arange(len(grid_ICF)))
         ]
-        regions.append(torch.cat([part[0] for part in parts]))
-        pooled.append(torch.cat([part[1] for part in parts]))
+        regions.append(torch.cat([part[:, :-1].half() for part in parts]))
+        pooled.append(torch.cat([part[:, -1] for part in parts]))
     return Pictures(torch.stack(regions), torch.stack(pooled), boxes(backbone.side, grid))
 
 
-def boxes(side: int, grid: int) -> Tensor:
-    """Left, top, right, bottom, width, height and area of regions (R, 7), row by row, in [0, 1].
+def averages(side: int, grid: int) -> Tensor:
+    """What each cell of the backbone counts in each region (R, C); every row adds up to 1."""
+    share_GS = torch.zeros(grid, side)
+    for place, (first, last) in enumerate(_spans(side, grid)):
+        share_GS[place, first:last] = 1 / (last - first)
+    return torch.kron(share_GS, share_GS)
 
-    A region reaches over all cells that it is an average of, so neighbours share some where grid does not
-    divide side.
-    """
-    edges = [(place * side // grid / side, -(-(place + 1) * side // grid) / side) for place in range(grid)]
+
+def _spans(side: int, grid: int) -> list[tuple[int, int]]:
+    """First and behind-last cell of each region along a side; they overlap where grid does not divide it."""
+    return [(place * side // grid, -(-(place + 1) * side // grid)) for place in range(grid)]
+
+
+def boxes(side: int, grid: int) -> Tensor:
+    """Left, top, right, bottom, width, height and area of regions (R, 7), row by row, in [0, 1]."""
+    edges = [(first / side, last / side) for first, last in _spans(side, grid)]
     rows = [
         (left, top, right, bottom, right - left, bottom - top, (right - left) * (bottom - top))
         for top, bottom in edges
@@ -173,15 +185,6 @@ def require_all(grid_ICF: NDArray[np.int8], samples: Sequence[Sample]) -> None:
 def readable(grid_ICF: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Which rows (I,) are of pictures that could be decoded."""
     return np.concatenate([grid_ICF[rows].any(axis=(1, 2)) for rows in _blocks(np.arange(len(grid_ICF)))])
-
-
-def _averaged(
-    cells_BCF: NDArray[np.int8], backbone: Backbone, scaling: Scaling, grid: int
-) -> tuple[Tensor, Tensor]:
-    numbers_BCF = (_numbers(cells_BCF, backbone) - scaling.mean_F) / scaling.std_F
-    map_BFHW = numbers_BCF.transpose(1, 2).unflatten(2, (backbone.side, backbone.side))
-    regions_BRF = F.adaptive_avg_pool2d(map_BFHW, grid).flatten(2).transpose(1, 2)
-    return regions_BRF.half().contiguous(), numbers_BCF.mean(dim=1)
 
 
 def _numbers(cells_BCF: NDArray[np.int8], backbone: Backbone) -> Tensor:

@@ -95,20 +95,21 @@ class Materials:
     def floor(self) -> tuple[FloatArray, FloatArray]:
         """The linear floor's unit vectors of all pictures (I, D) and captions (T, D)."""
         self.say("floor: canonical correlations")
-        pooled_IF = self.pictures.pooled_VIF[0].numpy()
-        words_TV = self.tf_idf(np.arange(len(self.corpus.captions)))
-        seen_T = self.corpus.texts(self.corpus.pictures(TRAIN))
+        pooled_IF, words_TV = self.pictures.pooled_VIF[0], self.words_TV
+        seen_T = torch.from_numpy(self.corpus.texts(self.corpus.pictures(TRAIN)))
         fitted = cca.fit(
-            pooled_IF[self.corpus.picture_of_T[seen_T]],
-            words_TV[seen_T],
+            pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],
+            words_TV.index_select(0, seen_T),
             components=self.sizes.components,
         )
-        return fitted.images(pooled_IF), fitted.texts(words_TV)
+        return fitted.images(pooled_IF).numpy(), fitted.texts(words_TV).numpy()
 
-    def tf_idf(self, texts_T: IntArray) -> FloatArray:
-        """Unit rows of the words of some captions."""
-        tokens_TL, mask_TL = self.corpus.tokens_TL[texts_T], self.corpus.mask_TL[texts_T]
-        return cca.tf_idf(tokens_TL, words(tokens_TL, mask_TL).astype(np.float32), self.rarity_V.numpy())
+    @cached_property
+    def words_TV(self) -> Tensor:  # noqa: N802
+        """Sparse unit rows of the words of all captions, weighed by their rarity."""
+        tokens_TL, mask_TL = self.corpus.tokens_TL, self.corpus.mask_TL
+        told_TL = torch.from_numpy(words(tokens_TL, mask_TL))
+        return cca.tf_idf(torch.from_numpy(tokens_TL), told_TL, self.rarity_V)
 
     def small_pool(self) -> tuple[IntArray, IntArray]:
         """Pictures of val, one of so many, with all their captions: a pool that can be scored in full."""

@@ -5,6 +5,7 @@ Which numbers are the papers' and which are ours is said in `docs/results.md`; n
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -67,7 +68,7 @@ class Recipe:
         return self.kind in ("uniter", "meter")
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return plain(self)
 
 
 _STACK = Stack(layers=2, width=192, heads=4, inner=768)
@@ -103,7 +104,7 @@ class Sizes:
     words: int = 300
     budget: float = 6.5e12
     evaluations: int = 6
-    every: int = 5
+    every: int = 8
     deep: int = 50
     components: int = 256
     pools: tuple[int, ...] = (1_000, 5_000, 31_014, 123_287)
@@ -169,6 +170,11 @@ SMALL = Sizes(
     pools=(10, 20, 60),
 )
 """Small enough to try a run out in seconds; a result says that it was made with them."""
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON holds it: with lists for tuples."""
+    return json.loads(json.dumps(asdict(record)))
 
 
 def small(recipe: Recipe) -> Recipe:
