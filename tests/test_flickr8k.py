@@ -17,7 +17,19 @@ from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import DataError, QueryError  # noqa: E402
 from hivlp.evaluate.protocols import Pairs, through_cascade  # noqa: E402
 from hivlp.plans import Plan  # noqa: E402
-from hivlp.reproduce.flickr8k import cca, chart, claims, features, pages, pools, report, scoring, training  # noqa: E402
+from hivlp.reproduce.clock import Effort  # noqa: E402
+from hivlp.reproduce.flickr8k import (  # noqa: E402
+    ablations,
+    cca,
+    chart,
+    claims,
+    features,
+    pages,
+    pools,
+    report,
+    scoring,
+    training,
+)
 from hivlp.reproduce.flickr8k.batches import Batches  # noqa: E402
 from hivlp.reproduce.flickr8k.compare import Comparison  # noqa: E402
 from hivlp.reproduce.flickr8k.features import RandomBackbone  # noqa: E402
@@ -144,7 +156,7 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
         learner = systems._built(recipe, 0, training_of_nobody())
         materials = systems.materials
         batches = Batches(materials.corpus, materials.pictures, batch=8, captions=1, drop=0.1, seed=0)
-        steps = 12 * training.count_macs(learner.eval(), batches)
+        budget = 5 * training.count_macs(learner.eval(), batches)
         done: list[int] = []
 
         def watch(step: int, loss: float) -> None:
@@ -153,15 +165,15 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
                 raise KeyboardInterrupt
 
         training.train(
-            learner, batches, recipe, tmp_path / folder, seed=0, budget=steps, watch=watch, evaluations=12
+            learner, batches, recipe, tmp_path / folder, seed=0, budget=budget, watch=watch, evaluations=5
         )
         return learner.state_dict(), done
 
     whole, _ = run("whole")
     with pytest.raises(KeyboardInterrupt):
-        run("stopped", stop_at=7)
+        run("stopped", stop_at=4)
     resumed, done = run("stopped")
-    assert done[0] == 7, "the step that was not saved is done again, and those before are not"
+    assert done[0] == 4, "the step that was not saved is done again, and those before are not"
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, atol=0, rtol=0)
 
@@ -186,7 +198,7 @@ def test_scores_of_pairs_do_not_depend_on_what_is_scored_beside_them(
         recipe = systems.recipe(name)
         systems.result(name, recipe, 0)
         pictures_P, texts_T = systems.materials.small_pool()
-        whole_TP = systems.all_scores(recipe, 0, pictures_P, texts_T, "small-pool")
+        whole_TP = systems.small_pool_scores(recipe, 0)
         learner = systems.learner(recipe, 0)
         for text, picture in ((0, 3), (7, 1), (len(texts_T) - 1, 0)):
             one = systems.scores(
@@ -291,7 +303,11 @@ def test_a_collage_is_half_of_each_picture() -> None:
 @pytest.fixture(scope="module")
 def ran(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     work = tmp_path_factory.mktemp("work")
-    return work, comparison(table, work).run()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("separate", "consistency", "VLM", "LRM"):  # each of these parts is in another variant
+            patched.delitem(ablations.VARIANTS, name)
+        patched.setattr(pools, "_EFFORT", Effort(most=3, seconds=1))
+        return work, comparison(table, work).run()
 
 
 def comparison(table: Path, work: Path, **changes: Any) -> Comparison:
@@ -319,6 +335,9 @@ def test_a_second_run_does_nothing_again(
     work, document = ran
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("something was trained"))
     monkeypatch.setattr(RandomBackbone, "grid", lambda *_: pytest.fail("a picture was looked at"))
+    monkeypatch.setattr(
+        ablations, "VARIANTS", {name: ablations.VARIANTS[name] for name in document["ablations"]["variants"]}
+    )
     again = comparison(table, work).run()
     for part in ("systems", "reranked", "pools", "ablations", "floor", "targets"):
         assert again[part] == document[part], part

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hivlp.model.levels import unit
 
-IMAGE_RIDGE, TEXT_RIDGE, POWER = 0.1, 3e-4, 1.0
+SETTINGS = IMAGE_RIDGE, TEXT_RIDGE, POWER = 0.3, 5e-4, 1.0
 """What is added to the diagonal of either side's covariance, and the power of a direction's correlation that
 weighs it; chosen on pictures of neither train nor val."""
 

@@ -16,7 +16,7 @@ import hivlp
 from hivlp.bench import machine
 from hivlp.errors import QueryError
 from hivlp.registry import suggestion
-from hivlp.reproduce.flickr8k import scoring
+from hivlp.reproduce.flickr8k import cca, scoring
 from hivlp.reproduce.flickr8k.ablations import Ablations
 from hivlp.reproduce.flickr8k.claims import PAPER, targets
 from hivlp.reproduce.flickr8k.corpus import VAL
@@ -70,7 +70,7 @@ class Comparison:
 
     def run(self) -> dict[str, Any]:
         """Trains and measures what is not kept yet, and returns the document, JSON-compatible."""
-        floor = self.ledger.get(self._named("floor"), self._floor)
+        floor = self.ledger.get(self._named(f"floor {cca.SETTINGS} {self._sizes.components}"), self._floor)
         found = {name: dict[str, Any]() for name in SYSTEMS if name in self.systems}
         for seed in self.seeds:
             for name in found:
@@ -117,7 +117,8 @@ class Comparison:
                     systems=self.all, dual=self.all.recipe(dual), fusion=self.all.recipe(fusion), seed=seed
                 )
                 folders = [self.all.folder(recipe, seed).name for recipe in (duo.dual, duo.fusion)]
-                name = f"{dual}+{fusion}, seed {seed} ({', '.join(folders)})"
+                measured_at = f"{self._sizes.deep}, 1 of {self._sizes.every}"
+                name = f"{dual}+{fusion}, seed {seed} ({', '.join(folders)}, {measured_at})"
                 measured.setdefault(f"{dual}+{fusion}", {})[str(seed)] = self.ledger.get(name, duo.measured)
         return measured
 

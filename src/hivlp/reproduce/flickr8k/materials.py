@@ -93,9 +93,9 @@ class Materials:
 
     @cached_property
     def floor(self) -> tuple[FloatArray, FloatArray]:
-        """The linear floor's unit vectors of all pictures (I, D) and captions (T, D)."""
+        """The linear floor's unit vectors of all pictures (I, D), from both views, and captions (T, D)."""
         self.say("floor: canonical correlations")
-        pooled_IF, words_TV = self.pictures.pooled_VIF[0], self.words_TV
+        pooled_IF, words_TV = self.pictures.pooled_VIF.mean(dim=0), self.words_TV
         seen_T = torch.from_numpy(self.corpus.texts(self.corpus.pictures(TRAIN)))
         fitted = cca.fit(
             pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],

@@ -71,6 +71,7 @@ class Recipe:
         return plain(self)
 
 
+_OF_MEASURING = ("evaluations", "every", "deep", "components", "pools")
 _STACK = Stack(layers=2, width=192, heads=4, inner=768)
 
 
@@ -108,6 +109,11 @@ class Sizes:
     deep: int = 50
     components: int = 256
     pools: tuple[int, ...] = (1_000, 5_000, 31_014, 123_287)
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """Those that a training depends on; the others are of measuring."""
+        return {name: value for name, value in plain(self).items() if name not in _OF_MEASURING}
 
     def pair(self, features: int, vocabulary: int) -> PairSize:
         """The shape of UNITER and of LightningDOT's towers."""

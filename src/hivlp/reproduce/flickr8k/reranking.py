@@ -64,7 +64,7 @@ class Duo:
         pictures_P, texts_T = materials.small_pool()
         owners_T = materials.owners(pictures_P, texts_T)
         dual_TP = self._dual(pictures_P, texts_T)
-        fusion_TP = self.systems.all_scores(self.fusion, self.seed, pictures_P, texts_T, "small-pool")
+        fusion_TP = self.systems.small_pool_scores(self.fusion, self.seed)
         found: dict[str, Any] = {
             "dual": scoring.of_scores(dual_TP, owners_T).as_dict(),
             "fusion": scoring.of_scores(fusion_TP, owners_T).as_dict(),
@@ -88,7 +88,7 @@ class Duo:
         by_picture_QK = scoring.best_columns(np.ascontiguousarray(dual_TP.T[shown_Q]), deep)
         learner = cast("FusionLearner", self.systems.learner(self.fusion, self.seed))
         folder = self.systems.folder(self.fusion, self.seed)
-        of = self.systems.folder(self.dual, self.seed).name
+        of = f"{self.systems.folder(self.dual, self.seed).name}-{deep}-{materials.sizes.every}"
         text_scores_QK = self.systems.scores(
             learner, texts_T[asked_Q], pictures_P[by_text_QK], folder / f"{of}-t"
         )

@@ -18,13 +18,14 @@ import torch
 
 from hivlp.baselines.meter import Meter
 from hivlp.baselines.uniter import Uniter
-from hivlp.reproduce.flickr8k import scoring, training
+from hivlp.reproduce.flickr8k import cca, scoring, training
 from hivlp.reproduce.flickr8k.batches import Batches
-from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL
+from hivlp.reproduce.flickr8k.corpus import VAL
 from hivlp.reproduce.flickr8k.fusion import FusionModel
 from hivlp.reproduce.flickr8k.lessons import DualLearner, FusionLearner, Teaching
 from hivlp.reproduce.flickr8k.materials import Materials
 from hivlp.reproduce.flickr8k.recipes import SYSTEMS, Recipe, small
+from hivlp.reproduce.flickr8k.teachers import teaching_of
 from hivlp.reproduce.flickr8k.towers import CompactTowers, RegionTowers
 from hivlp.reproduce.ledger import Ledger
 from hivlp.train.stored import stored
@@ -35,7 +36,6 @@ VERSION = 1
 Vectors: TypeAlias = "dict[int, FloatArray]"
 Learner: TypeAlias = "DualLearner | FusionLearner"
 _BLOCK = 256
-_TAUGHT, _LISTENED = 2, 8  # captions of a picture, and candidates of each, that a fusion model tells of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,24 @@ class Systems:
 
     def folder(self, recipe: Recipe, seed: int) -> Path:
         """Where a training is kept: everything that it depends on is in the name."""
-        parts = [VERSION, recipe.as_dict(), repr(self.materials.sizes), self.materials.fingerprint, seed]
-        parts += [
-            self.folder(self.recipe(name), number).name for name, number in self._teachers(recipe, seed)
+        parts = [
+            VERSION,
+            recipe.as_dict(),
+            self.materials.sizes.of_training,
+            self.materials.fingerprint,
+            seed,
         ]
+        parts += (
+            [cca.SETTINGS, self.materials.sizes.components] if recipe.is_fusion else []
+        )  # the floor draws its wrong pairs
+        parts += [self.folder(self.recipe(name), number).name for name, number in self.teachers(recipe, seed)]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         return self.work / "trained" / f"{recipe.kind}-{digest}"
 
     def result(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
         """What a training cost and reached; trained now if it was not before."""
         folder = self.folder(recipe, seed)
-        entry = f"{name}, seed {seed} ({folder.name})"
+        entry = f"{name}, seed {seed} ({folder.name}, 1 of {self.materials.sizes.every})"
         return self.ledger.get(entry, lambda: self._trained(name, recipe, seed))
 
     def learner(self, recipe: Recipe, seed: int) -> Learner:
@@ -80,9 +87,7 @@ class Systems:
         self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray
     ) -> tuple[Vectors, Vectors]:
         """Vectors of whole pictures and of captions, by width."""
-        images = [self._images(learner, rows_B, view=0) for rows_B in _blocks(pictures_P)]
-        texts = [self._texts(learner, rows_B) for rows_B in _blocks(texts_T)]
-        return _joined(images), _joined(texts)
+        return self.images(learner, pictures_P, view=0), self.texts(learner, texts_T)
 
     @torch.inference_mode()
     def scores(
@@ -119,6 +124,11 @@ class Systems:
         )
         return np.array(found)
 
+    def small_pool_scores(self, recipe: Recipe, seed: int) -> FloatArray:
+        """A fusion model's scores of all pairs of the small pool."""
+        name = f"small-pool-{self.materials.sizes.every}"
+        return self.all_scores(recipe, seed, *self.materials.small_pool(), name)
+
     def all_scores(
         self, recipe: Recipe, seed: int, pictures_P: IntArray, texts_T: IntArray, name: str
     ) -> FloatArray:
@@ -128,7 +138,7 @@ class Systems:
         return self.scores(learner, texts_T, candidates_TK, self.folder(recipe, seed) / name)
 
     def _trained(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
-        for teacher, number in self._teachers(recipe, seed):
+        for teacher, number in self.teachers(recipe, seed):
             self.result(teacher, self.recipe(teacher), number)
         materials, folder = self.materials, self.folder(recipe, seed)
         batches = Batches(
@@ -139,7 +149,7 @@ class Systems:
             drop=recipe.word_dropout,
             seed=seed,
         )
-        learner = self._built(recipe, seed, self._teaching(recipe, seed))
+        learner = self._built(recipe, seed, teaching_of(self, recipe, seed))
         folder.mkdir(parents=True, exist_ok=True)
         curve = folder / "curve.jsonl"
 
@@ -174,7 +184,7 @@ class Systems:
         pictures_P, texts_T = materials.small_pool()
         owners_T = materials.owners(pictures_P, texts_T)
         if isinstance(learner, FusionLearner):
-            scores_TP = self.all_scores(recipe, seed, pictures_P, texts_T, "small-pool")
+            scores_TP = self.small_pool_scores(recipe, seed)
             return {"small_pool": scoring.of_scores(scores_TP, owners_T).as_dict()}
         images, texts = self.vectors(learner, pictures_P, texts_T)
         fine = max(images)
@@ -215,63 +225,19 @@ class Systems:
             towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
         return DualLearner(towers, recipe, vocabulary=vocabulary, teaching=teaching)
 
-    def _teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:
+    def teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:
         """Who must be trained before: the ensemble, and the fusion model of the student's seed."""
         return [*recipe.teachers, *([(recipe.fusion_teacher, seed)] if recipe.fusion_teacher else [])]
 
-    def _teaching(self, recipe: Recipe, seed: int) -> Teaching:
-        pictures_VID, captions_TD = [], []
-        corpus = self.materials.corpus
-        for name, number in recipe.teachers:
-            teacher = cast("DualLearner", self.learner(self.recipe(name), number))
-            with torch.inference_mode():
-                views = [
-                    _joined(
-                        [
-                            self._images(teacher, rows, view=view)
-                            for rows in _blocks(np.arange(len(corpus.samples)))
-                        ]
-                    )
-                    for view in range(len(self.materials.pictures.regions_VIRF))
-                ]
-                texts = _joined(
-                    [self._texts(teacher, rows) for rows in _blocks(np.arange(len(corpus.captions)))]
-                )
-                fine = max(texts)
-                scale = float(teacher.scales[fine])
-            pictures_VID.append(scale * torch.from_numpy(np.stack([view[fine] for view in views])))
-            captions_TD.append(torch.from_numpy(texts[fine]))
-        listened = self._listened(recipe, seed) if recipe.fusion_teacher else None
-        pictures = self.materials.pictures
-        return Teaching(
-            pictures_VID=pictures_VID,
-            captions_TD=captions_TD,
-            listened=listened,
-            candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
-            tokens=lambda rows: self.tokens(rows.numpy()),
-        )
+    def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
+        """Vectors of one view of some pictures, by width."""
+        return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
 
-    def _listened(self, recipe: Recipe, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Captions, for each its own picture and those that the floor likes best, and their scores."""
-        corpus = self.materials.corpus
-        rows_P = corpus.pictures(TRAIN)
-        texts_T = np.concatenate(
-            [corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_TAUGHT] for row in rows_P]
-        )
-        pictures_ID, captions_TD = self.materials.floor
-        candidates: list[IntArray] = []
-        for some_T in _blocks(texts_T):
-            own_T = corpus.picture_of_T[some_T]
-            similar_TP = captions_TD[some_T] @ pictures_ID[rows_P].T
-            similar_TP[rows_P[None, :] == own_T[:, None]] = np.inf  # its own picture stands first
-            candidates.append(rows_P[scoring.best_columns(similar_TP, min(_LISTENED, len(rows_P)))])
-        candidates_TK = np.concatenate(candidates)
-        teacher = self.recipe(recipe.fusion_teacher)
-        learner = cast("FusionLearner", self.learner(teacher, seed))
-        scores_TK = self.scores(learner, texts_T, candidates_TK, self.folder(teacher, seed) / "listened")
-        return tuple(map(torch.from_numpy, (texts_T, candidates_TK, scores_TK)))  # pyright: ignore[reportReturnType]
+    def texts(self, learner: DualLearner, rows_T: IntArray) -> Vectors:
+        """Vectors of some captions, by width."""
+        return joined([self._texts(learner, rows_B) for rows_B in _blocks(rows_T)])
 
-    def _images(self, learner: DualLearner, rows_B: IntArray, *, view: int) -> Vectors:
+    def _images(self, learner: DualLearner, rows_B: IntArray, view: int) -> Vectors:
         pictures, rows = self.materials.pictures, torch.from_numpy(rows_B)
         regions_BRF = pictures.regions_VIRF[view, rows].float()
         return _numpy(learner.image(regions_BRF, pictures.pooled_VIF[view, rows], self._boxes(len(rows))))
@@ -300,7 +266,8 @@ def _numpy(found: dict[int, torch.Tensor]) -> Vectors:
     return {width: rows_BD.numpy() for width, rows_BD in found.items()}
 
 
-def _joined(parts: list[Vectors]) -> Vectors:
+def joined(parts: list[Vectors]) -> Vectors:
+    """Parts one after the other, at every width."""
     return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
 
 
