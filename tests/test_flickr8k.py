@@ -178,6 +178,19 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
         torch.testing.assert_close(resumed[key], value, atol=0, rtol=0)
 
 
+def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Systems) -> None:
+    floor, rarity_V = systems.materials.floor, systems.materials.rarity_V
+    room = floor.text_VD.shape[1]
+    for name in ("hivlp", "uniter", "meter"):
+        learner = systems._built(systems.recipe(name), 0, training_of_nobody())
+        words = [part for key, part in learner.named_modules() if key.endswith("word_embeddings")]
+        assert len(words) == 1, name
+        seen = rarity_V > 0
+        wanted_VD, found_VD = (floor.text_VD * rarity_V[:, None])[seen], words[0].weight[seen, :room]
+        turned = torch.nn.functional.cosine_similarity(wanted_VD.flatten(), found_VD.flatten(), dim=0)
+        assert float(turned) > 0.95, name
+
+
 def training_of_nobody() -> Any:
     from hivlp.reproduce.flickr8k.lessons import Teaching
 

@@ -68,11 +68,15 @@ def targets(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         add("AR kept by the cascade", name, KEPT, mean_of(systems[name], "cascade", "kept"))
     for pair, by_seed in document["reranked"].items():
         measured = next(iter(by_seed.values()))["small_pool"]
-        mixed = [key for key in measured if key.startswith("mixed-")]
-        best_depth = max(mixed, key=lambda key: mean_of(by_seed, "small_pool", key, "AR"))
+        deepest = max((key for key in measured if key.startswith("mixed-")), key=_depth)
         whole = mean_of(by_seed, "small_pool", "fusion", "AR")
-        reached = mean_of(by_seed, "small_pool", best_depth, "AR")
-        add("AR re-ranked over full scoring's, small pool", f"{pair}, {best_depth}", 0.0, reached - whole)
+        reached = mean_of(by_seed, "small_pool", deepest, "AR")
+        add(
+            "AR re-ranked over full scoring's, small pool",
+            f"{pair}, top {_depth(deepest)}",
+            0.0,
+            reached - whole,
+        )
     return found
 
 
@@ -81,3 +85,7 @@ def _at(result: Mapping[str, Any], path: tuple[str, ...]) -> float:
     for key in path:
         value = value[key]
     return float(value)
+
+
+def _depth(key: str) -> int:
+    return int(key.split("-")[1])

@@ -128,7 +128,7 @@ class Comparison:
 
     def _floor(self) -> dict[str, Any]:
         corpus = self.materials.corpus
-        pictures_ID, captions_TD = self.materials.floor
+        pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in self.materials.floor_vectors)
         found: dict[str, Any] = {}
         pools = {
             "": (corpus.pictures(VAL), corpus.texts(corpus.pictures(VAL))),

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from hivlp.data.masking import words
 from hivlp.reproduce.flickr8k import cca, corpus, features
+from hivlp.reproduce.flickr8k.cca import Floor
 from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL, Corpus
 from hivlp.reproduce.flickr8k.features import Backbone, MobileNet, Pictures, RandomBackbone, Scaling
 from hivlp.reproduce.flickr8k.recipes import Sizes
 from hivlp.reproduce.flickr8k.towers import rarity
-from hivlp.types import FloatArray, IntArray
+from hivlp.types import IntArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +93,24 @@ class Materials:
         return rarity_V
 
     @cached_property
-    def floor(self) -> tuple[FloatArray, FloatArray]:
-        """The linear floor's unit vectors of all pictures (I, D), from both views, and captions (T, D)."""
+    def floor(self) -> Floor:
+        """The linear floor, fitted to the training pictures (the mean of both views) and captions."""
         self.say("floor: canonical correlations")
-        pooled_IF, words_TV = self.pictures.pooled_VIF.mean(dim=0), self.words_TV
         seen_T = torch.from_numpy(self.corpus.texts(self.corpus.pictures(TRAIN)))
-        fitted = cca.fit(
-            pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],
-            words_TV.index_select(0, seen_T),
+        return cca.fit(
+            self._pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],
+            self.words_TV.index_select(0, seen_T),
             components=self.sizes.components,
         )
-        return fitted.images(pooled_IF).numpy(), fitted.texts(words_TV).numpy()
+
+    @cached_property
+    def floor_vectors(self) -> tuple[Tensor, Tensor]:
+        """The floor's unit vectors of all pictures (I, D) and captions (T, D)."""
+        return self.floor.images(self._pooled_IF), self.floor.texts(self.words_TV)
+
+    @cached_property
+    def _pooled_IF(self) -> Tensor:  # noqa: N802
+        return self.pictures.pooled_VIF.mean(dim=0)
 
     @cached_property
     def words_TV(self) -> Tensor:  # noqa: N802

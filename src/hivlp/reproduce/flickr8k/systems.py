@@ -25,6 +25,7 @@ from hivlp.reproduce.flickr8k.fusion import FusionModel
 from hivlp.reproduce.flickr8k.lessons import DualLearner, FusionLearner, Teaching
 from hivlp.reproduce.flickr8k.materials import Materials
 from hivlp.reproduce.flickr8k.recipes import SYSTEMS, Recipe, small
+from hivlp.reproduce.flickr8k.start import from_floor
 from hivlp.reproduce.flickr8k.teachers import teaching_of
 from hivlp.reproduce.flickr8k.towers import CompactTowers, RegionTowers
 from hivlp.reproduce.ledger import Ledger
@@ -217,12 +218,13 @@ class Systems:
                 if recipe.kind == "uniter"
                 else Meter(sizes.meter(features, vocabulary))
             )
-            pictures_ID, captions_TD = map(torch.from_numpy, materials.floor)
-            return FusionLearner(FusionModel(model), pictures_ID, captions_TD)
+            from_floor(model, materials.floor, materials.rarity_V)
+            return FusionLearner(FusionModel(model), *materials.floor_vectors)
         if recipe.kind == "compact":
             towers = CompactTowers(recipe, sizes, features=features, rarity_V=materials.rarity_V)
         else:
             towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
+            from_floor(towers, materials.floor, materials.rarity_V)
         return DualLearner(towers, recipe, vocabulary=vocabulary, teaching=teaching)
 
     def teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:

@@ -58,7 +58,7 @@ def _listened(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tens
     rows_P = corpus.pictures(TRAIN)
     own_captions = (corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_CAPTIONS] for row in rows_P)
     texts_T = np.concatenate(list(own_captions))
-    pictures_ID, captions_TD = systems.materials.floor
+    pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
     candidates: list[IntArray] = []
     for start in range(0, len(texts_T), _BLOCK):
         some_T = texts_T[start : start + _BLOCK]

@@ -1,0 +1,51 @@
+"""Where transformers begin: at the directions of the linear floor, in place of the papers' pre-training.
+
+The papers' systems start from BERT and from detectors' embeddings. Six thousand pictures and a few hundred
+steps can't make up for that, so all transformers get the same cheap start: each word and each region feature
+begins where the floor's closed form puts it.
+
+V words, F features, D directions, W width of a state.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from hivlp.baselines.parts import RegionEmbedding
+from hivlp.reproduce.flickr8k.cca import Floor
+
+WORD_STD, PLACE_STD = 0.05, 0.02
+
+
+@torch.no_grad()
+def from_floor(model: nn.Module, floor: Floor, rarity_V: Tensor) -> None:
+    """Changes the embeddings of words and regions in place.
+
+    torch's own start of an embedding, deviation 1, would also take a thousand steps to be moved at all.
+
+    Args:
+        model: any of the baselines.
+        rarity_V: the weight of a word in TF-IDF.
+    """
+    for part in model.modules():
+        if isinstance(part, RegionEmbedding):
+            weight_WF = part.features.weight
+            weight_WF.copy_(_fitted(floor.image_FD, weight_WF.shape[0], float(weight_WF.std())).T)
+            part.features.bias.zero_()
+        for name in ("position_embeddings", "token_type_embeddings"):
+            if hasattr(part, name):
+                cast("nn.Embedding", getattr(part, name)).weight.normal_(std=PLACE_STD)
+        if hasattr(part, "word_embeddings"):
+            words = cast("nn.Embedding", part.word_embeddings).weight
+            words.copy_(_fitted(floor.text_VD * rarity_V[:, None], words.shape[1], WORD_STD))
+
+
+def _fitted(rows_ND: Tensor, width: int, std: float) -> Tensor:
+    """As many directions as there is room for, at this deviation; noise at a tenth of it in every number."""
+    kept_NW = torch.randn(len(rows_ND), width) * (std / 10)
+    room = min(width, rows_ND.shape[1])
+    kept_NW[:, :room] += rows_ND[:, :room] * (std / rows_ND[:, :room].std())
+    return kept_NW
