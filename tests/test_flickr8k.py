@@ -189,6 +189,10 @@ def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Syst
         wanted_VD, found_VD = (floor.text_VD * rarity_V[:, None])[seen], words[0].weight.detach()[seen, :room]
         turned = torch.nn.functional.cosine_similarity(wanted_VD.flatten(), found_VD.flatten(), dim=0)
         assert float(turned) > 0.95, name
+    model = systems._built(systems.recipe("hivlp"), 0, training_of_nobody()).eval().towers.model
+    text, image = model.towers.text_tower, model.towers.image_tower
+    states = text.words(input_ids=systems.tokens(np.arange(3))[0])
+    torch.testing.assert_close(text.encoder(states)[0], image.encoder(states)[0])
 
 
 def training_of_nobody() -> Any:

@@ -14,10 +14,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from hivlp.baselines.dual import LightningDot, RegionHiVLP
 from hivlp.baselines.parts import RegionEmbedding
 from hivlp.reproduce.flickr8k.cca import Floor
 
 WORD_STD, PLACE_STD = 0.05, 0.02
+_PASSED_ON = ("attention.self.value", "attention.output.dense")  # of self- and of cross-attention
 
 
 @torch.no_grad()
@@ -25,6 +27,9 @@ def from_floor(model: nn.Module, floor: Floor, rarity_V: Tensor) -> None:
     """Changes the embeddings of words and regions in place.
 
     torch's own start of an embedding, deviation 1, would also take a thousand steps to be moved at all.
+    Values and outputs of attention begin as the identity, so that the summary of a tower is near the mean of
+    what it sees from the first step on, instead of a faint random image of it. A picture's tower, head and
+    levels begin as those of the text.
 
     Args:
         model: any of the baselines.
@@ -41,6 +46,16 @@ def from_floor(model: nn.Module, floor: Floor, rarity_V: Tensor) -> None:
         if hasattr(part, "word_embeddings"):
             words = cast("nn.Embedding", part.word_embeddings).weight
             words.copy_(_fitted(floor.text_VD * rarity_V[:, None], words.shape[1], WORD_STD))
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Linear) and name.endswith(_PASSED_ON):
+            nn.init.eye_(part.weight)
+            part.bias.zero_()
+    for part in list(model.modules()):
+        if isinstance(part, LightningDot):
+            part.image_tower.encoder.load_state_dict(part.text_tower.encoder.state_dict())
+            part.image_head.load_state_dict(part.text_head.state_dict())
+        elif isinstance(part, RegionHiVLP):
+            part.image_levels.load_state_dict(part.text_levels.state_dict())
 
 
 def _fitted(rows_ND: Tensor, width: int, std: float) -> Tensor:
