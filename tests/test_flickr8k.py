@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,19 +181,42 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
 
 def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Systems) -> None:
     floor, rarity_V = systems.materials.floor, systems.materials.rarity_V
-    room = floor.text_VD.shape[1]
+    room = SMALL.stack.width
     for name in ("hivlp", "uniter", "meter"):
         learner = systems._built(systems.recipe(name), 0, training_of_nobody())
         words = [part for key, part in learner.named_modules() if key.endswith("word_embeddings")]
         assert len(words) == 1, name
         seen = rarity_V > 0
-        wanted_VD, found_VD = (floor.text_VD * rarity_V[:, None])[seen], words[0].weight.detach()[seen, :room]
+        wanted_VD, found_VD = (
+            (floor.text_VD[:, :room] * rarity_V[:, None])[seen],
+            words[0].weight.detach()[seen, :room],
+        )
         turned = torch.nn.functional.cosine_similarity(wanted_VD.flatten(), found_VD.flatten(), dim=0)
         assert float(turned) > 0.95, name
     model = systems._built(systems.recipe("hivlp"), 0, training_of_nobody()).eval().towers.model
     text, image = model.towers.text_tower, model.towers.image_tower
     states = text.words(input_ids=systems.tokens(np.arange(3))[0])
     torch.testing.assert_close(text.encoder(states)[0], image.encoder(states)[0])
+
+
+@pytest.mark.parametrize("levels", ["nested", "separate"])
+def test_compact_towers_begin_as_the_floor(systems: Systems, levels: str) -> None:
+    recipe = replace(systems.recipe("hivlp-compact"), levels=levels)
+    learner = systems._built(recipe, 0, training_of_nobody()).eval()
+    materials, rows = systems.materials, np.arange(10)
+    floor = materials.floor
+    images, texts = systems.images(learner, rows, view=0), systems.texts(learner, rows)
+    wanted_ID = floor.images(materials.pictures.pooled_VIF[0, :10]).numpy()
+    np.testing.assert_allclose(images[32], wanted_ID, atol=1e-4)
+    np.testing.assert_allclose(images[8], unit(wanted_ID[:, :8]), atol=1e-4)
+    once = [row for row in rows if len(set(tokens := used(materials, row))) == len(tokens)]
+    assert once, "the bag weighs a word that is there twice otherwise than TF-IDF"
+    wanted_TD = floor.texts(materials.words_TV.index_select(0, torch.tensor(once))).numpy()
+    np.testing.assert_allclose(texts[32][once], wanted_TD, atol=1e-4)
+
+
+def used(materials: Materials, row: int) -> list[int]:
+    return [token for token in materials.corpus.tokens_TL[row].tolist() if token >= 5]
 
 
 def training_of_nobody() -> Any:

@@ -6,7 +6,7 @@ N pairs of a picture and a caption, F features, V words, D canonical directions,
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ class Floor:
     image_mean_F: Tensor
     text_mean_V: Tensor
     correlation_D: Tensor
+
+    def first(self, count: int) -> Floor:
+        """The floor of the directions that correlate most."""
+        return replace(
+            self,
+            image_FD=self.image_FD[:, :count],
+            text_VD=self.text_VD[:, :count],
+            correlation_D=self.correlation_D[:count],
+        )
 
     def images(self, pooled_IF: Tensor) -> Tensor:
         """Unit vectors of pictures."""

@@ -87,6 +87,16 @@ class DualLearner(nn.Module):
         return self._towers[0].text(tokens_BL, mask_BL)
 
     @property
+    def cosine(self) -> bool:
+        """Whether vectors are of length 1."""
+        return self._recipe.cosine
+
+    @property
+    def given(self) -> list[nn.Parameter]:
+        """Weights that the floor gave and that are only adjusted."""
+        return getattr(self._towers[0], "given", [])
+
+    @property
     def scales(self) -> dict[int, Tensor]:
         """Inverse temperature by width; that of the binary level stands last in the parameter."""
         return dict(zip(self._recipe.widths, self._scale_L[:-1], strict=True))

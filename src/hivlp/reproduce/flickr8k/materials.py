@@ -100,13 +100,14 @@ class Materials:
         return cca.fit(
             self._pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],
             self.words_TV.index_select(0, seen_T),
-            components=self.sizes.components,
+            components=max(self.sizes.components, self.sizes.directions),
         )
 
     @cached_property
     def floor_vectors(self) -> tuple[Tensor, Tensor]:
         """The floor's unit vectors of all pictures (I, D) and captions (T, D)."""
-        return self.floor.images(self._pooled_IF), self.floor.texts(self.words_TV)
+        floor = self.floor.first(self.sizes.components)
+        return floor.images(self._pooled_IF), floor.texts(self.words_TV)
 
     @cached_property
     def _pooled_IF(self) -> Tensor:  # noqa: N802

@@ -85,7 +85,7 @@ class Pools:
         pictures_P = corpus.pictures(VAL)
         texts_T = corpus.texts(pictures_P)
         owners_T = self.systems.materials.owners(pictures_P, texts_T)
-        images, texts = self.systems.vectors(learner, pictures_P, texts_T)
+        images, texts = self.systems.vectors(learner, pictures_P, texts_T, views=(0,))
         more = self._vectors(learner, others, max(sizes) - len(pictures_P))
         pool = {width: np.concatenate([images[width], more[width]]) for width in images}
         encode_ms = self._encode_ms(learner, texts_T)

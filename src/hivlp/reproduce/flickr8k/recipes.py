@@ -39,6 +39,7 @@ class Recipe:
         dropout: of the compact tower's features.
         word_dropout: share of the words of a caption that are masked.
         scale: inverse temperature at the start.
+        given_rate: share of the learning rate for weights that the floor gave; below 1 they do not decay.
     """
 
     kind: Kind
@@ -59,9 +60,10 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 50
-    dropout: float = 0.6
+    dropout: float = 0.5
     word_dropout: float = 0.1
-    scale: float = 20.0
+    scale: float = 15.0
+    given_rate: float = 1.0
 
     @property
     def is_fusion(self) -> bool:
@@ -71,7 +73,7 @@ class Recipe:
         return plain(self)
 
 
-_OF_MEASURING = ("evaluations", "every", "deep", "components", "pools")
+_OF_MEASURING = ("evaluations", "every", "deep", "pools")
 _STACK = Stack(layers=2, width=192, heads=4, inner=768)
 
 
@@ -87,12 +89,12 @@ class Sizes:
             its text tower one more layer-for-layer.
         projection: widest vector of LightningDOT's towers.
         hidden: hidden units of the compact picture tower.
-        words: width of a word in the compact text tower.
         budget: multiply-adds of a training, forward and backward, of systems without ``epochs``.
         evaluations: how often a run of a dual encoder is measured on val, for its curve.
         every: one picture of so many is in the small pool that fusion models score in full.
         deep: candidates that a fusion model re-ranks at most.
-        components: directions of the linear floor.
+        components: directions of the linear floor as a system.
+        directions: those that are worked out, for what begins at them.
         pools: pictures that captions are searched in.
     """
 
@@ -102,12 +104,12 @@ class Sizes:
     stack: Stack = _STACK
     projection: int = 256
     hidden: int = 1024
-    words: int = 300
     budget: float = 6.5e12
     evaluations: int = 6
     every: int = 8
     deep: int = 50
     components: int = 256
+    directions: int = 512
     pools: tuple[int, ...] = (1_000, 5_000, 31_014, 123_287)
 
     @property
@@ -137,20 +139,29 @@ class Sizes:
         )
 
 
-_DOT = Recipe(kind="regions", widths=(256,), cosine=False, vlm=0.5, lrm=0.5, captions=2, batch=96)
+_DOT = Recipe(
+    kind="regions",
+    widths=(256,),
+    cosine=False,
+    vlm=0.5,
+    lrm=0.5,
+    captions=2,
+    batch=64,
+    learning_rate=4e-4,
+)
 _COMPACT = Recipe(
     kind="compact",
     widths=(32, 64, 128, 512),
-    batch=256,
+    batch=384,
     captions=5,
-    epochs=20,
-    learning_rate=2e-3,
+    epochs=15,
+    given_rate=0.3,
 )
 
 SYSTEMS: dict[str, Recipe] = {
     "lightningdot": _DOT,
-    "uniter": Recipe(kind="uniter", batch=64),
-    "meter": Recipe(kind="meter", batch=64),
+    "uniter": Recipe(kind="uniter", batch=64, learning_rate=4e-4),
+    "meter": Recipe(kind="meter", batch=64, learning_rate=4e-4),
     "hivlp": replace(_DOT, widths=(32, 64, 128, 256), cosine=True),
     "hivlp-compact": _COMPACT,
     "hivlp-listening": replace(_COMPACT, listen=1.0, fusion_teacher="uniter"),
@@ -167,12 +178,12 @@ SMALL = Sizes(
     stack=Stack(layers=1, width=16, heads=2, inner=16),
     projection=32,
     hidden=16,
-    words=16,
     budget=2e7,
     evaluations=2,
     every=2,
     deep=4,
     components=8,
+    directions=32,
     pools=(10, 20, 60),
 )
 """Small enough to try a run out in seconds; a result says that it was made with them."""

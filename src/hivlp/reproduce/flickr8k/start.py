@@ -1,4 +1,4 @@
-"""Where transformers begin: at the directions of the linear floor, in place of the papers' pre-training.
+"""Where systems begin: at the directions of the linear floor, in place of the papers' pre-training.
 
 The papers' systems start from BERT and from detectors' embeddings. Six thousand pictures and a few hundred
 steps can't make up for that, so all transformers get the same cheap start: each word and each region feature
@@ -13,10 +13,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hivlp.baselines.dual import LightningDot, RegionHiVLP
 from hivlp.baselines.parts import RegionEmbedding
+from hivlp.model.levels import heads_of
 from hivlp.reproduce.flickr8k.cca import Floor
+from hivlp.reproduce.flickr8k.towers import CompactTowers
 
 WORD_STD, PLACE_STD = 0.05, 0.02
 _PASSED_ON = ("attention.self.value", "attention.output.dense")  # of self- and of cross-attention
@@ -56,6 +59,34 @@ def from_floor(model: nn.Module, floor: Floor, rarity_V: Tensor) -> None:
             part.image_head.load_state_dict(part.text_head.state_dict())
         elif isinstance(part, RegionHiVLP):
             part.image_levels.load_state_dict(part.text_levels.state_dict())
+
+
+@torch.no_grad()
+def compact_from_floor(towers: CompactTowers, floor: Floor, rarity_V: Tensor, pooled_NF: Tensor) -> None:
+    """Makes compact towers give the floor's vectors: the hidden units add nothing yet.
+
+    Args:
+        pooled_NF: features of the training pictures. Both sides are scaled so that a number of these
+            pictures' vectors is 1 in the root mean square.
+    """
+    width = towers.words.weight.shape[1]
+    rows_ND = (pooled_NF - floor.image_mean_F) @ floor.image_FD
+    scale = 1 / rows_ND.square().mean().sqrt()
+    image_FW, text_VW = _padded(floor.image_FD * scale, width), _padded(floor.text_VD * scale, width)
+    towers.linear.weight.copy_(image_FW.T)
+    towers.linear.bias.copy_(-floor.image_mean_F @ image_FW)
+    towers.more.weight.zero_()
+    towers.words.weight.copy_(text_VW)
+    towers.weight_V.copy_(rarity_V)
+    towers.text_bias_D.copy_(-floor.text_mean_V @ text_VW)
+    for head in (*heads_of(towers.image_levels), *heads_of(towers.text_levels)):
+        nn.init.eye_(head.weight)
+        head.bias.zero_()
+
+
+def _padded(rows_ND: Tensor, width: int) -> Tensor:
+    """So many columns, the last ones of zeros where there are too few directions."""
+    return F.pad(rows_ND, (0, max(0, width - rows_ND.shape[1])))[:, :width]
 
 
 def _fitted(rows_ND: Tensor, width: int, std: float) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,15 @@ import torch
 
 from hivlp.baselines.meter import Meter
 from hivlp.baselines.uniter import Uniter
+from hivlp.model.levels import unit
 from hivlp.reproduce.flickr8k import cca, scoring, training
 from hivlp.reproduce.flickr8k.batches import Batches
-from hivlp.reproduce.flickr8k.corpus import VAL
+from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL
 from hivlp.reproduce.flickr8k.fusion import FusionModel
 from hivlp.reproduce.flickr8k.lessons import DualLearner, FusionLearner, Teaching
 from hivlp.reproduce.flickr8k.materials import Materials
 from hivlp.reproduce.flickr8k.recipes import SYSTEMS, Recipe, small
-from hivlp.reproduce.flickr8k.start import from_floor
+from hivlp.reproduce.flickr8k.start import compact_from_floor, from_floor
 from hivlp.reproduce.flickr8k.teachers import teaching_of
 from hivlp.reproduce.flickr8k.towers import CompactTowers, RegionTowers
 from hivlp.reproduce.ledger import Ledger
@@ -55,16 +56,8 @@ class Systems:
 
     def folder(self, recipe: Recipe, seed: int) -> Path:
         """Where a training is kept: everything that it depends on is in the name."""
-        parts = [
-            VERSION,
-            recipe.as_dict(),
-            self.materials.sizes.of_training,
-            self.materials.fingerprint,
-            seed,
-        ]
-        parts += (
-            [cca.SETTINGS, self.materials.sizes.components] if recipe.is_fusion else []
-        )  # the floor draws its wrong pairs
+        sizes, data = self.materials.sizes.of_training, self.materials.fingerprint
+        parts = [VERSION, recipe.as_dict(), sizes, data, list(cca.SETTINGS), seed]
         parts += [self.folder(self.recipe(name), number).name for name, number in self.teachers(recipe, seed)]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         return self.work / "trained" / f"{recipe.kind}-{digest}"
@@ -83,12 +76,15 @@ class Systems:
             training.kept(self._open[key], Path(key))
         return self._open[key]
 
-    @torch.inference_mode()
     def vectors(
-        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray
+        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
     ) -> tuple[Vectors, Vectors]:
-        """Vectors of whole pictures and of captions, by width."""
-        return self.images(learner, pictures_P, view=0), self.texts(learner, texts_T)
+        """Vectors of pictures, the mean of those of some views, and of captions, by width."""
+        seen = [self.images(learner, pictures_P, view=view) for view in views]
+        images = {width: np.mean([view[width] for view in seen], axis=0) for width in seen[0]}
+        if learner.cosine:
+            images = {width: unit(torch.from_numpy(rows_PD)).numpy() for width, rows_PD in images.items()}
+        return images, self.texts(learner, texts_T)
 
     @torch.inference_mode()
     def scores(
@@ -221,7 +217,9 @@ class Systems:
             from_floor(model, materials.floor, materials.rarity_V)
             return FusionLearner(FusionModel(model), *materials.floor_vectors)
         if recipe.kind == "compact":
-            towers = CompactTowers(recipe, sizes, features=features, rarity_V=materials.rarity_V)
+            towers = CompactTowers(recipe, sizes, features=features, vocabulary=vocabulary)
+            pooled_NF = materials.pictures.pooled_VIF[0, materials.corpus.pictures(TRAIN)]
+            compact_from_floor(towers, materials.floor, materials.rarity_V, pooled_NF)
         else:
             towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
             from_floor(towers, materials.floor, materials.rarity_V)
@@ -231,10 +229,12 @@ class Systems:
         """Who must be trained before: the ensemble, and the fusion model of the student's seed."""
         return [*recipe.teachers, *([(recipe.fusion_teacher, seed)] if recipe.fusion_teacher else [])]
 
+    @torch.inference_mode()
     def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
         """Vectors of one view of some pictures, by width."""
         return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
 
+    @torch.inference_mode()
     def texts(self, learner: DualLearner, rows_T: IntArray) -> Vectors:
         """Vectors of some captions, by width."""
         return joined([self._texts(learner, rows_B) for rows_B in _blocks(rows_T)])

@@ -41,7 +41,6 @@ def teaching_of(systems: Systems, recipe: Recipe, seed: int) -> Teaching:
     )
 
 
-@torch.inference_mode()
 def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
     """Vectors of all views of all pictures, times the inverse temperature, and of all captions."""
     learner, materials = cast("DualLearner", systems.learner(recipe, seed)), systems.materials
@@ -49,7 +48,7 @@ def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tenso
     fine, views = recipe.widths[-1], range(len(materials.pictures.regions_VIRF))
     images_VID = np.stack([systems.images(learner, rows_I, view=view)[fine] for view in views])
     texts_TD = systems.texts(learner, rows_T)[fine]
-    return float(learner.scales[fine]) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
+    return float(learner.scales[fine].detach()) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
 
 
 def _listened(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:

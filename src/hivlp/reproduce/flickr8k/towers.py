@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hivlp.baselines.dual import LightningDot, RegionHiVLP
+from hivlp.model.levels import unit
 from hivlp.registry import resolve
 from hivlp.reproduce.flickr8k.recipes import Recipe, Sizes
 
@@ -78,23 +79,37 @@ class RegionTowers(nn.Module):
 class CompactTowers(nn.Module):
     """The average of the regions, linear and through hidden units; and a bag of words weighed by rarity.
 
-    Heavy dropout instead of depth: six thousand pictures do not feed more.
+    Heavy dropout instead of depth: six thousand pictures do not feed more. Both sides begin as the linear
+    floor (see `start`), whose directions stand in the order of their correlation, so that prefixes are levels
+    already.
     """
 
-    def __init__(self, recipe: Recipe, sizes: Sizes, *, features: int, rarity_V: Tensor) -> None:
+    def __init__(self, recipe: Recipe, sizes: Sizes, *, features: int, vocabulary: int) -> None:
         super().__init__()
-        self.features, self.states = features, (sizes.words, features + sizes.hidden)
+        width = recipe.widths[-1]
+        self.features, self.states = features, (width, features + sizes.hidden)
+        self.linear = nn.Linear(features, width)
         self.hidden = nn.Linear(features, sizes.hidden)
-        self.words = nn.Embedding(len(rarity_V), sizes.words)
-        nn.init.normal_(self.words.weight, std=0.05)
-        self.weight_V = nn.Parameter(rarity_V.clone())
-        make_levels = resolve("levels", recipe.levels)
-        self.image_levels = make_levels(features + sizes.hidden, recipe.widths)
-        self.text_levels = make_levels(sizes.words, recipe.widths)
-        self.image_dropout, self.text_dropout = nn.Dropout(recipe.dropout), nn.Dropout(0.3)
+        self.more = nn.Linear(sizes.hidden, width, bias=False)
+        self.words = nn.Embedding(vocabulary, width)
+        self.weight_V = nn.Parameter(torch.ones(vocabulary))
+        self.text_bias_D = nn.Parameter(torch.zeros(width))
+        self.image_levels, self.text_levels = Prefixes(recipe.widths), Prefixes(recipe.widths)
+        if recipe.levels == "separate":
+            make_levels = resolve("levels", recipe.levels)
+            self.image_levels = make_levels(width, recipe.widths)
+            self.text_levels = make_levels(width, recipe.widths)
+        self.image_dropout, self.text_dropout = nn.Dropout(recipe.dropout), nn.Dropout(0.1)
+
+    @property
+    def given(self) -> list[nn.Parameter]:
+        """The weights that the floor gives."""
+        words = self.words.weight, self.weight_V, self.text_bias_D
+        return [*self.linear.parameters(), *(cast("nn.Parameter", part) for part in words)]
 
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
-        return self.image_levels(self._pooled(pooled_BF))
+        kept_BF, hidden_BH = self._pooled(pooled_BF)
+        return self.image_levels(self.linear(kept_BF) + self.more(hidden_BH))
 
     def text(self, tokens_BL: Tensor, mask_BL: Tensor) -> dict[int, Tensor]:
         return self.text_levels(self._bag(tokens_BL, mask_BL))
@@ -105,16 +120,31 @@ class CompactTowers(nn.Module):
 
     def region_states(self, regions_BRF: Tensor, boxes_BR7: Tensor) -> Tensor:
         """Every masked region is told from the same average of the others."""
-        return self._pooled(regions_BRF.mean(dim=1))[:, None].expand(-1, regions_BRF.shape[1], -1)
+        both_BS = torch.cat(self._pooled(regions_BRF.mean(dim=1)), dim=1)
+        return both_BS[:, None].expand(-1, regions_BRF.shape[1], -1)
 
-    def _pooled(self, pooled_BF: Tensor) -> Tensor:
+    def _pooled(self, pooled_BF: Tensor) -> tuple[Tensor, Tensor]:
         kept_BF = self.image_dropout(pooled_BF)
-        return torch.cat([kept_BF, self.image_dropout(F.gelu(self.hidden(kept_BF)))], dim=1)
+        return kept_BF, self.image_dropout(F.gelu(self.hidden(kept_BF)))
 
     def _bag(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
         weight_BL = self.weight_V[tokens_BL] * mask_BL
-        sum_BS = torch.einsum("bl,bls->bs", weight_BL, self.words(tokens_BL))
-        return self.text_dropout(sum_BS / weight_BL.abs().sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt())
+        length_B1 = weight_BL.square().sum(dim=1, keepdim=True).clamp(min=1e-6).sqrt()
+        sum_BD = F.embedding_bag(
+            tokens_BL, self.words.weight, mode="sum", per_sample_weights=weight_BL / length_B1
+        )
+        return self.text_dropout(sum_BD) + self.text_bias_D
+
+
+class Prefixes(nn.Module):
+    """Every level is a prefix, brought to unit length: nested levels without a map of their own."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.widths = widths
+
+    def forward(self, rows_BD: Tensor) -> dict[int, Tensor]:
+        return {width: unit(rows_BD[:, :width]) for width in self.widths}
 
 
 def rarity(tokens_TL: Tensor, vocabulary: int) -> Tensor:

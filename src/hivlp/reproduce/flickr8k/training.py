@@ -74,7 +74,10 @@ def train(
     settings = Optimisation(
         learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay, warmup_steps=recipe.warmup
     )
-    optimizer = make_optimizer(learner, settings)
+    given: list[nn.Parameter] = getattr(learner, "given", [])
+    optimizer = make_optimizer(learner, settings, shares=dict.fromkeys(given, recipe.given_rate))
+    for group in optimizer.param_groups:
+        group["weight_decay"] *= group["share"] == 1
     learner.eval()  # counting draws no random numbers for dropout
     step_macs = count_macs(cast("Learner", learner), batches)
     steps = steps_of(recipe, batches, step_macs, budget)
@@ -119,7 +122,7 @@ def _step(
 ) -> float:
     torch.manual_seed(seed * 1_000_003 + step)  # dropout depends on the step alone, so a run can go on
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     terms = cast("Learner", learner).losses(batches.at(step), step)
     loss = cast("Tensor", sum(terms.values()))
     if not bool(loss.isfinite()):
