@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hivlp.config import SourceConfig, TrainConfig
-from hivlp.data.batches import Lesson
+from hivlp.data.lessons import Lesson
 from hivlp.data.pack import Pack, digest
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
 from hivlp.registry import resolve
+from hivlp.train.ranked import Judge, ranked
 from hivlp.train.reinforce import Reinforced, crop_of, pictures, reinforce, view_boxes
 from hivlp.train.stored import stored
 
 Progress = Callable[[str], None]
+WHOLE_14 = np.array([[0, 0, 1, 1]], np.float32)  # the box of a whole frame
 _AT_ONCE = 32  # crops, or captions, that a teacher is given at a time
 
 
@@ -33,6 +35,7 @@ def taught(
     settings: SourceConfig,
     config: TrainConfig,
     encoders: Sequence[Encoder],
+    judge: Judge | None = None,
     *,
     progress: Progress = lambda line: None,
 ) -> Reinforced | None:
@@ -63,7 +66,18 @@ def taught(
     lessons = [
         lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
     ]
-    return replace(seen, lessons=tuple(lessons))
+    if judge is None or not any(pack.captions):
+        return replace(seen, lessons=tuple(lessons))
+    whole = lesson(
+        source,
+        pack,
+        judge.encoder,
+        WHOLE_14.repeat(len(pack), axis=0)[:, None],
+        key="whole",
+        progress=progress,
+    )
+    judged = ranked(source, pack, judge, whole, seen.boxes_NV4, key=given, progress=progress)
+    return replace(seen, lessons=tuple(lessons), ranked=judged)
 
 
 def lesson(
