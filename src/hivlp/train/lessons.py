@@ -25,7 +25,7 @@ from hivlp.train.reinforce import Reinforced, crop_of, pictures, reinforce, view
 from hivlp.train.stored import stored
 
 Progress = Callable[[str], None]
-WHOLE_14 = np.array([[0, 0, 1, 1]], np.float32)  # the box of a whole frame
+WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
 _AT_ONCE = 32  # crops, or captions, that a teacher is given at a time
 
 
@@ -42,42 +42,42 @@ def taught(
     """The views of a pack with what all teachers say of them; None where the source is shown to none."""
     if not settings.views:
         return None
-    views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
-    if config.teacher is None:
-        boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
-        seen = Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    else:
-        path = Path(config.teacher.path)
-        teacher = resolve("teachers", config.teacher.kind)(
-            path, tensor=config.teacher.tensor, size=config.teacher.size
-        )
-        key = f"{config.teacher.kind}:{path.name}#{config.teacher.tensor}"
-        seen = reinforce(
-            source,
-            pack,
-            teacher,
-            key=key,
-            views=views,
-            min_area=min_area,
-            seed=seed,
-            progress=progress,
-        )
-    given = digest([views, min_area, seed])
+    seen = _viewed(source, pack, settings, config, progress)
+    given = digest([settings.views, config.augmentation.min_area, config.seed])
     lessons = [
         lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
     ]
+    seen = replace(seen, lessons=tuple(lessons))
     if judge is None or not any(pack.captions):
-        return replace(seen, lessons=tuple(lessons))
-    whole = lesson(
+        return seen
+    frames_N14 = WHOLE_4.reshape(1, 1, 4).repeat(len(pack), axis=0)
+    whole = lesson(source, pack, judge.encoder, frames_N14, key="whole", progress=progress)
+    judged = ranked(source, pack, judge, whole, seen.boxes_NV4, key=given, progress=progress)
+    return replace(seen, ranked=judged)
+
+
+def _viewed(
+    source: Source, pack: Pack, settings: SourceConfig, config: TrainConfig, progress: Progress
+) -> Reinforced:
+    """The views of a pack, with a picture model's features where one teaches."""
+    views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
+    if config.teacher is None:
+        boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
+        return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
+    path = Path(config.teacher.path)
+    teacher = resolve("teachers", config.teacher.kind)(
+        path, tensor=config.teacher.tensor, size=config.teacher.size
+    )
+    return reinforce(
         source,
         pack,
-        judge.encoder,
-        WHOLE_14.repeat(len(pack), axis=0)[:, None],
-        key="whole",
+        teacher,
+        key=f"{config.teacher.kind}:{path.name}#{config.teacher.tensor}",
+        views=views,
+        min_area=min_area,
+        seed=seed,
         progress=progress,
     )
-    judged = ranked(source, pack, judge, whole, seen.boxes_NV4, key=given, progress=progress)
-    return replace(seen, lessons=tuple(lessons), ranked=judged)
 
 
 def lesson(
