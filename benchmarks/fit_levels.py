@@ -3,8 +3,8 @@
     python benchmarks/fit_levels.py flickr8k/captions.tsv mobilenet_v2_1.0_224_quant.tflite --out runs/f8k
 
 The encoder has one width of 512: pooled features of a frozen MobileNetV2 through a head, and a weighted bag
-of words through another, trained together by a plain contrastive loss over all captions of each picture.
-Prints a JSON document for each kind of heads.
+of words, trained together by a plain contrastive loss over all captions of each picture. Prints a JSON
+document for each kind of heads.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ WIDTH, POOLED = 512, 176
 
 
 class Pair(nn.Module):
-    """A head on picture features, and a bag of words that weighs each word."""
+    """A head on picture features, and a bag of words in which each word has a weight."""
 
     def __init__(self, features: int, words: int) -> None:
         super().__init__()
         self.image = LevelHead(features, WIDTH, 1024)
         self.words = nn.EmbeddingBag(words, WIDTH, mode="sum")
+        nn.init.normal_(self.words.weight, std=0.1)
         self.log_weight_W = nn.Parameter(torch.zeros(words))
-        self.text = nn.Linear(WIDTH, WIDTH)
-        self.image_dropout, self.text_dropout = nn.Dropout(0.6), nn.Dropout(0.5)
+        self.image_dropout, self.text_dropout = nn.Dropout(0.6), nn.Dropout(0.2)
         self.log_scale = nn.Parameter(torch.tensor(2.66))
 
     def images(self, features_BF: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Pair(nn.Module):
     def texts(self, bags: list[Tensor]) -> Tensor:
         starts, words = torch.tensor([0, *np.cumsum([len(bag) for bag in bags])[:-1]]), torch.cat(bags)
         bag_TD = self.words(words, starts, per_sample_weights=self.log_weight_W[words].exp())
-        return unit(self.text(self.text_dropout(bag_TD)))
+        return unit(self.text_dropout(bag_TD))
 
 
 def read(data: str, split: str, backbone: Path, out: Path) -> tuple[np.ndarray, list[list[str]]]:
@@ -101,7 +101,7 @@ def vectors(model: Pair, image_I2F: Tensor, captions: list[list[str]], bags: lis
     flat = [bag for each in bags for bag in each]
     texts = torch.cat([model.texts(flat[start : start + 1000]) for start in range(0, len(flat), 1000)])
     pairs = Pairs(
-        images=Embeddings({WIDTH: model.images(image_I2F[:, 0]).numpy()}),
+        images=Embeddings({WIDTH: model.images(image_I2F.mean(dim=1)).numpy()}),
         texts=Embeddings({WIDTH: texts.numpy()}),
         picture_of=picture_of,
         failed=[],
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("backbone", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--widths", default="8,16,32,64,128")
     parser.add_argument("--heads", default="linear,mlp")
     parser.add_argument("--binary", type=int, default=256)
