@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import EarlyStopping, SourceConfig, TrainConfig
+from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
@@ -176,19 +176,19 @@ def _save_model(
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     """Refuses to mix two runs in one folder."""
     path = out / CONFIG
-    values = json.dumps(config.model_dump(), indent=2) + "\n"
     if path.is_file():
         if not resume:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(values):
+        # Settings that came later than the run have their defaults.
+        if parse(TrainConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path)) != config:
             raise ConfigError(
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (CONFIG + ".tmp")
-    temporary.write_text(values, encoding="utf-8")
+    temporary.write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

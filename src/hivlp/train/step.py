@@ -17,6 +17,7 @@ from hivlp.train.heads import Guide, Offsets
 from hivlp.train.masked import MaskedObjectives
 from hivlp.train.matched import matched
 from hivlp.train.passes import Passes
+from hivlp.train.reranked import FromReranker
 
 ALONE = World()
 
@@ -40,6 +41,7 @@ class Task(nn.Module):
         self.guide = guide
         self.offsets = Offsets(model, objective)
         self.masked = MaskedObjectives(model, objective)
+        self.reranked = FromReranker(model, objective)
         self.objective = objective
         self.distil = distil if distil is not None and distil.models and distil.weight else None
         self.world = world
@@ -52,6 +54,7 @@ class Task(nn.Module):
         """
         picture_BF, text_TF = self._passes.pictures(batch), self._passes.texts(batch)
         terms = self._compared(batch, picture_BF, text_TF)
+        terms |= self.reranked(batch, self._passes, self.model, picture_BF, self.world)
         terms |= self.masked(batch, self._passes, self.model, picture_BF, text_TF, self.world)
         return terms
 

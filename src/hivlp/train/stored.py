@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 SAVE_EVERY = 500  # rows
 
@@ -19,16 +19,15 @@ def stored(
     rows_from: Callable[[int], Iterator[tuple[int, NDArray[Any]]]],
     told: Callable[[int], None] = lambda done: None,
     *,
-    dtype: type[np.generic] = np.float16,
+    dtype: DTypeLike = np.float16,
 ) -> NDArray[Any]:
-    """An array of this shape, memory-mapped: found complete, or completed now.
+    """An array of this shape and type, memory-mapped: found complete, or completed now.
 
     Args:
         stem: of two files: the numbers, and how many rows are done.
         rows_from: gives blocks of rows from a row on, each with the number of its first; what it leaves out
             stays 0.
         told: is called with how many rows are done.
-        dtype: of the numbers.
     """
     if not shape[0]:
         return np.zeros(shape, dtype)
@@ -36,7 +35,7 @@ def stored(
     numbers, state = stem.with_suffix(f".{kind.kind}{8 * kind.itemsize}"), stem.with_suffix(".json")
     done = json.loads(state.read_text())["done"] if state.is_file() else 0
     if done < shape[0]:
-        array = np.memmap(numbers, dtype=dtype, mode="r+" if done else "w+", shape=shape)
+        array = np.memmap(numbers, dtype=kind, mode="r+" if done else "w+", shape=shape)
         saved = done
         for first, block in rows_from(done):
             array[first : first + len(block)] = block
@@ -49,7 +48,7 @@ def stored(
         array.flush()
         _save(state, shape[0])
         told(shape[0])
-    return np.memmap(numbers, dtype=dtype, mode="r", shape=shape)
+    return np.memmap(numbers, dtype=kind, mode="r", shape=shape)
 
 
 def _save(path: Path, done: int) -> None:
