@@ -73,9 +73,12 @@ def _conditions(document: Mapping[str, Any], result: str) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     counts = ", ".join(f"{number:,} {split}" for split, number in data["pictures"].items())
     seeds = ",".join(map(str, document["seeds"]))
+    more = " --ablations" if document["ablations"] else ""
+    if document["pools"]:
+        more += "".join(f" --distractors {source}" for source in document["pools"]["sources"])
     return (
         f"Every row: `hivlp reproduce flickr8k --data captions.tsv --backbone {data['backbone']} "
-        f"--seeds {seeds}`, {len(document['seeds'])} seeds (mean ± standard deviation), on "
+        f"--seeds {seeds}{more}`; means over seeds ± standard deviation; on "
         f"{where['processor']}, {document['measured_at'][:10]}; {packages}; pictures: {counts}; "
         f"{data['vocabulary']:,} word pieces. Val: 1,000 pictures and 5,000 captions, in percent. "
         f"[All numbers]({result})."
