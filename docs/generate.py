@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 
 from hivlp.config import ModelConfig, TrainConfig
 from hivlp.reproduce import report
+from hivlp.reproduce.flickr8k import pages
 from hivlp.train.presets import PRESETS
 
 DOCS = Path(__file__).parent
@@ -364,18 +365,28 @@ def _serve_table(path: Path, measured: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def speed_tables() -> str:
-    """What `hivlp reproduce speed` has measured, with its picture."""
+def reproduced(table: str, markdown: Callable[[Mapping[str, Any], str], str], shows: str) -> str:
+    """What `hivlp reproduce TABLE` has measured, with its picture; runs with tiny models are no results."""
     parts = []
-    for path in sorted((ROOT / "benchmarks" / "results").glob("speed-*.json")):
+    for path in sorted((ROOT / "benchmarks" / "results").glob(f"{table}-*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["small"]:
             continue
         picture = DOCS / "images" / f"{path.stem}.png"
-        parts.append(report.markdown(document, f"../benchmarks/results/{path.name}"))
+        parts.append(markdown(document, f"../benchmarks/results/{path.name}"))
         if picture.is_file():
-            parts.append(f"![time of a query against the size of the pool](images/{picture.name})")
+            parts.append(f"![{shows}](images/{picture.name})")
     return "\n\n".join(parts) or "No result has been stored yet."
+
+
+def speed_tables() -> str:
+    """What `hivlp reproduce speed` has measured."""
+    return reproduced("speed", report.markdown, "time of a query against the size of the pool")
+
+
+def accuracy_tables() -> str:
+    """What `hivlp reproduce flickr8k` has measured."""
+    return reproduced("flickr8k", pages.markdown, "recall while training, by level, and in growing pools")
 
 
 _LOADS = {
@@ -397,7 +408,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "cli.md": {"commands": commands_text},
     "benchmarks.md": {"search": search_tables},
     "serve.md": {"serve": serve_tables},
-    "results.md": {"speed": speed_tables},
+    "results.md": {"speed": speed_tables, "flickr8k": accuracy_tables},
     "../README.md": {"mini": mini_table, "tree": tree},
 }
 

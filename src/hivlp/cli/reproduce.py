@@ -1,4 +1,4 @@
-"""``hivlp reproduce speed``: the paper's table, measured on this machine."""
+"""``hivlp reproduce``: the paper's tables of speed and of accuracy, measured on this machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def speed(
 
     suite = Speed(
         source=Source(work=work, sources=data or (), queries=queries, seed=seed, say=output.say),
-        pools=_sizes(pools),
+        pools=sorted(set(_numbers("pools", pools))),
         small=small,
         again=again,
         effort=Effort(most=5, seconds=1) if small else Effort(),
@@ -59,12 +59,65 @@ def speed(
     output.answer(document, json=json, human=lambda console: console.print(report.table(document)))
 
 
-def _sizes(pools: str) -> list[int]:
-    """The numbers of ``--pools``. Raises QueryError where one is no number."""
+@app.command("flickr8k")
+def flickr8k(
+    data: Annotated[
+        str, typer.Option(help="Pictures with captions and the splits train and val, such as captions.tsv.")
+    ],
+    backbone: Annotated[
+        Path | None, typer.Option(help="The quantised MobileNetV2 (.tflite) whose features all systems get.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Every system is trained once with each.")] = "0,1,2",
+    systems: Annotated[
+        str,
+        typer.Option(help="Which are compared, by name with commas between them; all of them by default."),
+    ] = "",
+    distractors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--distractors", help="A source of other pictures, which the pools are grown with. Repeatable."
+        ),
+    ] = None,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Run the ablations as well.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A folder for the result file and the picture.")] = None,
+    work: Annotated[
+        Path,
+        typer.Option(help="Where features, weights and results are kept, so that a stopped run goes on."),
+    ] = Path("runs/reproduce"),
+    small: Annotated[
+        bool, typer.Option("--small", help="Tiny systems on random features, to try a run out in seconds.")
+    ] = False,
+    json: output.JsonOption = False,
+    debug: output.DebugOption = False,
+) -> None:
+    """Recall of UNITER, METER, LightningDOT and HiVLP, all trained here on the same pictures and features."""
+    from hivlp.reproduce.flickr8k import report
+    from hivlp.reproduce.flickr8k.compare import Comparison
+    from hivlp.reproduce.flickr8k.recipes import SYSTEMS
+
+    comparison = Comparison(
+        data=data,
+        backbone=backbone,
+        work=work,
+        seeds=_numbers("seeds", seeds),
+        systems=[name.strip() for name in systems.split(",")] if systems else tuple(SYSTEMS),
+        distractors=distractors or (),
+        ablate=ablations,
+        small=small,
+        say=output.say,
+    )
+    document = comparison.run()
+    for note in report.save(document, out) if out else ():
+        output.say(note)
+    output.answer(document, json=json, human=lambda console: console.print(report.table(document)))
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """Whole numbers between commas. Raises QueryError where one is no number."""
     try:
-        return sorted({int(part.replace("_", "")) for part in pools.split(",")})
+        return [int(part.replace("_", "")) for part in text.split(",")]
     except ValueError:
         raise QueryError(
-            f"--pools {pools!r} can't be read; it must be whole numbers with commas between them. "
-            "Try --pools 1000,123287."
+            f"--{option} {text!r} can't be read; it must be whole numbers with commas between them. "
+            f"Try --{option} {'1000,123287' if option == 'pools' else '0,1,2'}."
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,15 @@ class TfliteTeacher:
         details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
         if tensor not in details:
             raise ModelError(f"{path} has no tensor {tensor}; its numbers run from 0 to {max(details)}")
-        self._scale, self._zero = details[tensor]["quantization"]
+        self.scale, self.zero = details[tensor]["quantization"]
         self.width = int(np.prod(details[tensor]["shape"]))
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        raw = self.raw(pixels_CHW).astype(np.float32)
+        return ((raw - self.zero) * self.scale if self.scale else raw).astype(np.float16)
+
+    def raw(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[Any]:
+        """The numbers (width,) as the tensor holds them: ``scale`` × (number - ``zero``) are the features."""
         self._interpreter.set_tensor(self._input, pixels_CHW.transpose(1, 2, 0)[None])
         self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._tensor).reshape(-1).astype(np.float32)
-        return ((raw - self._zero) * self._scale if self._scale else raw).astype(np.float16)
+        return self._interpreter.get_tensor(self._tensor).reshape(-1)

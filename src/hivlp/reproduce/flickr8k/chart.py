@@ -1,0 +1,93 @@
+"""The picture of the comparison: recall against what a training and a query cost."""
+
+# matplotlib is an extra.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hivlp.drawing import COLOURS, figure_class
+from hivlp.reproduce.flickr8k.claims import mean_of, spread_of
+
+_LABELS = {
+    "lightningdot": "LightningDOT-like",
+    "hivlp": "HiVLP, LightningDOT's towers",
+    "hivlp-compact": "HiVLP, compact",
+    "hivlp-listening": "HiVLP, taught by the fusion model",
+    "hivlp-distilled": "HiVLP, taught by an ensemble",
+}
+
+
+def draw(document: Mapping[str, Any], path: Path) -> None:
+    """Writes the picture: AR during training, AR by level and, where there are pools, recall by their size.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    new_figure = figure_class("bench", "the picture")
+    pools = document["pools"]
+    across = 3 if pools else 2
+    figure = new_figure(figsize=(5.2 * across, 4.4), layout="constrained", dpi=150)
+    panels = figure.subplots(1, across)
+    systems = {name: found for name, found in document["systems"].items() if name in _LABELS and found}
+    colours = dict(zip(_LABELS, COLOURS, strict=False))
+    for name, by_seed in systems.items():
+        _curve(panels[0], by_seed, colours[name], _LABELS[name])
+        _levels(panels[1], by_seed, colours[name])
+    floor = document["floor"]
+    for axes in panels[:2]:
+        axes.axhline(floor["AR"], color="#7F7F7F", linestyle=":", linewidth=1.2)
+        axes.set_ylabel("AR on val, %")
+    panels[0].annotate(
+        "linear floor", (0.02, floor["AR"]), xycoords=("axes fraction", "data"), va="bottom", fontsize=8
+    )
+    panels[0].set_xscale("log")
+    panels[0].set_xlabel("multiply-adds of the training, 10¹²")
+    panels[0].set_title("while training", loc="left", fontsize=11)
+    panels[1].set_xscale("log", base=2)
+    panels[1].set_xlabel("width of the level")
+    panels[1].set_title("by level", loc="left", fontsize=11)
+    panels[0].legend(fontsize=8, frameon=False)
+    if pools:
+        _pools(panels[2], pools, colours)
+    for axes in panels:
+        axes.grid(True, which="major", color="#E5E5E5", linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def _curve(axes: Any, by_seed: Mapping[str, Any], colour: str, label: str) -> None:
+    for number, result in enumerate(by_seed.values()):
+        cost = [point["step"] / result["steps"] * result["macs"] / 1e12 for point in result["curve"]]
+        averages = [point["AR"] for point in result["curve"]]
+        axes.plot(
+            cost, averages, "o-", color=colour, markersize=3, linewidth=1, label=None if number else label
+        )
+
+
+def _levels(axes: Any, by_seed: Mapping[str, Any], colour: str) -> None:
+    first = next(iter(by_seed.values()))
+    if "levels" not in first:
+        return
+    widths = list(first["levels"])
+    averages = [mean_of(by_seed, "levels", width, "AR") for width in widths]
+    spreads = [spread_of(by_seed, "levels", width, "AR") for width in widths]
+    axes.errorbar([int(width) for width in widths], averages, spreads, color=colour, marker="o", capsize=3)
+
+
+def _pools(axes: Any, pools: Mapping[str, Any], colours: Mapping[str, str]) -> None:
+    for system in dict.fromkeys(row["system"] for row in pools["rows"]):
+        rows = [row for row in pools["rows"] if row["system"] == system]
+        sizes = [row["candidates"] for row in rows]
+        axes.plot(sizes, [row["recalls"]["R@10"] for row in rows], "o-", color=colours[system])
+        for row in rows:
+            place = (row["candidates"], row["recalls"]["R@10"])
+            text = f"{row['search_ms']:.2g} ms"
+            axes.annotate(text, place, xytext=(3, 4), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.set_xlabel("pictures searched")
+    axes.set_ylabel("text→image R@10, %")
+    axes.set_title("growing pools, with the time of a search", loc="left", fontsize=11)

@@ -1,0 +1,46 @@
+"""The comparison for people, on a terminal and as files; Markdown is in `pages`. It measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hivlp.errors import MissingExtraError
+from hivlp.reproduce.flickr8k import chart, pages
+
+
+def table(document: Mapping[str, Any]) -> RenderableType:
+    """The table of systems and the targets."""
+    grid = Table(title="Flickr8k val, %", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in pages.HEADINGS:
+        grid.add_column(heading, justify="left" if heading == "system" else "right")
+    for row in pages.system_rows(document):
+        grid.add_row(*(cell.replace("**", "") for cell in row))
+    lines = [Text(pages.target(one), style="dim") for one in document["targets"]]
+    return Group(grid, *lines)
+
+
+def result_name(document: Mapping[str, Any]) -> str:
+    """The name of a result's files, without suffix."""
+    where = document["environment"]
+    little = "-small" if document["small"] else ""
+    return f"flickr8k{little}-{where['machine']}-{where['cpus']}cpu-torch{where['packages']['torch']}"
+
+
+def save(document: Mapping[str, Any], folder: Path) -> list[str]:
+    """Writes the result file and, where matplotlib is installed, the picture; returns notes for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result_name(document)}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    try:
+        chart.draw(document, path.with_suffix(".png"))
+    except MissingExtraError as error:
+        return [f"written: {path}", str(error)]
+    return [f"written: {path} and {path.with_suffix('.png').name}"]
