@@ -45,10 +45,11 @@ def taught(
         seen = Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
     else:
         path = Path(config.teacher.path)
-        teacher = resolve("teachers", config.teacher.kind)(
-            path, tensor=config.teacher.tensor, size=config.teacher.size
+        wanted = config.teacher
+        teacher = resolve("teachers", wanted.kind)(
+            path, tensor=wanted.tensor, size=wanted.size, cells=wanted.cells
         )
-        key = f"{config.teacher.kind}:{path.name}#{config.teacher.tensor}"
+        key = f"{wanted.kind}:{path.name}#{wanted.tensor}"
         seen = reinforce(
             source,
             pack,

@@ -182,7 +182,7 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(values):
+        if _lasting(json.loads(path.read_text(encoding="utf-8"))) != _lasting(json.loads(values)):
             raise ConfigError(
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
@@ -190,6 +190,11 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     temporary = out / (CONFIG + ".tmp")
     temporary.write_text(values, encoding="utf-8")
     temporary.replace(path)
+
+
+def _lasting(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a configuration must stay; the end of a plateau changes nothing that was done before it."""
+    return {**values, "steps": None} if values["optimisation"].get("decay_steps") else values
 
 
 def _evaluate(
