@@ -15,6 +15,7 @@ import hivlp.train.run
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
+from hivlp.errors import ConfigError
 from hivlp.registry import TABLES
 from hivlp.train.guide import Guide
 from hivlp.train.presets import resnet
@@ -134,7 +135,11 @@ def test_a_plateau_may_end_later_and_a_run_goes_on_as_if_it_had_been_planned_so(
     monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
     monkeypatch.setitem(TABLES["teachers"], "colours", "test_guide:ColourTeacher")
     run(guided(steps=90), out=tmp_path / "changed", stop_after=3)
+    with pytest.raises(ConfigError, match=r"would begin the decay before step 3, .* give 6 steps or more"):
+        run(guided(steps=5), out=tmp_path / "changed", resume=True)
     run(guided(), out=tmp_path / "changed", resume=True)
+    with pytest.raises(ConfigError, match="or it has begun"):
+        run(guided(steps=90), out=tmp_path / "changed", resume=True)
     run(guided(), out=tmp_path / "planned")
     one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in ("changed", "planned"))
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -19,10 +19,10 @@ from hivlp.errors import ConfigError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
-from hivlp.train import curves
+from hivlp.train import checkpoint, curves
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.loop import Ended, fit
+from hivlp.train.loop import CHECKPOINTS, Ended, fit
 from hivlp.train.lora import merge
 from hivlp.train.prepare import TOKENIZER, opened, prepare
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
@@ -182,9 +182,16 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        if _lasting(json.loads(path.read_text(encoding="utf-8"))) != _lasting(json.loads(values)):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if _lasting(before) != _lasting(json.loads(values)):
             raise ConfigError(
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
+            )
+        done, decay = checkpoint.newest(out / CHECKPOINTS), config.optimisation.decay_steps
+        if before["steps"] != config.steps and done > min(before["steps"], config.steps) - decay:
+            raise ConfigError(
+                f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
+                f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
             )
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (CONFIG + ".tmp")
