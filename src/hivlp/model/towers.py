@@ -117,11 +117,15 @@ class TextTower(nn.Module):
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
-        words = self.backbone.get_input_embeddings()
-        self.bag = Bag(vocabulary, words.embedding_dim) if tower.bag else None
+        self.bag = Bag(vocabulary, self._words.embedding_dim) if tower.bag else None
         self.dropout = nn.Dropout(tower.dropout)
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.width = _width(self, start, torch.ones_like(start))
+
+    @property
+    def _words(self) -> nn.Embedding:
+        """The embeddings of the words."""
+        return cast("PreTrainedModel", self.backbone).get_input_embeddings()  # type: ignore[return-value]
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
@@ -130,8 +134,7 @@ class TextTower(nn.Module):
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         pooled_BF = self._pooled(tokens_BT, mask_BT)
         if self.bag is not None:
-            words_BTF = self.backbone.get_input_embeddings()(tokens_BT)
-            pooled_BF = pooled_BF + self.bag(tokens_BT, mask_BT, words_BTF)
+            pooled_BF = pooled_BF + self.bag(tokens_BT, mask_BT, self._words(tokens_BT))
         return self.dropout(pooled_BF)
 
     def _pooled(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
