@@ -134,12 +134,13 @@ def test_a_plateau_may_end_later_and_a_run_goes_on_as_if_it_had_been_planned_so(
     monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
     monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
     monkeypatch.setitem(TABLES["teachers"], "colours", "test_guide:ColourTeacher")
-    run(guided(steps=90), out=tmp_path / "changed", stop_after=3)
+    longer = guided(steps=90, optimisation={"warmup_steps": 1, "decay_steps": 50}, log_every=2)
+    run(longer, out=tmp_path / "changed", stop_after=3)
     with pytest.raises(ConfigError, match=r"would begin the decay before step 3, .* give 6 steps or more"):
         run(guided(steps=5), out=tmp_path / "changed", resume=True)
     run(guided(), out=tmp_path / "changed", resume=True)
     with pytest.raises(ConfigError, match="or it has begun"):
-        run(guided(steps=90), out=tmp_path / "changed", resume=True)
+        run(longer, out=tmp_path / "changed", resume=True)
     run(guided(), out=tmp_path / "planned")
     one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in ("changed", "planned"))
     assert all(torch.equal(one[name], two[name]) for name in one)

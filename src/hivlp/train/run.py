@@ -188,7 +188,8 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
         done, decay = checkpoint.newest(out / CHECKPOINTS), config.optimisation.decay_steps
-        if before["steps"] != config.steps and done > min(before["steps"], config.steps) - decay:
+        plateaus = {_plateau(before), config.steps - decay}
+        if decay and len(plateaus) > 1 and done > min(plateaus):
             raise ConfigError(
                 f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
                 f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
@@ -200,8 +201,24 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
 
 
 def _lasting(values: dict[str, Any]) -> dict[str, Any]:
-    """What of a configuration must stay; the end of a plateau changes nothing that was done before it."""
-    return {**values, "steps": None} if values["optimisation"].get("decay_steps") else values
+    """What of a configuration must stay when a run goes on: all that what was done so far depends on.
+
+    That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
+    """
+    free = {"log_every", "checkpoint_every"}
+    if not values["early_stopping"]["patience"]:
+        free.add("evaluate_every")
+    optimisation = values["optimisation"]
+    if optimisation["decay_steps"]:
+        free.add("steps")
+        optimisation = {**optimisation, "decay_steps": True}
+    kept = {name: value for name, value in values.items() if name not in free}
+    return {**kept, "optimisation": optimisation}
+
+
+def _plateau(values: dict[str, Any]) -> int:
+    """The step at which a configuration begins its decay."""
+    return values["steps"] - values["optimisation"]["decay_steps"]
 
 
 def _evaluate(
