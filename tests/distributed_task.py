@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
-from hivlp.data.batches import Lesson, Mixture, Part
+from hivlp.data.batches import Mixture, Part
+from hivlp.data.lessons import Lesson, Ranked
 from hivlp.data.pack import Pack
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
@@ -25,6 +26,7 @@ OBJECTIVE = {
     "binary": {"weight": 0.5},
     "vlm": {"weight": 0.7, "share": 0.3},
     "lrm": {"weight": 0.6, "fusion": "multiply"},
+    "reranker": {"form": "dynamic", "weight": 0.4, "widths": [8, 32]},
 }
 
 
@@ -44,7 +46,9 @@ def a_pack() -> Pack:
 
 
 def views_of(pack: Pack) -> Reinforced:
-    """Two crops a picture, and what two dual encoders of different widths say of them and of the captions."""
+    """Two crops a picture, what two dual encoders of different widths say of them and of the captions, and a
+    re-ranker of three wrong captions of each.
+    """
     random, captions = np.random.default_rng(1), sum(map(len, pack.captions))
     lessons = [
         Lesson(
@@ -56,7 +60,13 @@ def views_of(pack: Pack) -> Reinforced:
         for width in (6, 10)
     ]
     boxes = view_boxes(len(pack), views=2, min_area=0.5, seed=0)
-    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons))
+    ranked = Ranked(
+        own_NVP=random.standard_normal((len(pack), 2, 1)).astype(np.float16),
+        wrong_NVK=random.standard_normal((len(pack), 2, 3)).astype(np.float16),
+        wrong_NK=random.integers(0, captions, (len(pack), 3)).astype(np.int32),
+        captions=[caption for of_one in pack.captions for caption in of_one],
+    )
+    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), ranked)
 
 
 def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:

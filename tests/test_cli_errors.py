@@ -35,8 +35,12 @@ def test_no_hits_wanted(photos: Path, hivlp: Hivlp, k: str) -> None:
 
 
 def test_k_that_is_no_number(photos: Path, hivlp: Hivlp) -> None:
-    # What is wrong with the value is said by the command-line package, in words of its version.
-    refused(hivlp("search", photos, "red", "-k", "many", "--json"), "-k", "integer", "hivlp search --help")
+    ran = hivlp("search", photos, "red", "-k", "many", "--json")
+    refused(ran, "'-k' / '--k'", "'many'", "whole number", "hivlp search --help")
+    ran = hivlp("search", photos, "red", "--min-score", "high", "--json")
+    refused(ran, "'--min-score'", "'high'", "number", "hivlp search --help")
+    for words in ("parse", "valid integer", "valid number", "Input"):
+        assert words not in ran.document["error"]
 
 
 def test_a_number_below_the_least_that_can_be(photos: Path, hivlp: Hivlp) -> None:
@@ -75,7 +79,10 @@ def test_neither_words_nor_picture(photos: Path, hivlp: Hivlp) -> None:
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "red", "--candidates", "0", "--json"), "candidates=0", "at least 1")
-    refused(hivlp("search", photos, "red", "--candidates", "5", "--exact", "--json"), "exclude each other")
+    refused(
+        hivlp("search", photos, "red", "--candidates", "5", "--exact", "--json"),
+        "candidates and exact exclude each other; give one of them",
+    )
 
 
 def test_a_query_picture_that_is_none(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
@@ -407,7 +414,9 @@ def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEnc
 
 def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(hivlp("search", photos, "red", "--recall", "0", "--json"), "recall=0.0", "(0, 1]")
-    refused(hivlp("search", photos, "red", "--recall", "0.9", "--exact", "--json"), "exclude each other")
+    refused(
+        hivlp("search", photos, "red", "--recall", "0.9", "--exact", "--json"), "exact and recall exclude"
+    )
     assert hivlp("search", photos, "red", "--recall", "0.9", "--json").document["plan"]["candidates"] == "all"
     monkeypatch.setattr("hivlp.stores.choice.ALL_UP_TO", 5)
     refused(hivlp("search", photos, "red", "--recall", "0.9", "--json"), f"hivlp tune {photos}", "--exact")

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from distributed_task import FUSION, OBJECTIVE, gradients_of
+from early_run import ended_early
 from hivlp.errors import ConfigError
 from hivlp.train import distributed
 from hivlp.train.distributed import World, choose_device, is_leader, joined
@@ -159,3 +160,24 @@ def test_one_process_is_a_world_of_its_own(monkeypatch):
         assert world.leads and world.gather(rows) is rows and world.mean(rows) is rows
         assert world.leader_first(lambda: 5) == 5
         world.check_same(3, "anything")
+
+
+def test_two_processes_end_early_at_the_same_step_with_the_weights_of_one(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    expected = ended_early(one)
+    assert (expected["steps"], expected["early_stopping"]["best_step"]) == (4, 2)
+    done = torchrun(HERE / "early_run.py", two)
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        told = json.loads((two / f"ended-{rank}.json").read_text())
+        assert told["steps"] == 4
+        assert told["early_stopping"] == {"ended_early": True, "best_step": 2, "best_AR": 5.0}
+    mine, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (one, two))
+    best, last = (
+        load_file(two / "checkpoints" / f"step-{step:08d}" / "state.safetensors") for step in (2, 4)
+    )
+    for name, weight in theirs.items():
+        assert torch.equal(weight, best[f"task.model.{name}"]), name
+    moved = torch.stack([(w - last[f"task.model.{n}"]).abs().max() for n, w in theirs.items()]).max()
+    apart = torch.stack([(w - mine[n]).abs().max() for n, w in theirs.items()]).max()
+    assert apart < 0.05 * moved

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 import hivlp.train.run
 from hivlp.config import Augmentation, Distillation, Preprocessing, TrainConfig
-from hivlp.data.batches import Lesson, Mixture, Part
+from hivlp.data.batches import Mixture, Part
 from hivlp.data.images import decode
+from hivlp.data.lessons import Lesson
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
@@ -205,7 +206,7 @@ def test_a_run_that_distils_resumes_bit_equal_also_in_chunks(tmp_path, monkeypat
     [
         ({"sources": [{"spec": "scenes:9"}]}, r"no source has views; give it views=4, or views=1"),
         ({"distil": {"models": ["x"], "widths": [12]}}, r"distil.widths has 12, .* take some of 8, 16, 32"),
-        ({"distil": {}}, r"there is no teacher; set distil.models, or teacher.path"),
+        ({"distil": {}}, r"there is no teacher; set distil.models, objective.reranker.model, or"),
     ],
 )
 def test_teachers_that_can_not_teach_are_refused(changes: dict[str, Any], message: str):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +18,15 @@ from hivlp.errors import ConfigError, ModelError, QueryError
 from hivlp.model.folder import open_model
 from hivlp.model.fusion import FusionHead
 from hivlp.query import Part
+from hivlp.rerank import open_scorer
 from hivlp.retriever import Index
 from hivlp.train.run import run
 from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
+from ran import Ran
 
+Hivlp = Callable[..., Ran]
 FUSION = {"layers": 1, "width": 24, "heads": 2}
+NO_HEAD = r"rerank=5 can't be: the model of this index has no fusion head .* Leave it out, or index with"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 
 
@@ -99,8 +106,38 @@ def test_what_can_not_be_re_ranked_is_refused(index: Index, tmp_path: Path):
     plain = micro_folder(tmp_path / "plain")
     with Index.create(tmp_path / "plain.hivlp", plain) as without:
         without.add_texts(["a boat"])
-        with pytest.raises(ModelError, match=r"has no fusion head to re-rank with\. Train one"):
+        with pytest.raises(QueryError, match=NO_HEAD):
             without.search("a boat", k=1, rerank=5)
+    with pytest.raises(ModelError, match=r"the model .*plain has no fusion head; train one: hivlp train"):
+        open_scorer(str(plain))
+
+
+def test_a_model_without_a_fusion_head_is_said_to_have_none_everywhere(tmp_path: Path, hivlp: Hivlp):
+    pytest.importorskip("fastapi")
+    from serve_tools import client
+
+    with Index.create(tmp_path / "x.hivlp", micro_folder(tmp_path / "plain")) as index:
+        index.add_texts(["a boat"])
+    refused = hivlp("search", tmp_path / "x.hivlp", "a boat", "-k", "1", "--rerank", "5", "--json")
+    assert refused.code == 2 and re.search(NO_HEAD, refused.document["error"])
+    with client(Index.open(tmp_path / "x.hivlp")) as api:
+        answer = api.get("/v1/search", params={"q": "a boat", "k": 1, "rerank": 5})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_query")
+    assert answer.json()["error"]["message"] == refused.document["error"]
+    assert "plain" not in refused.document["error"], "nobody is told where the model lies"
+
+
+def test_a_picture_that_was_sent_is_re_ranked_wherever_its_index_lies(model: Path, tmp_path: Path):
+    pytest.importorskip("fastapi")
+    from serve_tools import client
+
+    picture = BytesIO()
+    Image.new("RGB", (40, 40), "red").save(picture, "PNG")
+    with client(Index.create(tmp_path / "x.hivlp", model), writable=True) as api:
+        assert api.post("/v1/items", files={"image": picture.getvalue()}).json()["indexed"] == 1
+    with Index.open((tmp_path / "x.hivlp").rename(tmp_path / "y.hivlp")) as moved:
+        hits = moved.search(TEXTS[0], k=1, rerank=1)
+    assert len(hits) == 1 and hits.notes == ()
 
 
 def test_the_service_re_ranks_as_the_library_does(index: Index):

@@ -227,7 +227,7 @@ def test_tsv_merges_the_rows_of_a_picture(tmp_path: Path) -> None:
         image=tmp_path / "images/a.png",
         captions=("A dog .", "Two dogs"),
         split="train",
-        meta={"year": "1999"},
+        meta={"year": 1999},
     )
     assert second.captions == ("A cat",)
     assert source.splits() == {"train": 1, "val": 1}
@@ -270,7 +270,41 @@ def test_column_names(tmp_path: Path, image: str, caption: str) -> None:
     picture(tmp_path / "a.png")
     table = write(tmp_path / "t.csv", f"{caption},{image},price", "a dog,a.png,3")
     (sample,) = open_source(table)
-    assert (sample.id, sample.captions, dict(sample.meta)) == ("a.png", ("a dog",), {"price": "3"})
+    assert (sample.id, sample.captions, dict(sample.meta)) == ("a.png", ("a dog",), {"price": 3})
+
+
+@pytest.mark.parametrize("mark", [",", "\t"], ids=["csv", "tsv"])
+def test_a_column_whose_every_cell_is_a_number_is_one_of_numbers(tmp_path: Path, mark: str) -> None:
+    for name in "ab":
+        picture(tmp_path / f"{name}.png")
+    columns = {
+        "image": ("a.png", "b.png", "gone.png"),
+        "caption": ("1", "2", "3"),
+        "id": ("1.50", "2", "3"),
+        "year": ("2015", " 2016 ", "1"),
+        "price": ("1.5e3", "-2", ""),
+        "empty": ("", "", ""),
+        "code": ("007", "8", "9"),
+        "sum": ("+1", "2", "3"),
+        "last": ("1", "2", "three"),
+        "long": ("1234567890123456789", "2", "3"),
+        "size": ("NaN", "2", "3"),
+    }
+    rows = [mark.join(cells) for cells in (columns, *zip(*columns.values(), strict=True))]
+    first, second = open_source(write(tmp_path / ("t.csv" if mark == "," else "t.tsv"), *rows))
+    assert (first.id, first.captions) == ("1.50", ("1",)), "what has a meaning of its own stays text"
+    assert first.meta == {
+        "year": 2015, "price": 1500.0, "empty": "", "code": "007", "sum": "+1", "last": "1",
+        "long": "1234567890123456789", "size": "NaN",
+    }  # fmt: skip
+    assert (second.meta["year"], second.meta["price"]) == (2016, -2)
+
+
+def test_a_number_that_a_row_lacks_is_null(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"{name}.png")
+    _, lacking = open_source(write(tmp_path / "t.csv", "image,caption,price", "a.png,x,1", "b.png,y,"))
+    assert lacking.meta == {"price": None}
 
 
 def test_columns_that_are_not_needed_are_metadata(tmp_path: Path) -> None:

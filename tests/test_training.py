@@ -84,6 +84,15 @@ def test_runs_are_not_mixed(tmp_path):
         run(micro_run(seed=7), out=tmp_path / "r", resume=True)
 
 
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
+    run(micro_run(), out=tmp_path / "r", stop_after=1)
+    path = tmp_path / "r" / "train.json"
+    values = json.loads(path.read_text())
+    del values["objective"]["reranker"]
+    path.write_text(json.dumps(values))
+    assert run(micro_run(), out=tmp_path / "r", resume=True)["steps"] == micro_run().steps
+
+
 def test_a_wrong_path_leaves_no_run_behind(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         run(micro_run(sources=[{"spec": str(tmp_path / "none")}]), out=tmp_path / "r")

@@ -224,6 +224,39 @@ class PairMatching(Settings):
     )
 
 
+class Reranker(Settings):
+    """A fusion head that teaches by its scores of captions: the right one, and wrong ones that look right."""
+
+    model: str | None = Field(
+        default=None, description="folder of a model with a fusion head; None: there is no such teacher"
+    )
+    form: Literal["softmax", "dynamic"] = Field(
+        default="softmax",
+        description="learn the softmax of its scores, or by Dynamic Contrastive Distillation",
+    )
+    weight: float = Field(default=1.0, ge=0, description="of this loss, which is divided among the levels")
+    widths: tuple[int, ...] | None = Field(default=None, description="levels that learn from it; None: all")
+    negatives: int = Field(
+        default=7, ge=1, description="wrong captions of each picture: of the pool, those that it likes best"
+    )
+    pool: int = Field(
+        default=28, ge=1, description="wrong captions that it scores, the most similar by its own embeddings"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="scores are divided by it")
+    imitation: float = Field(
+        default=0.2, ge=0, le=1, description="weight of its scores, of the dynamic form; labels get the rest"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Reranker:
+        if self.pool < self.negatives:
+            raise ValueError(
+                f"objective.reranker.pool={self.pool} is less than the {self.negatives} negatives taken from "
+                "it; raise pool, or lower negatives"
+            )
+        return self
+
+
 class Objective(Settings):
     """Weights of the hierarchical retrieval loss and of what is added to it."""
 
@@ -243,6 +276,7 @@ class Objective(Settings):
     vlm: Masking = Field(default=Masking(), description="masked words, told with the picture")
     lrm: Masking = Field(default=Masking(), description="masked regions, told with the caption")
     itm: PairMatching = Field(default=PairMatching(), description="matching, of the fusion head")
+    reranker: Reranker = Field(default=Reranker(), description="scores of a fusion head, learned")
     guide: float = Field(
         default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
     )
@@ -395,23 +429,7 @@ class TrainConfig(Settings):
                     f"{source.spec} is not to be cropped and asks for {source.views} teacher views; "
                     "give it crop=true, or views=1, which is the whole picture"
                 )
-        wants_teacher = any(source.views for source in self.sources)
-        if wants_teacher and self.teacher is None and not self.distil.models:
-            raise ValueError(
-                "a source asks for teacher views and there is no teacher; set distil.models, or teacher.path "
-                "and teacher.tensor"
-            )
-        if self.distil.models and not wants_teacher:
-            raise ValueError(
-                "distil.models are shown views of pictures and no source has views; give it views=4, or "
-                "views=1, which is the whole picture"
-            )
-        unknown = sorted(set(self.distil.widths or ()) - set(widths))
-        if unknown:
-            raise ValueError(
-                f"distil.widths has {unknown[0]}, which is not a level of the model; take some of "
-                f"{', '.join(map(str, widths))}"
-            )
+        self._check_teachers()
         if self.early_stopping.patience and not self.evaluate_every:
             raise ValueError(
                 f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "
@@ -427,6 +445,30 @@ class TrainConfig(Settings):
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
         return self
+
+    def _check_teachers(self) -> None:
+        """Raises ValueError where teachers have nothing to look at, or levels that are not there."""
+        has_views, reranker = any(source.views for source in self.sources), self.objective.reranker
+        named = {"distil.models": self.distil.models, "objective.reranker.model": reranker.model}
+        if has_views and self.teacher is None and not any(named.values()):
+            raise ValueError(
+                "a source asks for teacher views and there is no teacher; set distil.models, "
+                "objective.reranker.model, or teacher.path and teacher.tensor"
+            )
+        for name, teacher in named.items():
+            if teacher and not has_views:
+                raise ValueError(
+                    f"what {name} names is shown views of pictures and no source has views; give it "
+                    "views=4, or views=1, which is the whole picture"
+                )
+        levels = self.model.levels.widths
+        for name, taught in (("distil", self.distil.widths), ("objective.reranker", reranker.widths)):
+            unknown = sorted(set(taught or ()) - set(levels))
+            if unknown:
+                raise ValueError(
+                    f"{name}.widths has {unknown[0]}, which is not a level of the model; take some of "
+                    f"{', '.join(map(str, levels))}"
+                )
 
 
 class FitLevelsConfig(Settings):

@@ -158,8 +158,10 @@ def _with_probability(hit: Hit, match: MatchModel) -> Hit:
 
 
 def _plan(candidates: Candidates | None, exact: bool, plan: Plan | None, recall: float | None) -> Plan | None:
-    if sum((candidates is not None, exact, plan is not None, recall is not None)) > 1:
-        raise QueryError("candidates, exact, recall and plan exclude each other; give one of them")
+    asked = {"candidates": candidates is not None, "exact": exact, "recall": recall is not None}
+    given = [name for name, is_given in {**asked, "plan": plan is not None}.items() if is_given]
+    if len(given) > 1:
+        raise QueryError(f"{' and '.join(given)} exclude each other; give one of them")
     if exact:
         return Plan(name="exact", candidates="all")
     return plan if candidates is None else Plan(candidates=candidates)

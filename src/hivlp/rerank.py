@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,6 +23,14 @@ class Scorer(Protocol):
     def scores(self, text: str, pixels_BCHW: NDArray[np.uint8], /) -> FloatArray: ...
 
 
+HOW_TO_TRAIN = "hivlp train --set model.fusion={} --set objective.itm.weight=1"
+
+
+def has_head(model: str) -> bool:
+    """Whether a model has a fusion head, by what `encode.load` takes. Raises ModelError as `load` does."""
+    return bool(hub.config_record(model_source(model)).get("fusion"))
+
+
 def open_scorer(model: str) -> Scorer:
     """The fusion head of a model, by what `encode.load` takes.
 
@@ -30,17 +38,13 @@ def open_scorer(model: str) -> Scorer:
         ModelError: the model has none.
         MissingExtraError: torch is not installed.
     """
-    folder = model_source(model)
-    if not hub.config_record(folder).get("fusion"):
-        raise ModelError(
-            f"the model {model} has no fusion head to re-rank with. Train one: hivlp train --model "
-            f"{model} --set model.fusion={{}} --set objective.itm.weight=1, or search without re-ranking"
-        )
+    if not has_head(model):
+        raise ModelError(f"the model {model} has no fusion head; train one: {HOW_TO_TRAIN} --model {model}")
     try:
         from hivlp.encode.rerank import FusionScorer
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "train", "re-ranking") from None
-    return FusionScorer(folder)
+    return FusionScorer(model_source(model))
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Reranking:
     Attributes:
         scorer: scores pictures against words.
         encoder: prepares the pictures.
+        place: where the picture of an item lies.
         texts: the words of each query.
         depth: items of each query.
         unread: how many items of each query could not be scored, filled while searching.
@@ -57,6 +62,7 @@ class Reranking:
 
     scorer: Scorer
     encoder: Encoder
+    place: Callable[[Item], str]
     texts: Sequence[str]
     depth: int
     unread: Counter[int] = field(default_factory=Counter[int])
@@ -68,7 +74,7 @@ class Reranking:
             if item.kind != "image":
                 continue
             try:
-                data = read_original(item.uri, sha256=item.sha256)
+                data = read_original(self.place(item), sha256=item.sha256)
                 pixels.append(self.encoder.load_picture(data).pixels)
                 places.append(place)
             except ImageError:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hivlp import exchange, ingest
 from hivlp import tune as tuning
+from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
 from hivlp.encode.rotated import as_indexed, with_levels
@@ -23,9 +25,9 @@ from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
 from hivlp.options import Asked, SearchOptions
 from hivlp.query import Part, clean_query, items_of, mixed
-from hivlp.rerank import Reranking, Scorer, open_scorer
+from hivlp.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Hits, Sample
+from hivlp.types import Embeddings, Hits, Item, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -427,8 +429,22 @@ class Index:
         if asked.rerank is None or texts is None:
             return None
         if self._scorer is None:
+            if not has_head(self.encoder.name):
+                raise QueryError(
+                    f"rerank={asked.rerank} can't be: the model of this index has no fusion head to re-rank "
+                    f"with. Leave it out, or index with a model that has one ({HOW_TO_TRAIN})"
+                )
             self._scorer = open_scorer(self.encoder.name)
-        return Reranking(self._scorer, self.encoder, texts, asked.rerank)
+        return Reranking(self._scorer, self.encoder, self.place, texts, asked.rerank)
+
+    def place(self, item: Item) -> str:
+        """Where the picture of an item lies: its ``uri``; one sent to a service moves with its index."""
+        return item.uri if self._folder is None else place_of(item, self._folder)
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        path = self.store.info().get("path")
+        return None if path is None else Path(path)
 
     def _of_part(self, part: Part) -> Embeddings:
         if part.text is not None:

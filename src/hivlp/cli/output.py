@@ -32,6 +32,15 @@ _REMEDIES: Mapping[type[OSError], str] = {
     PermissionError: "check its permissions",
     IsADirectoryError: "name a file",
 }
+_PLAIN = {
+    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it must be a number",
+    "is not a valid integer": "is no whole number",
+    "is not a valid float": "is no number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+    "Input should be": "it must be",
+}
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption: TypeAlias = Annotated[
@@ -196,9 +205,14 @@ def _of_usage(error: Any) -> str:
     command = context.command_path if context is not None else "hivlp"
     # `hivlp` alone has printed its help already and brings no message.
     message = error.format_message() or "give a command."
-    # Newer versions of typer say what a validator says.
-    message = message.replace("Input should be greater than or equal to", "it must be at least")
-    message = message.replace("Input should be", "it must be").rstrip(".")
+    # Newer versions of typer say what a validator says, and not of what value.
+    for theirs, ours in _PLAIN.items():
+        message = message.replace(theirs, ours)
+    validated = getattr(error.__cause__, "errors", None)
+    if validated is not None:
+        value = validated()[0]["input"]
+        message = message.replace("Invalid value for", f"Invalid value {value!r} for", 1)
+    message = message.rstrip(".")
     if "unexpected extra argument" in message:
         message += "; put words with spaces between them in quotes"
     return f"{message}. See: {command} --help"

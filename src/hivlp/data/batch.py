@@ -34,6 +34,22 @@ class Chances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Captions that a re-ranker scored for Q pictures of a batch: K of each, the right one first.
+
+    Attributes:
+        picture_Q: the rows in the batch of these pictures.
+        tokens_CT, mask_CT: the captions of the first picture, then of the second, and so on; C is Q·K.
+        scores_QK: what the re-ranker said, float32.
+    """
+
+    picture_Q: IntArray
+    tokens_CT: IntArray
+    mask_CT: IntArray
+    scores_QK: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """B pictures and T texts.
 
@@ -54,6 +70,7 @@ class Batch:
         masked_TT: the texts with words masked, to be told from their context; None where nobody asks.
         chosen_TT: which words those are; no words of hard negatives.
         chances: for what else is random about a picture.
+        asked: what a re-ranker teaches; None where none does.
     """
 
     pixels_BCHW: NDArray[np.uint8]
@@ -70,3 +87,4 @@ class Batch:
     lessons: tuple[tuple[FloatArray, FloatArray], ...] = ()
     masked_TT: IntArray | None = None
     chosen_TT: NDArray[np.bool_] | None = None
+    asked: Asked | None = None

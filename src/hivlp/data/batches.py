@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.config import Augmentation
-from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Batch, Chances
+from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chances
+from hivlp.data.lessons import Question, Views, asked
 from hivlp.data.masking import drop_words, mask_words
 from hivlp.data.pack import Pack
 from hivlp.data.tokenizer import Tokenizer
@@ -35,27 +36,6 @@ SIDES = re.compile(
     re.IGNORECASE,
 )
 LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
-
-
-class Views(Protocol):
-    """Stored views of a pack's pictures with features of each, as `train.reinforce` makes them."""
-
-    @property
-    def boxes_NV4(self) -> FloatArray: ...  # noqa: N802
-
-    @property
-    def features_NVD(self) -> NDArray[np.float16]: ...  # noqa: N802
-
-    @property
-    def lessons(self) -> Sequence[Lesson]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a dual encoder says of a pack: of its pictures' views, and of its captions in their order."""
-
-    pictures_NVD: NDArray[np.float16]
-    captions_CD: NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +93,8 @@ class Mixture:
         self._captions = max(part.captions for part in parts)
         lessons = next((part.views.lessons for part in parts if part.views), ())
         self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
+        ranked = [part.views.ranked for part in parts if part.views and part.views.ranked]
+        self._candidates = ranked[0].candidates if ranked else 0
         self._first_caption = [
             np.cumsum([0, *map(len, part.pack.captions)]) if part.views else None for part in parts
         ]
@@ -156,8 +138,15 @@ class Mixture:
             features_BD=np.concatenate([piece.features for piece in slices]),
             taught_B=np.concatenate([piece.taught for piece in slices]),
             chances=chances,
+            asked=self._asked(slices),
             **self._texts(slices, chances),
         )
+
+    def _asked(self, slices: Sequence[_Slice]) -> Asked | None:
+        """What a re-ranker's captions ask of the pictures; None where no source has one."""
+        if not self._candidates:
+            return None
+        return asked([one for piece in slices for one in piece.questions], self._candidates, self._tokenizer)
 
     def _texts(self, slices: Sequence[_Slice], chances: Chances) -> dict[str, Any]:
         """What a batch says about its texts: captions first, then hard negatives."""
@@ -240,6 +229,7 @@ class Mixture:
             (np.zeros((len(rows), D), np.float32), np.zeros((len(pick_C), D), np.float32))
             for D in self._lesson_widths
         ]
+        questions: list[Question | None] = [None] * len(rows)
         if part.views is not None:
             view = random.integers(part.views.boxes_NV4.shape[1], size=len(rows))
             boxes = part.views.boxes_NV4[rows, view]
@@ -249,6 +239,12 @@ class Mixture:
             for lesson, (image_BD, caption_CD) in zip(part.views.lessons, lessons, strict=True):
                 image_BD[:] = lesson.pictures_NVD[rows, view]
                 caption_CD[:] = lesson.captions_CD[first[rows[place_C]] + pick_C]
+            if part.views.ranked is not None:
+                for place in np.flatnonzero([len(picked) for picked in picks]):
+                    pick = int(picks[place][0])
+                    questions[place] = part.views.ranked.question(
+                        rows[place], view[place], pick=pick, caption=part.pack.captions[rows[place]][pick]
+                    )
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
         wrong = part.pack.negatives
@@ -267,6 +263,7 @@ class Mixture:
             features=features,
             taught=np.full(len(rows), part.views is not None),
             lessons=lessons,
+            questions=questions,
         )
 
     def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
@@ -304,6 +301,7 @@ class _Slice:
     features: FloatArray
     taught: NDArray[np.bool_]
     lessons: list[tuple[FloatArray, FloatArray]]
+    questions: list[Question | None]
 
     def only(self, keep_K: IntArray) -> _Slice:
         """The rows of some places of this slice, in their order."""
@@ -323,6 +321,7 @@ class _Slice:
             features=self.features[keep_K],
             taught=self.taught[keep_K],
             lessons=[(image_BD[keep_K], caption_CD[kept_C]) for image_BD, caption_CD in self.lessons],
+            questions=[self.questions[place] for place in keep_K],
         )
 
 

@@ -12,6 +12,18 @@ from typing import IO, BinaryIO
 
 from hivlp.data.images import MAX_FILE_BYTES, file_hash
 from hivlp.errors import ImageError
+from hivlp.types import Item
+
+UPLOADS = "uploads"  # the folder in an index with the pictures that were sent to a service, by their content
+
+
+def place_of(item: Item, index: Path) -> str:
+    """Where the picture of an item lies by now: its uri, or in the folder of an index that it was sent to."""
+    path = Path(item.uri)
+    if item.sha256 is None or path.parent.name != UPLOADS or not path.name.startswith(item.sha256):
+        return item.uri
+    here = index.resolve() / UPLOADS / path.name
+    return str(here) if os.path.lexists(here) else item.uri
 
 
 def read_original(uri: str, *, sha256: str | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,26 @@ class FusionScorer:
         self._model = open_model(folder)
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=self._model.config.max_tokens)
 
-    @torch.inference_mode()
     def scores(self, text: str, pixels_BCHW: NDArray[np.uint8]) -> FloatArray:
         """Scores (B,) of pictures as the encoder of the same model prepares them, uint8 (B, 3, S, S)."""
-        model = self._model
+        return self.table([text], pixels_BCHW)[:, 0]
+
+    @torch.inference_mode()
+    def table(self, texts: Sequence[str], pixels_BCHW: NDArray[np.uint8]) -> FloatArray:
+        """Scores (B, T) of every such picture with every one of T texts."""
+        model, count = self._model, len(texts)
         assert model.fusion is not None
-        tokens_1T, mask_1T = map(torch.from_numpy, self._tokenizer.encode([text]))
-        words_1TF = model.text_tower.states(tokens_1T, mask_1T)
-        parts = []
-        for start in range(0, len(pixels_BCHW), self.batch_size):
-            pixels = torch.from_numpy(np.ascontiguousarray(pixels_BCHW[start : start + self.batch_size]))
+        tokens_TL, mask_TL = map(torch.from_numpy, self._tokenizer.encode(texts))
+        words_TLF = model.text_tower.states(tokens_TL, mask_TL)
+        rows, at_once = [np.zeros((0, count), np.float32)], max(1, self.batch_size // count)
+        for start in range(0, len(pixels_BCHW), at_once):
+            pixels = torch.from_numpy(np.ascontiguousarray(pixels_BCHW[start : start + at_once]))
             regions_BGF = model.image_tower.regions(model.normalise(pixels))
-            count = len(regions_BGF)
-            words_BTF, mask_BT = words_1TF.expand(count, -1, -1), mask_1T.expand(count, -1)
-            parts.append(model.fusion(regions_BGF, words_BTF, mask_BT).numpy())
-        return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+            many = len(regions_BGF)
+            scores_P = model.fusion(
+                regions_BGF.repeat_interleave(count, dim=0),
+                words_TLF.repeat(many, 1, 1),
+                mask_TL.repeat(many, 1),
+            )
+            rows.append(scores_P.view(many, count).numpy())
+        return np.concatenate(rows)

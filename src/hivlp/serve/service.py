@@ -311,7 +311,7 @@ def _call(tasks: list[Callable[[], Any]]) -> list[Any]:
 
 
 def _original(served: Served, item: Item) -> tuple[bytes, str]:
-    return pictures.original(item, uploads.place(served.index, item))
+    return pictures.original(item, served.index.place(item))
 
 
 def _then_look(served: Served, result: Answer) -> Answer:

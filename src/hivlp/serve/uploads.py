@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hivlp.data.images import check, file_hash
+from hivlp.data.originals import UPLOADS
 from hivlp.errors import ImageError
 from hivlp.index.manifest import sync_folder
 from hivlp.ingest import AddReport, text_id
 from hivlp.retriever import Index
-from hivlp.types import Failure, Item, Sample
-
-UPLOADS = "uploads"
+from hivlp.types import Failure, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,24 +76,10 @@ def delete(index: Index, ids: Sequence[str]) -> list[str]:
     for item in items.values():
         if item is None or index.store.known_uris([item.uri]):
             continue
-        if (sent := _sent(index, item)) is not None:
-            sent.unlink(missing_ok=True)
+        place = Path(index.place(item))
+        if place.parent == _folder(index):
+            place.unlink(missing_ok=True)
     return [name for name, item in items.items() if item is None]
-
-
-def place(index: Index, item: Item) -> str:
-    """Where the picture of an item lies; one that was sent moves with its index."""
-    sent = _sent(index, item)
-    return item.uri if sent is None else str(sent)
-
-
-def _sent(index: Index, item: Item) -> Path | None:
-    """The file of a picture that was sent, wherever the index lies by now; None for all others."""
-    path = Path(item.uri)
-    if item.sha256 is None or path.parent.name != UPLOADS or not path.name.startswith(item.sha256):
-        return None
-    here = _folder(index) / path.name
-    return here if os.path.lexists(here) else None
 
 
 def _sample(index: Index, upload: Upload, image: bytes, max_pixels: int) -> Sample:

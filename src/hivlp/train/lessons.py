@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hivlp.config import SourceConfig, TrainConfig
-from hivlp.data.batches import Lesson
+from hivlp.data.lessons import Lesson
 from hivlp.data.pack import Pack, digest
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
 from hivlp.registry import resolve
+from hivlp.train.ranked import Judge, ranked
 from hivlp.train.reinforce import Reinforced, crop_of, pictures, reinforce, view_boxes
 from hivlp.train.stored import stored
 
 Progress = Callable[[str], None]
+WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
 _AT_ONCE = 32  # crops, or captions, that a teacher is given at a time
 
 
@@ -33,38 +35,49 @@ def taught(
     settings: SourceConfig,
     config: TrainConfig,
     encoders: Sequence[Encoder],
+    judge: Judge | None = None,
     *,
     progress: Progress = lambda line: None,
 ) -> Reinforced | None:
     """The views of a pack with what all teachers say of them; None where the source is shown to none."""
     if not settings.views:
         return None
-    views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
-    if config.teacher is None:
-        boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
-        seen = Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    else:
-        path = Path(config.teacher.path)
-        wanted = config.teacher
-        teacher = resolve("teachers", wanted.kind)(
-            path, tensor=wanted.tensor, size=wanted.size, cells=wanted.cells
-        )
-        key = f"{wanted.kind}:{path.name}#{wanted.tensor}"
-        seen = reinforce(
-            source,
-            pack,
-            teacher,
-            key=key,
-            views=views,
-            min_area=min_area,
-            seed=seed,
-            progress=progress,
-        )
-    given = digest([views, min_area, seed])
+    seen = _viewed(source, pack, settings, config, progress)
+    given = digest([settings.views, config.augmentation.min_area, config.seed])
     lessons = [
         lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
     ]
-    return replace(seen, lessons=tuple(lessons))
+    seen = replace(seen, lessons=tuple(lessons))
+    if judge is None or not any(pack.captions):
+        return seen
+    frames_N14 = WHOLE_4.reshape(1, 1, 4).repeat(len(pack), axis=0)
+    whole = lesson(source, pack, judge.encoder, frames_N14, key="whole", progress=progress)
+    judged = ranked(source, pack, judge, whole, seen.boxes_NV4, key=given, progress=progress)
+    return replace(seen, ranked=judged)
+
+
+def _viewed(
+    source: Source, pack: Pack, settings: SourceConfig, config: TrainConfig, progress: Progress
+) -> Reinforced:
+    """The views of a pack, with a picture model's features where one teaches."""
+    views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
+    if config.teacher is None:
+        boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
+        return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
+    path, wanted = Path(config.teacher.path), config.teacher
+    teacher = resolve("teachers", wanted.kind)(
+        path, tensor=wanted.tensor, size=wanted.size, cells=wanted.cells
+    )
+    return reinforce(
+        source,
+        pack,
+        teacher,
+        key=f"{wanted.kind}:{path.name}#{wanted.tensor}",
+        views=views,
+        min_area=min_area,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def lesson(

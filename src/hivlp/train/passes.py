@@ -57,7 +57,11 @@ class Passes:
 
     def texts(self, batch: Batch) -> Tensor:
         """Features (T, F) of the texts."""
-        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
+        return self.features(batch.tokens_TT, batch.mask_TT)
+
+    def features(self, tokens: np.ndarray, mask: np.ndarray) -> Tensor:
+        """Features (T, F) of T texts, given by their tokens."""
+        tokens_TT, mask_TT = self.put(tokens), self.put(mask)
         if not len(tokens_TT):  # other processes may have some, and a gradient must find its way here too
             return torch.zeros(0, self._model.text_tower.width, device=self._device, requires_grad=True)
         groups = self._groups(mask_TT)

@@ -27,6 +27,7 @@ from hivlp.train.guide import Guide
 from hivlp.train.lessons import taught
 from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
+from hivlp.train.ranked import Judge
 from hivlp.train.reinforce import Reinforced
 from hivlp.train.start import begun
 from hivlp.train.step import Task
@@ -68,9 +69,9 @@ def prepare(
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         share_batch_norms(model)
-    encoders = [load(name) for name in config.distil.models]
+    encoders, judge = [load(name) for name in config.distil.models], Judge.of(config.objective.reranker)
     views = [
-        world.leader_first(partial(_views, settings, taken, config, encoders, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, judge, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
     task = Task(
@@ -159,11 +160,16 @@ def _pack(
 
 
 def _views(
-    source: SourceConfig, taken: Pack, config: TrainConfig, encoders: Sequence[Encoder], progress: Progress
+    source: SourceConfig,
+    taken: Pack,
+    config: TrainConfig,
+    encoders: Sequence[Encoder],
+    judge: Judge | None,
+    progress: Progress,
 ) -> Reinforced | None:
     if not source.views:
         return None
-    return taught(opened(source), taken, source, config, encoders, progress=progress)
+    return taught(opened(source), taken, source, config, encoders, judge, progress=progress)
 
 
 def _guide(model: DualEncoder, views: Sequence[Reinforced | None], settings: TeacherConfig) -> Guide | None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hivlp.config import Preprocessing
-from hivlp.data.batches import Lesson
 from hivlp.data.images import decode, framed, to_pixels
+from hivlp.data.lessons import Lesson, Ranked
 from hivlp.data.pack import Pack, digest
 from hivlp.errors import ImageError
 from hivlp.train.stored import stored
@@ -35,11 +35,13 @@ class Reinforced:
             View 0 is always the whole frame.
         features_NVD: float16, memory-mapped; D is 0 without such a teacher.
         lessons: what dual encoders say of the same views.
+        ranked: what a re-ranker says of them.
     """
 
     boxes_NV4: NDArray[np.float32]
     features_NVD: NDArray[np.float16]
     lessons: tuple[Lesson, ...] = ()
+    ranked: Ranked | None = None
 
 
 def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import EarlyStopping, SourceConfig, TrainConfig
+from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
@@ -176,19 +176,19 @@ def _save_model(
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     """Refuses to mix two runs in one folder."""
     path = out / CONFIG
-    values = json.dumps(config.model_dump(), indent=2) + "\n"
     if path.is_file():
         if not resume:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if _lasting(before) != _lasting(json.loads(values)):
+        # settings that came later than the run have their defaults
+        before = parse(TrainConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+        if _lasting(before) != _lasting(config):
             raise ConfigError(
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
             )
         done, decay = checkpoint.newest(out / CHECKPOINTS), config.optimisation.decay_steps
-        plateaus = {_plateau(before), config.steps - decay}
+        plateaus = {_plateau(before), _plateau(config)}
         if decay and len(plateaus) > 1 and done > min(plateaus):
             raise ConfigError(
                 f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
@@ -196,29 +196,28 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (CONFIG + ".tmp")
-    temporary.write_text(values, encoding="utf-8")
+    temporary.write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
-def _lasting(values: dict[str, Any]) -> dict[str, Any]:
+def _lasting(config: TrainConfig) -> dict[str, Any]:
     """What of a configuration must stay when a run goes on: all that what was done so far depends on.
 
     That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
     """
+    values = config.model_dump()
     free = {"log_every", "checkpoint_every"}
-    if not values["early_stopping"]["patience"]:
+    if not config.early_stopping.patience:
         free.add("evaluate_every")
-    optimisation = values["optimisation"]
-    if optimisation["decay_steps"]:
+    if config.optimisation.decay_steps:
         free.add("steps")
-        optimisation = {**optimisation, "decay_steps": True}
-    kept = {name: value for name, value in values.items() if name not in free}
-    return {**kept, "optimisation": optimisation}
+        values["optimisation"]["decay_steps"] = True
+    return {name: value for name, value in values.items() if name not in free}
 
 
-def _plateau(values: dict[str, Any]) -> int:
+def _plateau(config: TrainConfig) -> int:
     """The step at which a configuration begins its decay."""
-    return values["steps"] - values["optimisation"]["decay_steps"]
+    return config.steps - config.optimisation.decay_steps
 
 
 def _evaluate(

@@ -18,6 +18,7 @@ from hivlp.train.heads import Offsets
 from hivlp.train.masked import MaskedObjectives
 from hivlp.train.matched import matched
 from hivlp.train.passes import Passes
+from hivlp.train.reranked import FromReranker
 
 ALONE = World()
 
@@ -41,6 +42,7 @@ class Task(nn.Module):
         self.guide = guide
         self.offsets = Offsets(model, objective)
         self.masked = MaskedObjectives(model, objective)
+        self.reranked = FromReranker(model, objective)
         self.objective = objective
         self.distil = distil if distil is not None and distil.models and distil.weight else None
         self.world = world
@@ -61,6 +63,7 @@ class Task(nn.Module):
         if self.guide is not None and self.objective.feature:
             seen_BGF = picture_BF.unsqueeze(1) if regions_BGF is None else regions_BGF
             terms |= self._predicted(self.guide, batch, seen_BGF)
+        terms |= self.reranked(batch, self._passes, self.model, picture_BF, self.world)
         terms |= self.masked(batch, self._passes, self.model, picture_BF, text_TF, self.world)
         return terms
 

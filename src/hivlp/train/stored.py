@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 SAVE_EVERY = 500  # rows
 
@@ -15,10 +16,12 @@ SAVE_EVERY = 500  # rows
 def stored(
     stem: Path,
     shape: tuple[int, ...],
-    rows_from: Callable[[int], Iterator[tuple[int, NDArray[np.floating]]]],
+    rows_from: Callable[[int], Iterator[tuple[int, NDArray[Any]]]],
     told: Callable[[int], None] = lambda done: None,
-) -> NDArray[np.float16]:
-    """A float16 array of this shape, memory-mapped: found complete, or completed now.
+    *,
+    dtype: DTypeLike = np.float16,
+) -> NDArray[Any]:
+    """An array of this shape and type, memory-mapped: found complete, or completed now.
 
     Args:
         stem: of two files: the numbers, and how many rows are done.
@@ -27,11 +30,12 @@ def stored(
         told: is called with how many rows are done.
     """
     if not shape[0]:
-        return np.zeros(shape, np.float16)
-    numbers, state = stem.with_suffix(".f16"), stem.with_suffix(".json")
+        return np.zeros(shape, dtype)
+    kind = np.dtype(dtype)
+    numbers, state = stem.with_suffix(f".{kind.kind}{8 * kind.itemsize}"), stem.with_suffix(".json")
     done = json.loads(state.read_text())["done"] if state.is_file() else 0
     if done < shape[0]:
-        array = np.memmap(numbers, dtype=np.float16, mode="r+" if done else "w+", shape=shape)
+        array = np.memmap(numbers, dtype=kind, mode="r+" if done else "w+", shape=shape)
         saved = done
         for first, block in rows_from(done):
             array[first : first + len(block)] = block
@@ -44,7 +48,7 @@ def stored(
         array.flush()
         _save(state, shape[0])
         told(shape[0])
-    return np.memmap(numbers, dtype=np.float16, mode="r", shape=shape)
+    return np.memmap(numbers, dtype=kind, mode="r", shape=shape)
 
 
 def _save(path: Path, done: int) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,22 @@ from hivlp.errors import DataError
 
 
 class Row(NamedTuple):
-    """One row and where it stands, for messages: ``/data/captions.tsv line 7``."""
+    """One row.
+
+    Attributes:
+        where: it stands, for messages: ``/data/captions.tsv line 7``.
+        cells: by column; those of a TSV or CSV are texts.
+        numeric: the columns of texts that hold numbers only, in every row of the file.
+    """
 
     where: str
     cells: Mapping[str, Any]
+    numeric: frozenset[str] = frozenset()
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The cells as metadata: those of numeric columns are numbers, or None where they are empty."""
+        return {n: _number(cell) if n in self.numeric else cell for n, cell in self.cells.items()}
 
 
 # Called with the header before the first row, so that a table with wrong columns is refused as a whole.
@@ -49,12 +61,29 @@ def _records(
     if repeated:
         raise DataError(f"{path} has the column {min(repeated)!r} twice; rename one of them")
     check(header)
-    for line, cells in records:
+    rows = list(records)
+    whole = [cells for _, cells in rows if len(cells) == len(header)]
+    numeric = frozenset(n for place, n in enumerate(header) if _is_numeric(cells[place] for cells in whole))
+    for line, cells in rows:
         where = f"{path} line {line}"
         if len(cells) == len(header):
-            yield Row(where, dict(zip(header, cells, strict=True)))
+            yield Row(where, dict(zip(header, cells, strict=True)), numeric)
         elif any(cells):
             report(where, f"the row has {len(cells)} cells, the header {len(header)}; quote or correct it")
+
+
+# As JSON writes them: 007 and +1 are texts. SQLite has whole numbers of up to 18 digits.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+def _is_numeric(cells: Iterable[str]) -> bool:
+    """Whether a column has numbers, and beside them nothing but empty cells."""
+    filled = [text for cell in cells if (text := cell.strip())]
+    return bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)
+
+
+def _number(cell: str) -> int | float | None:
+    return json.loads(cell) if cell.strip() else None
 
 
 _TSV_BARE = re.compile(r"[^\t\n]*")

@@ -212,7 +212,7 @@ def _merge_row(row: Row, columns: Columns, entries: dict[str, Entry], report: Re
             clean_text(str(row.cells[columns.id])) if columns.id and row.cells[columns.id] is not None else ""
         )
         entry = Entry(where=row.where, id=own_id or clean_text(name), paths=(name,), split=split)
-        entry.meta = columns.meta(row.cells)
+        entry.meta = columns.meta(row.values)
         entries[name] = entry
     elif split != entry.split:
         report(

@@ -91,5 +91,5 @@ def _cell(row: Row, wanted: Iterable[str]) -> Any:
 
 def _meta(row: Row) -> dict[str, Any]:
     used = {_column(row.cells, names) for names in (TEXT_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)}
-    cells = row.cells.items()
+    cells = row.values.items()
     return {name: plain(cell) for name, cell in cells if name not in used and not isinstance(cell, bytes)}
