@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import hivlp.train.run
+from hivlp.config import Augmentation
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
@@ -110,6 +111,20 @@ def test_what_a_guided_step_adds_by_hand(tmp_path, cells: int):
         image = model.encode_pixels(shown)
         misses = [1 - (image[width] * led[width]).sum(dim=1) for width in model.config.levels.widths]
         torch.testing.assert_close(terms["imitate"], 2 * torch.stack(misses).mean(), atol=1e-4, rtol=1e-4)
+
+
+def test_words_of_hard_negatives_are_dropped_as_often_as_those_of_captions(tmp_path):
+    """Else a model learns that what has no mask is wrong, and likes false captions better than true ones."""
+    _, tokenizer = micro_model()
+    source = open_source("scenes:40?size=32")
+    packed = pack(source, tmp_path, size=32, key="k", negatives="near_misses")
+    parts = [Part(pack=packed, captions=2)]
+    augmentation = Augmentation(word_dropout=0.3)
+    batch = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0).batch(0)
+    dropped_TT = (batch.tokens_TT == tokenizer.mask_id) & (batch.mask_TT > 0)
+    wrong_T = batch.picture_of_text_T < 0
+    shares = [dropped_TT[kind].sum() / batch.mask_TT[kind].sum() for kind in (wrong_T, ~wrong_T)]
+    assert wrong_T.sum() > 20 and shares == pytest.approx([0.3, 0.3], abs=0.06)
 
 
 def guided(**changes: Any) -> Any:

@@ -155,27 +155,25 @@ class Mixture:
         texts = captions + negatives
         starts = np.cumsum([0, *(len(piece.rows) for piece in slices)])
         row_C = np.concatenate([piece.place_C + start for piece, start in zip(slices, starts, strict=False)])
-        nth_C = np.concatenate([piece.nth_C for piece in slices])
         described = len(row_C)
+        wrong_N = np.flatnonzero([text != "" for piece in slices for text in piece.negatives])
+        row_T = np.concatenate([row_C, wrong_N])
+        nth_T = np.concatenate([*(piece.nth_C for piece in slices), np.full(len(wrong_N), self._captions)])
         tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
         columns = self._tokenizer.max_tokens
 
         def drawn(purpose: int) -> NDArray[np.float64]:
-            """Random numbers of each word (C, columns)."""
-            each = chances.draw(purpose, self._captions * columns).reshape(-1, self._captions, columns)
-            return each[row_C, nth_C]
+            """Random numbers of each word (T, columns)."""
+            most = self._captions + 1  # of a picture, with its hard negative
+            return chances.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
 
         masked = self._masked(tokens_TT[:described], mask_TT[:described], len(negatives), drawn)
         share = self._augmentation.word_dropout
-        if share and described:
-            dropped_CT = drop_words(
-                tokens_TT[:described],
-                mask_TT[:described],
-                drawn(DROP),
-                share=share,
-                mask_id=self._tokenizer.mask_id,
+        if share and texts:
+            # of hard negatives too: else a text without a mask could be known to be wrong
+            tokens_TT = drop_words(
+                tokens_TT, mask_TT, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
             )
-            tokens_TT = np.concatenate([dropped_CT, tokens_TT[described:]])
         return {
             "tokens_TT": tokens_TT,
             "mask_TT": mask_TT,
@@ -206,8 +204,8 @@ class Mixture:
         masked_CT, chosen_CT = mask_words(
             tokens_CT,
             mask_CT,
-            drawn(MASK),
-            drawn(SWAP),
+            drawn(MASK)[: len(tokens_CT)],
+            drawn(SWAP)[: len(tokens_CT)],
             share=self._mask_share,
             mask_id=self._tokenizer.mask_id,
             vocabulary=self._tokenizer.vocabulary_size,
