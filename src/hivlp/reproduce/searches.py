@@ -131,9 +131,11 @@ def _of(index: Any, queries_QD: FloatArray) -> Ask:
     queries_QD = np.ascontiguousarray(queries_QD, np.float32)
 
     def ask(turn: int) -> IntArray:
-        faiss.omp_set_num_threads(1)  # kept a calling thread; more only cost time for one query
-        row = turn % len(queries_QD)
-        return index.search(queries_QD[row : row + 1], K)[1][0]
+        row, threads = turn % len(queries_QD), faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)  # more only cost time for one query
+        found = index.search(queries_QD[row : row + 1], K)[1][0]
+        faiss.omp_set_num_threads(threads)  # torch counts by the same number
+        return found
 
     return ask
 
