@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 from PIL import Image
 
 from hivlp.data import scenes
-from hivlp.encode import encode_stream, load
+from hivlp.encode import encode_stream, fastest, load
 from hivlp.encode.base import Encoder, fingerprint
 from hivlp.encode.export import TOLERANCE, compare, export
 from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ModelError
+from hivlp.errors import MissingExtraError, ModelError
 from hivlp.types import Sample
 from micro import micro_folder
 
@@ -43,6 +45,42 @@ def test_onnx_equals_torch_at_every_level(exported):
         )
     assert isinstance(onnx, Encoder)
     assert isinstance(torch, Encoder)
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="the extra openvino is not installed")
+def test_openvino_equals_onnx_runtime_at_every_level(exported):
+    onnx, openvino = load(exported, runtime="onnx"), load(exported, runtime="openvino", threads=1)
+    assert isinstance(openvino, OpenVinoEncoder) and isinstance(openvino, Encoder)
+    assert openvino.fingerprint == onnx.fingerprint
+    pictures = [scenes.render(scenes.describe(seed), size=48) for seed in range(70)]  # more than a batch
+    for width in onnx.widths:
+        for one, two in (
+            (onnx.encode_texts(TEXTS), openvino.encode_texts(TEXTS)),
+            (onnx.encode_images(pictures), openvino.encode_images(pictures)),
+        ):
+            np.testing.assert_allclose(one[width], two[width], atol=TOLERANCE)
+    assert openvino.encode_texts([]).fine.shape == (0, 32)
+
+
+def test_the_runtime_that_is_measured_faster_is_taken(exported, monkeypatch):
+    monkeypatch.setattr(fastest, "find_spec", lambda name: name)
+    monkeypatch.setattr(fastest, "OpenVinoEncoder", OtherRuntime)
+    for slow, kind in ((OtherRuntime, OnnxEncoder), (OnnxEncoder, OtherRuntime)):
+        monkeypatch.setattr(fastest, "seconds", lambda encoder, slow=slow: float(type(encoder) is slow))
+        assert type(load(exported, runtime="fastest")) is kind
+    monkeypatch.setattr(fastest, "find_spec", lambda name: None)
+    monkeypatch.setattr(fastest, "seconds", None)  # there is nothing to be measured
+    assert type(load(exported, runtime="fastest")) is OnnxEncoder
+
+
+class OtherRuntime(OnnxEncoder):
+    pass
+
+
+def test_openvino_is_an_extra(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"hivlp\[openvino\]"):
+        load(exported, runtime="openvino")
 
 
 def test_half_weights_make_the_graphs_smaller(exported, tmp_path):

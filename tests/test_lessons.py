@@ -100,7 +100,7 @@ def test_teachers_are_shown_the_part_of_the_frame_that_the_pack_shows(tmp_path):
         assert np.allclose(square[0, 0, [0, -1]], edges, atol=6)
 
 
-def a_mixture() -> tuple[Mixture, Tokenizer]:
+def a_mixture(captions_at_once: int = 1) -> tuple[Mixture, Tokenizer]:
     """A taught part, whose numbers say which picture, view and caption they are of, and one that is not."""
     captions: list[tuple[str, ...]] = [
         tuple(f"picture {row} {n}" for n in range(row % 3)) for row in range(6)
@@ -120,37 +120,37 @@ def a_mixture() -> tuple[Mixture, Tokenizer]:
         boxes, np.zeros((6, 4, 0), np.float16), (Lesson(seen, read), Lesson(seen + 10, read + 10))
     )
     tokenizer = Tokenizer.train(["picture 0 1 2 3 4 5"] * 4, vocabulary=100, max_tokens=16)
-    parts = [Part(pack=packed, views=views), Part(pack=packed)]
+    parts = [Part(pack=packed, views=views, captions=captions_at_once), Part(pack=packed)]
     made = Mixture(parts, tokenizer, batch_size=8, augmentation=Augmentation(), seed=0)
     return made, tokenizer
 
 
-def test_a_batch_has_the_lessons_of_its_own_crops_and_captions():
-    mixture, tokenizer = a_mixture()
+@pytest.mark.parametrize("captions", [1, 2])
+def test_a_batch_has_the_lessons_of_its_own_crops_and_captions(captions: int):
+    mixture, tokenizer = a_mixture(captions)
     boxes = view_boxes(6, views=4, min_area=0.2, seed=3)
     seen_views = set()
     for step in range(6):
         batch = mixture.batch(step)
         assert batch.taught_B.tolist() == [True] * 4 + [False] * 4
         (image_BD, text_BD), (image_BE, text_BE) = batch.lessons
-        text_of = {int(row): text for text, row in enumerate(batch.picture_of_text_T)}
         for place in range(8):
+            texts = np.flatnonzero(batch.picture_of_text_T == place)
             if place >= 4:
-                assert not image_BD[place].any() and not text_BD[place].any()
+                assert not image_BD[place].any() and not text_BD[texts].any()
                 continue
             row, view = map(int, image_BD[place])
             assert np.array_equal(batch.boxes_B4[place], boxes[row, view])
             assert row == batch.picture_B[place]
             assert np.array_equal(image_BE[place], image_BD[place] + 10)
             seen_views.add(view)
-            if place in text_of:
-                tokens, mask = tokenizer.encode([f"picture {row} {int(text_BD[place][1])}"])
-                assert text_BD[place][0] == row
+            assert len(texts) == min(row % 3, captions) == len(set(text_BD[texts, 1]))
+            for text in texts:
+                tokens, mask = tokenizer.encode([f"picture {row} {int(text_BD[text][1])}"])
+                assert text_BD[text][0] == row
                 length = int(mask.sum())
-                assert batch.tokens_TT[text_of[place]][:length].tolist() == tokens[0][:length].tolist()
-                assert np.array_equal(text_BE[place], text_BD[place] + 10)
-            else:
-                assert not text_BD[place].any()
+                assert batch.tokens_TT[text][:length].tolist() == tokens[0][:length].tolist()
+                assert np.array_equal(text_BE[text], text_BD[text] + 10)
     assert seen_views == {0, 1, 2, 3}
 
 
@@ -167,10 +167,7 @@ def test_the_loss_of_a_step_is_that_of_the_taught_rows():
             model.text_levels(task._passes.texts(batch)),
         )
     kept = [t for t, row in enumerate(batch.picture_of_text_T) if 0 <= row < 4]
-    teachers = [
-        (torch.from_numpy(i)[:4], torch.from_numpy(t)[batch.picture_of_text_T[kept]])
-        for i, t in batch.lessons
-    ]
+    teachers = [(torch.from_numpy(i)[:4], torch.from_numpy(t)[kept]) for i, t in batch.lessons]
     for width in (8, 32):
         expected = from_embeddings(
             image[width][:4], text[width][kept], model.logit_scales[width], teachers, teacher_scale=0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
@@ -638,3 +639,31 @@ def test_a_parent_behind_a_link_is_the_folder_it_is(tmp_path: Path) -> None:
     gallery(tmp_path / "pictures", "blue")
     (sample,) = open_source(f"{tmp_path}/link/../pictures")
     assert Path(sample.uri).name == "red.png", "as the system follows it, not as it looks"
+
+
+def test_a_held_out_share_is_the_same_for_everyone(tmp_path):
+    for number in range(60):
+        picture(tmp_path / f"{number:02}.jpg")
+    spec = f"{tmp_path}?held_out=0.3"
+    train, val = ({sample.id for sample in open_source(spec, split=split)} for split in ("train", "val"))
+    drawn = {name: int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) / 16**16 for name in train | val}
+    assert val == {name for name, chance in drawn.items() if chance < 0.3} and len(drawn) == 60
+    assert open_source(spec).splits() == {"train": len(train), "val": len(val)}
+    assert {sample.split for sample in open_source(spec)} == {"train", "val"}
+    picture(tmp_path / "new.jpg")  # what is held out stays so when the source grows
+    assert {sample.id for sample in open_source(spec, split="val")} - {"new"} >= val
+    with pytest.raises(DataError, match="has no split 'test'; take one of: train"):
+        open_source(spec, split="test")
+
+
+@pytest.mark.parametrize("share", ["0", "1", "x", "", "-0.1"])
+def test_a_held_out_share_is_between_0_and_1(tmp_path, share: str):
+    with pytest.raises(DataError, match=r"give a share between 0 and 1, such as held_out=0\.1"):
+        open_source(f"{tmp_path}?held_out={share}")
+
+
+def test_nothing_is_held_out_of_a_source_with_splits(tmp_path):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\na.jpg\tx\ttrain\n")
+    with pytest.raises(DataError, match=r"t\.tsv has splits of its own \(train\); leave held_out away"):
+        open_source(f"{tmp_path / 't.tsv'}?held_out=0.5")

@@ -60,6 +60,9 @@ class Tower(Settings):
         default="mean",
         description="how states become one vector: their mean, the type's own pooler, or the first token",
     )
+    bag: bool = Field(
+        default=False, description="of texts: a weighted bag of words is added to what the states become"
+    )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
     )
@@ -150,6 +153,9 @@ class SourceConfig(Settings):
     share: float = Field(
         default=1.0, gt=0, description="weight of this source in a batch, against the others"
     )
+    captions: int = Field(
+        default=1, ge=1, description="captions of each picture in a batch, right answers together"
+    )
     crop: bool = Field(default=True, description="false where a crop or a mirror could make captions wrong")
     negatives: str | None = Field(
         default=None, description="a column whose texts look right for their picture and are not"
@@ -164,8 +170,18 @@ class TeacherConfig(Settings):
 
     kind: str = Field(default="tflite", description="a name of the table `teachers` in hivlp.registry")
     path: str = Field(description="the file of the model; {data} stands for the value of --data")
-    tensor: int = Field(ge=0, description="number of the tensor that holds the pooled features")
+    tensor: int = Field(ge=0, description="number of the tensor that holds its features")
+    cells: int = Field(
+        default=0,
+        ge=0,
+        description="side of a grid of cells whose features are learned, from a tensor before pooling; 0: "
+        "pooled features",
+    )
     size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
+    hidden: int = Field(
+        default=0, ge=0, description="units of a small MLP around its linear head, which learns with the run"
+    )
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="of the features that its head learns from")
 
 
 class Distillation(Settings):
@@ -273,12 +289,18 @@ class Objective(Settings):
 
 
 class Optimisation(Settings):
-    """AdamW with a linear warm-up and a cosine decay to zero."""
+    """AdamW with a linear warm-up, and a decay to zero: half a cosine, or a plateau and a steep end."""
 
     learning_rate: float = Field(default=1e-3, gt=0, description="at the end of the warm-up")
     weight_decay: float = Field(default=0.05, ge=0, description="of matrices and kernels, not of biases")
     betas: tuple[float, float] = Field(default=(0.9, 0.98), description="AdamW's decay of its two moments")
     warmup_steps: int = Field(default=100, ge=0, description="steps of linear rise to the learning rate")
+    decay_steps: int = Field(
+        default=0,
+        ge=0,
+        description="last steps, in which the rate falls from its plateau; 0: half a cosine all along. A run "
+        "with a plateau may be resumed with other steps",
+    )
     clip_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     tower_rate: float = Field(
         default=1.0, gt=0, le=1, description="rate of the towers, as a share of the learning rate"

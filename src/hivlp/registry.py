@@ -21,6 +21,8 @@ TABLES: dict[str, dict[str, str]] = {
     "encoders": {
         "onnx": "hivlp.encode.onnx:OnnxEncoder",
         "onnx-int8": "hivlp.encode.onnx:Int8Encoder",
+        "openvino": "hivlp.encode.openvino:OpenVinoEncoder",
+        "fastest": "hivlp.encode.fastest:fastest",
         "torch": "hivlp.encode.torch:TorchEncoder",
         "heads": "hivlp.encode.heads:HeadsEncoder",
         "transformers": "hivlp.encode.transformers:TransformersEncoder",

@@ -65,8 +65,8 @@ class Batch:
         features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a
             teacher.
         taught_B: whether a picture's crop is one that the teachers saw.
-        lessons: of each dual encoder that teaches, its embeddings of the pictures' crops and of their
-            captions, both (B, D); zeros where `taught_B` is false or there is no caption.
+        lessons: of each dual encoder that teaches, its embeddings of the pictures' crops (B, D) and of the
+            texts (T, D); zeros where a picture is not taught, and for hard negatives.
         masked_TT: the texts with words masked, to be told from their context; None where nobody asks.
         chosen_TT: which words those are; no words of hard negatives.
         chances: for what else is random about a picture.

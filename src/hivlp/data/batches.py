@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -44,6 +44,7 @@ class Part:
 
     Attributes:
         share: its weight in every batch, against the others.
+        captions: how many captions of a picture are in a batch, where it has so many.
         views: crops with a teacher's features; None gives random crops and no features.
         crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
             true.
@@ -51,6 +52,7 @@ class Part:
 
     pack: Pack
     share: float = 1.0
+    captions: int = 1
     views: Views | None = None
     crop: bool = True
 
@@ -88,6 +90,7 @@ class Mixture:
         self._orders: OrderedDict[tuple[int, int], IntArray] = OrderedDict()
         self._lock = Lock()
         self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
+        self._captions = max(part.captions for part in parts)
         lessons = next((part.views.lessons for part in parts if part.views), ())
         self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
         ranked = [part.views.ranked for part in parts if part.views and part.views.ranked]
@@ -135,13 +138,6 @@ class Mixture:
             features_BD=np.concatenate([piece.features for piece in slices]),
             taught_B=np.concatenate([piece.taught for piece in slices]),
             chances=chances,
-            lessons=tuple(
-                (
-                    np.concatenate([piece.lessons[number][0] for piece in slices]),
-                    np.concatenate([piece.lessons[number][1] for piece in slices]),
-                )
-                for number in range(len(self._lesson_widths))
-            ),
             asked=self._asked(slices),
             **self._texts(slices, chances),
         )
@@ -156,42 +152,60 @@ class Mixture:
         """What a batch says about its texts: captions first, then hard negatives."""
         captions = [text for piece in slices for text in piece.captions]
         negatives = [text for piece in slices for text in piece.negatives if text]
-        texts = [text for text in captions if text] + negatives
-        row_C = np.array([row for row, text in enumerate(captions) if text], dtype=np.int64)
+        texts = captions + negatives
+        starts = np.cumsum([0, *(len(piece.rows) for piece in slices)])
+        row_C = np.concatenate([piece.place_C + start for piece, start in zip(slices, starts, strict=False)])
         described = len(row_C)
+        wrong_N = np.flatnonzero([text != "" for piece in slices for text in piece.negatives])
+        row_T = np.concatenate([row_C, wrong_N])
+        nth_T = np.concatenate([*(piece.nth_C for piece in slices), np.full(len(wrong_N), self._captions)])
         tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
-        masked = self._masked(tokens_TT[:described], mask_TT[:described], row_C, len(negatives), chances)
+        columns = self._tokenizer.max_tokens
+
+        def drawn(purpose: int) -> NDArray[np.float64]:
+            """Random numbers of each word (T, columns)."""
+            most = self._captions + 1  # of a picture, with its hard negative
+            return chances.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
+
+        masked = self._masked(tokens_TT[:described], mask_TT[:described], len(negatives), drawn)
         share = self._augmentation.word_dropout
-        if share and described:
-            chance_CT = chances.draw(DROP, self._tokenizer.max_tokens)[row_C]
-            dropped_CT = drop_words(
-                tokens_TT[:described],
-                mask_TT[:described],
-                chance_CT,
-                share=share,
-                mask_id=self._tokenizer.mask_id,
+        if share and texts:
+            # of hard negatives too: else a text without a mask could be known to be wrong
+            tokens_TT = drop_words(
+                tokens_TT, mask_TT, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
             )
-            tokens_TT = np.concatenate([dropped_CT, tokens_TT[described:]])
         return {
             "tokens_TT": tokens_TT,
             "mask_TT": mask_TT,
+            "lessons": self._lessons(slices, len(negatives)),
             "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
             "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
             **masked,
         }
 
+    def _lessons(self, slices: Sequence[_Slice], negatives: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """What each dual encoder says of the pictures and of the texts; zeros of hard negatives."""
+        each = [
+            tuple(np.concatenate([piece.lessons[number][side] for piece in slices]) for side in (0, 1))
+            for number in range(len(self._lesson_widths))
+        ]
+        return tuple((image_BD, np.pad(text_CD, ((0, negatives), (0, 0)))) for image_BD, text_CD in each)
+
     def _masked(
-        self, tokens_CT: IntArray, mask_CT: IntArray, row_C: IntArray, negatives: int, chances: Chances
+        self,
+        tokens_CT: IntArray,
+        mask_CT: IntArray,
+        negatives: int,
+        drawn: Callable[[int], NDArray[np.float64]],
     ) -> dict[str, Any]:
         """Captions with words masked; hard negatives are never asked about."""
         if not self._mask_share:
             return {}
-        columns = self._tokenizer.max_tokens
         masked_CT, chosen_CT = mask_words(
             tokens_CT,
             mask_CT,
-            chances.draw(MASK, columns)[row_C],
-            chances.draw(SWAP, columns)[row_C],
+            drawn(MASK)[: len(tokens_CT)],
+            drawn(SWAP)[: len(tokens_CT)],
             share=self._mask_share,
             mask_id=self._tokenizer.mask_id,
             vocabulary=self._tokenizer.vocabulary_size,
@@ -201,17 +215,16 @@ class Mixture:
 
     def _slice(self, number: int, step: int, random: np.random.Generator) -> _Slice:
         part, rows = self._parts[number], self.rows(number, step)
-        picks = [_pick(part.pack.captions[row], random) for row in rows]
-        captions = [
-            part.pack.captions[row][pick] if pick >= 0 else "" for row, pick in zip(rows, picks, strict=True)
-        ]
+        picks = [_picks(part.pack.captions[row], part.captions, random) for row in rows]
+        place_C = np.repeat(np.arange(len(rows)), [len(picked) for picked in picks])
+        pick_C = np.concatenate(picks)
         mirror = random.random(len(rows)) < (0.5 if self._augmentation.mirror and part.crop else 0.0)
         for place, row in enumerate(rows):
             if mirror[place] and any(SIDES.search(caption) for caption in part.pack.captions[row]):
                 mirror[place] = False
         features = np.zeros((len(rows), self._width), dtype=np.float32)
         lessons = [
-            (np.zeros((len(rows), D), np.float32), np.zeros((len(rows), D), np.float32))
+            (np.zeros((len(rows), D), np.float32), np.zeros((len(pick_C), D), np.float32))
             for D in self._lesson_widths
         ]
         questions: list[Question | None] = [None] * len(rows)
@@ -219,15 +232,16 @@ class Mixture:
             view = random.integers(part.views.boxes_NV4.shape[1], size=len(rows))
             boxes = part.views.boxes_NV4[rows, view]
             features[:] = part.views.features_NVD[rows, view]
-            first, told = self._first_caption[number], np.flatnonzero(np.array(picks) >= 0)
+            first = self._first_caption[number]
             assert first is not None
-            for lesson, (image_BD, caption_BD) in zip(part.views.lessons, lessons, strict=True):
+            for lesson, (image_BD, caption_CD) in zip(part.views.lessons, lessons, strict=True):
                 image_BD[:] = lesson.pictures_NVD[rows, view]
-                caption_BD[told] = lesson.captions_CD[first[rows[told]] + np.array(picks)[told]]
+                caption_CD[:] = lesson.captions_CD[first[rows[place_C]] + pick_C]
             if part.views.ranked is not None:
-                for place in told:
+                for place in np.flatnonzero([len(picked) for picked in picks]):
+                    pick = int(picks[place][0])
                     questions[place] = part.views.ranked.question(
-                        rows[place], view[place], pick=picks[place], caption=captions[place]
+                        rows[place], view[place], pick=pick, caption=part.pack.captions[rows[place]][pick]
                     )
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
@@ -236,7 +250,11 @@ class Mixture:
             pack=part.pack,
             rows=rows,
             numbers=rows + number * LARGEST_PACK,
-            captions=captions,
+            captions=[
+                part.pack.captions[rows[place]][pick] for place, pick in zip(place_C, pick_C, strict=True)
+            ],
+            place_C=place_C,
+            nth_C=np.concatenate([np.arange(len(picked)) for picked in picks]),
             negatives=[_chosen(wrong[row], random) for row in rows] if wrong else [""] * len(rows),
             boxes=boxes.astype(np.float32),
             mirror=mirror,
@@ -259,12 +277,22 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Slice:
-    """What one part gives to a batch; its pixels are read when the rows are settled."""
+    """What one part gives to a batch; its pixels are read when the rows are settled.
+
+    Attributes:
+        captions: of all of its pictures, one after the other.
+        place_C: which of its pictures each caption is of.
+        nth_C: the number of each caption among those of its picture.
+        negatives: one a picture, or the empty string.
+        lessons: of each dual encoder, of the pictures (B, D) and the captions (C, D).
+    """
 
     pack: Pack
     rows: IntArray
     numbers: IntArray
     captions: list[str]
+    place_C: IntArray
+    nth_C: IntArray
     negatives: list[str]
     boxes: FloatArray
     mirror: NDArray[np.bool_]
@@ -274,18 +302,23 @@ class _Slice:
     questions: list[Question | None]
 
     def only(self, keep_K: IntArray) -> _Slice:
-        """The rows of some places of this slice."""
+        """The rows of some places of this slice, in their order."""
+        new_B = np.full(len(self.rows), -1)
+        new_B[keep_K] = np.arange(len(keep_K))
+        kept_C = np.flatnonzero(new_B[self.place_C] >= 0)
         return _Slice(
             pack=self.pack,
             rows=self.rows[keep_K],
             numbers=self.numbers[keep_K],
-            captions=[self.captions[place] for place in keep_K],
+            captions=[self.captions[caption] for caption in kept_C],
+            place_C=new_B[self.place_C[kept_C]],
+            nth_C=self.nth_C[kept_C],
             negatives=[self.negatives[place] for place in keep_K],
             boxes=self.boxes[keep_K],
             mirror=self.mirror[keep_K],
             features=self.features[keep_K],
             taught=self.taught[keep_K],
-            lessons=[(image_BD[keep_K], caption_BD[keep_K]) for image_BD, caption_BD in self.lessons],
+            lessons=[(image_BD[keep_K], caption_CD[kept_C]) for image_BD, caption_CD in self.lessons],
             questions=[self.questions[place] for place in keep_K],
         )
 
@@ -301,13 +334,13 @@ def apportion(shares: Sequence[float], total: int) -> list[int]:
     return [int(count) for count in counts]
 
 
-def _pick(texts: Sequence[str], random: np.random.Generator) -> int:
-    """The number of a text; -1 where there is none."""
-    return int(random.integers(len(texts))) if texts else -1
+def _picks(texts: Sequence[str], count: int, random: np.random.Generator) -> IntArray:
+    """The numbers of so many different texts, of all where there are fewer."""
+    return random.permutation(len(texts))[:count].astype(np.int64)
 
 
 def _chosen(texts: Sequence[str], random: np.random.Generator) -> str:
-    return texts[_pick(texts, random)] if texts else ""
+    return texts[int(random.integers(len(texts)))] if texts else ""
 
 
 def _boxes(count: int, min_area: float, random: np.random.Generator) -> FloatArray:

@@ -37,6 +37,8 @@ from hivlp.types import Embeddings
 LATER = (
     ("image", "pooling", "mean"),
     ("text", "pooling", "mean"),
+    ("image", "bag", False),
+    ("text", "bag", False),
     ("preprocessing", "centre", 1.0),
     ("levels", "hidden", 0),
 )
@@ -183,8 +185,9 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
     Args:
         model: such a name or path; or ``hf:owner/name`` or a folder in transformers' layout, for CLIP and
             the other families of `encode.hub.FAMILIES`.
-        runtime: ``onnx``, ``onnx-int8`` or ``torch``; None takes ONNX if the folder has graphs, else torch.
-            Models of transformers have a runtime of their own.
+        runtime: ``onnx``, ``onnx-int8``, ``openvino`` or ``torch``; ``fastest`` measures ``onnx`` and
+            ``openvino`` and takes the faster; None takes ONNX if the folder has graphs, else torch. Models of
+            transformers have a runtime of their own.
         threads: compute threads; 0 leaves the choice to the runtime.
 
     Raises:

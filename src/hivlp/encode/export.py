@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -57,13 +58,16 @@ class _TextGraph(nn.Module):
         return tuple(self.model.encode_tokens(tokens, mask).values())
 
 
-def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict[str, Any]:
+def export(
+    folder: Path, out: Path | None = None, *, int8: bool = False, pixels_BCHW: NDArray[np.uint8] | None = None
+) -> dict[str, Any]:
     """Writes `onnx/image.onnx` and `onnx/text.onnx` of a model folder and checks them.
 
     Args:
         folder: a model folder with weights.
         out: where the graphs go; None puts them into the model folder, where `load` finds them.
         int8: also write `image.int8.onnx` and `text.int8.onnx` and measure what they lose.
+        pixels_BCHW: pictures that show the ranges of activations; None draws scenes. Real photos are better.
 
     Returns:
         ``files``, ``bytes``, ``max_abs_diff`` (largest difference from torch over all levels), and with
@@ -89,7 +93,7 @@ def export(folder: Path, out: Path | None = None, *, int8: bool = False) -> dict
     if int8:
         from hivlp.encode.quantise import quantise
 
-        files += quantise(target, size=model.config.preprocessing.size)
+        files += quantise(target, size=model.config.preprocessing.size, pixels_BCHW=pixels_BCHW)
         exact, coded = OnnxEncoder(folder, graphs=target), Int8Encoder(folder, graphs=target)
         result["int8"] = agreement(exact, coded)
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -36,9 +37,14 @@ class OnnxEncoder(SquareInput):
         self.preprocessing = config.preprocessing
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
         graphs = graphs or folder / "onnx"
-        self._image = open_graph(graphs / f"image{self.suffix}.onnx", threads=threads)
-        self._text = open_graph(graphs / f"text{self.suffix}.onnx", threads=threads)
+        self._image = self.open_graph(graphs / f"image{self.suffix}.onnx", threads=threads)
+        self._text = self.open_graph(graphs / f"text{self.suffix}.onnx", threads=threads)
         self._outputs = [f"embedding_{width}" for width in self.widths]
+
+    @staticmethod
+    def open_graph(path: Path, *, threads: int) -> Any:
+        """What runs one graph, with the method `run(outputs, inputs)`."""
+        return open_graph(path, threads=threads)
 
     def encode_texts(self, texts: Sequence[str]) -> Embeddings:
         parts = []
@@ -55,7 +61,7 @@ class OnnxEncoder(SquareInput):
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)
 
-    def _run(self, session: onnxruntime.InferenceSession, inputs: dict[str, NDArray]) -> Embeddings:  # type: ignore[type-arg]
+    def _run(self, session: Any, inputs: dict[str, NDArray[Any]]) -> Embeddings:
         outputs = session.run(
             self._outputs, {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         )

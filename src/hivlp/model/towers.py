@@ -69,21 +69,45 @@ class ImageTower(nn.Module):
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
-        hidden = self.backbone(pixel_values=pixels_BCHW).last_hidden_state
-        if hidden.dim() == 4:
-            return hidden.flatten(2).transpose(1, 2)
-        return hidden[:, -(math.isqrt(hidden.shape[1]) ** 2) :]
+        return _regions(self.backbone(pixel_values=pixels_BCHW).last_hidden_state)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
+        return self.dropout(self._pooled(self.backbone(pixel_values=pixels_BCHW)))
+
+    def with_regions(self, pixels_BCHW: Tensor) -> Tensor:
+        """Features in the first row, the states of the regions behind it (B, 1 + G, F), from one pass."""
         output = self.backbone(pixel_values=pixels_BCHW)
+        features_B1F = self.dropout(self._pooled(output)).unsqueeze(1)
+        return torch.cat([features_B1F, _regions(output.last_hidden_state)], dim=1)
+
+    def _pooled(self, output: Any) -> Tensor:
         hidden = output.last_hidden_state
         if self.pooling == "own":
-            pooled_BF = output.pooler_output
-        elif self.pooling == "first":
-            pooled_BF = hidden[:, 0]
-        else:
-            pooled_BF = hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
-        return self.dropout(pooled_BF)
+            return output.pooler_output
+        if self.pooling == "first":
+            return hidden[:, 0]
+        return hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
+
+
+class Bag(nn.Module):
+    """A weighted bag of words beside a text tower, from the tower's own embeddings of the words.
+
+    Captions are few, and which words they hold tells most of what they say: each word has one number for how
+    much it counts. It starts as nothing, so that a trained tower begins as it was.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.log_weight = nn.Embedding(vocabulary, 1)
+        self.map = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.log_weight.weight)
+        nn.init.zeros_(self.map.weight)
+
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor, words_BTF: Tensor) -> Tensor:
+        """One vector a text (B, F): the weighted sum of its words by the root of the sum of the weights."""
+        weight_BT1 = self.log_weight(tokens_BT).exp() * mask_BT.unsqueeze(-1)
+        total_B1 = weight_BT1.sum(dim=1).clamp(min=1e-3)
+        return self.map((words_BTF * weight_BT1).sum(dim=1) / total_B1.sqrt())
 
 
 class TextTower(nn.Module):
@@ -93,24 +117,41 @@ class TextTower(nn.Module):
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
+        self.bag = Bag(vocabulary, self._words.embedding_dim) if tower.bag else None
         self.dropout = nn.Dropout(tower.dropout)
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.width = _width(self, start, torch.ones_like(start))
+
+    @property
+    def _words(self) -> nn.Embedding:
+        """The embeddings of the words."""
+        return cast("PreTrainedModel", self.backbone).get_input_embeddings()  # type: ignore[return-value]
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
         return self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        pooled_BF = self._pooled(tokens_BT, mask_BT)
+        if self.bag is not None:
+            pooled_BF = pooled_BF + self.bag(tokens_BT, mask_BT, self._words(tokens_BT))
+        return self.dropout(pooled_BF)
+
+    def _pooled(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         output = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT)
         if self.pooling == "own":
-            return self.dropout(output.pooler_output)
+            return output.pooler_output
         hidden_BTF = output.last_hidden_state
         if self.pooling == "first":
-            return self.dropout(hidden_BTF[:, 0])
+            return hidden_BTF[:, 0]
         weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
-        pooled_BF = (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
-        return self.dropout(pooled_BF)
+        return (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
+
+
+def _regions(hidden: Tensor) -> Tensor:
+    if hidden.dim() == 4:
+        return hidden.flatten(2).transpose(1, 2)
+    return hidden[:, -(math.isqrt(hidden.shape[1]) ** 2) :]
 
 
 @torch.no_grad()

@@ -59,6 +59,12 @@ def save(
     return final
 
 
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint under `folder`, 0 where there is none."""
+    found = _all(folder)
+    return _state(found[-1])[0] if found else 0
+
+
 def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
     """Puts the newest checkpoint under `folder` in place; gives its step, 0 where there is none.
 

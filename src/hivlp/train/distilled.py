@@ -33,7 +33,7 @@ def distilled(
     """
     row_T, seen_B = passes.put(batch.picture_of_text_T), passes.put(batch.taught_B)
     said_T = torch.where(row_T < 0, False, seen_B[row_T])
-    own = [(passes.put(pictures), passes.put(captions)[row_T]) for pictures, captions in batch.lessons]
+    own = [(passes.put(pictures), passes.put(texts)) for pictures, texts in batch.lessons]
     seen_B, said_T = (world.gather(known.to(torch.uint8)).bool() for known in (seen_B, said_T))
     if not bool(seen_B.any()) or not bool(said_T.any()):
         return {}

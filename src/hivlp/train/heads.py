@@ -9,26 +9,7 @@ from torch import Tensor, nn
 
 from hivlp.config import Masking, Objective
 from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
-from hivlp.model.levels import NestedLevels
 from hivlp.objectives.masked import fuse
-
-
-class Guide(nn.Module):
-    """The head that gives a teacher's features a place in the embedding space."""
-
-    mean_F: Tensor
-    std_F: Tensor
-
-    def __init__(self, model: DualEncoder, mean_F: Tensor, std_F: Tensor) -> None:
-        super().__init__()
-        self.levels = NestedLevels(len(mean_F), model.config.levels.widths)
-        self.predict = nn.Linear(model.image_tower.width, len(mean_F))
-        self.dropout = nn.Dropout(0.3)
-        self.register_buffer("mean_F", mean_F, persistent=False)
-        self.register_buffer("std_F", std_F, persistent=False)
-
-    def standardise(self, features_BF: Tensor) -> Tensor:
-        return (features_BF - self.mean_F) / self.std_F
 
 
 class Offsets(nn.Module):

@@ -64,15 +64,15 @@ def _viewed(
     if config.teacher is None:
         boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
         return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    path = Path(config.teacher.path)
-    teacher = resolve("teachers", config.teacher.kind)(
-        path, tensor=config.teacher.tensor, size=config.teacher.size
+    path, wanted = Path(config.teacher.path), config.teacher
+    teacher = resolve("teachers", wanted.kind)(
+        path, tensor=wanted.tensor, size=wanted.size, cells=wanted.cells
     )
     return reinforce(
         source,
         pack,
         teacher,
-        key=f"{config.teacher.kind}:{path.name}#{config.teacher.tensor}",
+        key=f"{wanted.kind}:{path.name}#{wanted.tensor}",
         views=views,
         min_area=min_area,
         seed=seed,

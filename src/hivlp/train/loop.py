@@ -26,6 +26,7 @@ from hivlp.train.step import Task
 from hivlp.train.stopping import Best
 from hivlp.train.watch import Watch
 
+CHECKPOINTS = "checkpoints"
 Progress = Callable[[str], None]
 
 
@@ -68,7 +69,7 @@ def fit(
     Raises:
         HivlpError: the loss, or its gradient, is no longer a number.
     """
-    world, checkpoints, patience = task.world, folder / "checkpoints", config.early_stopping.patience
+    world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
     shares = rate_shares(task.model, config.optimisation)
     optimizer = make_optimizer(task, config.optimisation, shares=shares)
     schedule = Schedule(task.model, config)

@@ -31,9 +31,16 @@ def make_optimizer(
 
 
 def learning_rate(step: int, *, steps: int, settings: Optimisation) -> float:
-    """The rate of a step (0-based): a linear rise over the warm-up, then half a cosine down to zero."""
+    """The rate of a step (0-based): a linear rise over the warm-up, then down to zero.
+
+    Half a cosine, or with `decay_steps` a plateau and then 1 - sqrt(progress), the best of the short decays
+    of Hägele et al. (arXiv 2405.18392, section 3): such a run can be ended at any time.
+    """
     warmup = min(settings.warmup_steps, steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
+    if settings.decay_steps:
+        done = step - (steps - settings.decay_steps)
+        return settings.learning_rate * (1 - math.sqrt(max(0, done) / settings.decay_steps))
     progress = (step - warmup) / max(1, steps - warmup)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))

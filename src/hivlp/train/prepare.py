@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TrainConfig
+from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
@@ -23,7 +23,7 @@ from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.train.distributed import World
-from hivlp.train.heads import Guide
+from hivlp.train.guide import Guide
 from hivlp.train.lessons import taught
 from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
@@ -35,6 +35,7 @@ from hivlp.types import Failure
 
 Progress = Callable[[str], None]
 TOKENIZER, START = "tokenizer.json", "start"
+KNOWN = 1_000  # pictures of each source that a teacher's statistics are taken from, or a few more
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
 
@@ -76,7 +77,7 @@ def prepare(
     task = Task(
         model,
         config.objective,
-        _guide(model, views) if config.teacher else None,
+        _guide(model, views, config.teacher) if config.teacher else None,
         precision=config.precision,
         grad_cache=config.grad_cache,
         distil=config.distil,
@@ -120,7 +121,7 @@ def _mixture(
 ) -> Mixture:
     vlm = config.objective.vlm
     parts = [
-        Part(pack=taken, share=source.share, views=view, crop=source.crop)
+        Part(pack=taken, share=source.share, captions=source.captions, views=view, crop=source.crop)
         for source, taken, view in zip(config.sources, packs, views, strict=True)
     ]
     return Mixture(
@@ -171,15 +172,21 @@ def _views(
     return taught(opened(source), taken, source, config, encoders, judge, progress=progress)
 
 
-def _guide(model: DualEncoder, views: Sequence[Reinforced | None]) -> Guide | None:
+def _guide(model: DualEncoder, views: Sequence[Reinforced | None], settings: TeacherConfig) -> Guide | None:
     """A head for the features of a teacher, standardised by their statistics over whole pictures."""
-    known = [np.asarray(view.features_NVD[:, 0], dtype=np.float32) for view in views if view is not None]
+    known = [
+        np.asarray(view.features_NVD[:: max(1, len(view.features_NVD) // KNOWN), 0], dtype=np.float32)
+        for view in views
+        if view is not None
+    ]
     if not known:
         return None
-    features_NF = np.concatenate(known)
-    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
     return Guide(
-        model, torch.from_numpy(mean_F), torch.from_numpy(np.maximum(std_F, 0.05 * std_F.mean() + 1e-6))
+        model,
+        torch.from_numpy(np.concatenate(known)),
+        cells=settings.cells,
+        hidden=settings.hidden,
+        dropout=settings.dropout,
     )
 
 

@@ -19,10 +19,10 @@ from hivlp.errors import ConfigError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
-from hivlp.train import curves
+from hivlp.train import checkpoint, curves
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.loop import Ended, fit
+from hivlp.train.loop import CHECKPOINTS, Ended, fit
 from hivlp.train.lora import merge
 from hivlp.train.prepare import TOKENIZER, opened, prepare
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
@@ -181,15 +181,43 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        # Settings that came later than the run have their defaults.
-        if parse(TrainConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path)) != config:
+        # settings that came later than the run have their defaults
+        before = parse(TrainConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+        if _lasting(before) != _lasting(config):
             raise ConfigError(
                 f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
+            )
+        done, decay = checkpoint.newest(out / CHECKPOINTS), config.optimisation.decay_steps
+        plateaus = {_plateau(before), _plateau(config)}
+        if decay and len(plateaus) > 1 and done > min(plateaus):
+            raise ConfigError(
+                f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
+                f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
             )
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (CONFIG + ".tmp")
     temporary.write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _lasting(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration must stay when a run goes on: all that what was done so far depends on.
+
+    That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
+    """
+    values = config.model_dump()
+    free = {"log_every", "checkpoint_every"}
+    if not config.early_stopping.patience:
+        free.add("evaluate_every")
+    if config.optimisation.decay_steps:
+        free.add("steps")
+        values["optimisation"]["decay_steps"] = True
+    return {name: value for name, value in values.items() if name not in free}
+
+
+def _plateau(config: TrainConfig) -> int:
+    """The step at which a configuration begins its decay."""
+    return config.steps - config.optimisation.decay_steps
 
 
 def _evaluate(

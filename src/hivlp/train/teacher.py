@@ -19,14 +19,14 @@ class Teacher(Protocol):
     width: int
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The pooled features (width,) of one picture of size×size."""
+        """The features (width,) of one picture of size×size: pooled, or of its cells, row by row."""
         ...
 
 
 class TfliteTeacher:
     """A fully quantised TFLite classifier, read at one of its inner tensors."""
 
-    def __init__(self, path: Path, *, tensor: int, size: int) -> None:
+    def __init__(self, path: Path, *, tensor: int, size: int, cells: int = 0) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError:
@@ -47,14 +47,40 @@ class TfliteTeacher:
         if tensor not in details:
             raise ModelError(f"{path} has no tensor {tensor}; its numbers run from 0 to {max(details)}")
         self.scale, self.zero = details[tensor]["quantization"]
-        self.width = int(np.prod(details[tensor]["shape"]))
+        shape = tuple(int(side) for side in details[tensor]["shape"])
+        self._map, self._across = shape[1:], None
+        if cells:
+            if len(shape) != 4:
+                raise ModelError(
+                    f"teacher.cells={cells} divides a map, and tensor {tensor} of {path} has the shape "
+                    f"{shape}; take the tensor before pooling, or teacher.cells=0"
+                )
+            self._across = shares(shape[1], cells), shares(shape[2], cells)
+            shape = (cells, cells, shape[3])
+        self.width = int(np.prod(shape))
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         raw = self.raw(pixels_CHW).astype(np.float32)
-        return ((raw - self.zero) * self.scale if self.scale else raw).astype(np.float16)
+        values = (raw - self.zero) * self.scale if self.scale else raw
+        if self._across is not None:
+            down_SH, across_SW = self._across
+            height, width, depth = self._map
+            rows_SWC = (down_SH @ values.reshape(height, width * depth)).reshape(-1, width, depth)
+            values = across_SW @ rows_SWC
+        return values.reshape(-1).astype(np.float16)
 
     def raw(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[Any]:
-        """The numbers (width,) as the tensor holds them: ``scale`` × (number - ``zero``) are the features."""
+        """The tensor's own numbers, flat; ``scale`` × (number - ``zero``) are the features without cells."""
         self._interpreter.set_tensor(self._input, pixels_CHW.transpose(1, 2, 0)[None])
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._tensor).reshape(-1)
+
+
+def shares(length: int, cells: int) -> NDArray[np.float32]:
+    """How much of each of `length` places is in each of some cells (cells, length); rows add to 1.
+
+    As of adaptive average pooling: a place at a border of two cells is in both.
+    """
+    places_N, first_S = np.arange(length), np.arange(cells)[:, None] * length
+    inside_SN = (places_N >= first_S // cells) & (places_N < -(-(first_S + length) // cells))
+    return (inside_SN / inside_SN.sum(axis=1, keepdims=True)).astype(np.float32)

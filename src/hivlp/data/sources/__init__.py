@@ -13,6 +13,7 @@ from hivlp.data.images import EXTENSIONS
 from hivlp.data.sources.annotations import open_annotations
 from hivlp.data.sources.base import Report, Source, clean_split
 from hivlp.data.sources.folder import FolderSource
+from hivlp.data.sources.held_out import HeldOutSource, asked_for
 from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
 from hivlp.data.sources.rows import read_csv, read_jsonl, read_tsv
 from hivlp.data.sources.table import open_table
@@ -38,7 +39,9 @@ def open_source(
     Args:
         spec: a folder of pictures (tables inside are not looked at) or of tars; a table in ``.tsv``,
             ``.csv``, ``.jsonl`` or ``.parquet``; a Karpathy, COCO or LAVIS ``.json``; a tar or a brace
-            pattern such as ``shard-{000..009}.tar``; or ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
+            pattern such as ``shard-{000..009}.tar``; any of these with ``?held_out=SHARE`` behind it, which
+            divides a source without splits into ``train`` and ``val`` by a hash of the ids; or
+            ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
         image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
         split: only this split; ``restval`` counts as ``train``. Sources without splits are used whole, with a
             note.
@@ -50,6 +53,10 @@ def open_source(
     text = str(spec)
     if text.startswith("scenes:"):
         return ScenesSource(text, split=split)
+    held_out = None if Path(text).exists() else asked_for(text)
+    if held_out is not None:
+        whole, share = held_out
+        return HeldOutSource(open_source(whole, image_root=image_root), share, split=split)
     root = _existing_root(image_root)
     path = _absolute(text)
     source = _open_path(path, root, split)

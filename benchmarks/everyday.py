@@ -1,0 +1,76 @@
+"""Thirty everyday searches over somebody's photographs, as one picture to look at.
+
+    python benchmarks/everyday.py flickr8k/captions.tsv --split val --out sheet.jpg [--model MODEL]
+
+Whether the hits are right is for a person to say: the numbers beside them are cosines; captions are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hivlp import Index, load
+from hivlp.data.sources import open_source
+from hivlp.evaluate.contact_sheet import Layout, Row, contact_sheet, save
+
+QUERIES = (
+    "a dog running on the beach",
+    "a dog jumping into water",
+    "a brown dog with a ball in its mouth",
+    "two dogs playing in the grass",
+    "a dog in the snow",
+    "a child on a swing",
+    "kids in a swimming pool",
+    "a baby laughing",
+    "a girl in a pink dress",
+    "a boy jumping",
+    "a man riding a bicycle",
+    "a motorcycle race",
+    "a skateboarder doing a trick",
+    "a snowboarder in the air",
+    "a surfer on a wave",
+    "someone skiing down a hill",
+    "a football match",
+    "a basketball player",
+    "a tennis player",
+    "people climbing a rock",
+    "a man in a kayak",
+    "a boat on a lake",
+    "people at a table eating",
+    "a crowd in the street at night",
+    "a woman with sunglasses",
+    "a musician playing the guitar",
+    "a bride and groom",
+    "a horse",
+    "mountains with snow",
+    "a sunset over the sea",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="pictures, as `hivlp index` takes them")
+    parser.add_argument("--split", help="only these of the source")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--columns", type=int, default=6, help="hits a query")
+    parser.add_argument("--out", type=Path, required=True, help="the picture to write")
+    asked = parser.parse_args()
+    with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", load(asked.model)) as index:
+        index.add(open_source(asked.source, split=asked.split))
+        rows = [Row(query=query, hits=index.search(query, k=asked.columns)) for query in QUERIES]
+        sheet = contact_sheet(
+            rows,
+            title=f"{len(QUERIES)} everyday searches",
+            subtitle=f"{len(index):,} pictures, model {asked.model}",
+            layout=Layout(columns=asked.columns, thumb=120, caption_lines=0),
+        )
+    save(sheet, asked.out)
+    print(asked.out)
+
+
+if __name__ == "__main__":
+    main()
