@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,12 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
         "linear floor", (0.02, floor["AR"]), xycoords=("axes fraction", "data"), va="bottom", fontsize=8
     )
     panels[0].set_xscale("log")
+    _ticks(panels[0], [count * 10.0**power for power in range(-6, 3) for count in (1, 2, 5)])
     panels[0].set_xlabel("multiply-adds of the training, 10¹²")
     panels[0].set_title("while training", loc="left", fontsize=11)
     panels[1].set_xscale("log", base=2)
+    widths = {int(width) for found in systems.values() for width in _widths(found)}
+    _ticks(panels[1], sorted(widths))
     panels[1].set_xlabel("width of the level")
     panels[1].set_title("by level", loc="left", fontsize=11)
     panels[0].legend(fontsize=8, frameon=False)
@@ -68,11 +71,26 @@ def _curve(axes: Any, by_seed: Mapping[str, Any], colour: str, label: str) -> No
         )
 
 
+def _ticks(axes: Any, places: Sequence[float]) -> None:
+    """Plain numbers at these places, as far as the axis goes."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    least, most = axes.get_xlim()
+    shown = [place for place in places if least <= place <= most]
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{place:g}" for place in shown]))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _widths(by_seed: Mapping[str, Any]) -> list[str]:
+    """The levels of a system by their names; LightningDOT has none."""
+    return list(next(iter(by_seed.values())).get("levels", ()))
+
+
 def _levels(axes: Any, by_seed: Mapping[str, Any], colour: str) -> None:
-    first = next(iter(by_seed.values()))
-    if "levels" not in first:
+    widths = _widths(by_seed)
+    if not widths:
         return
-    widths = list(first["levels"])
     averages = [mean_of(by_seed, "levels", width, "AR") for width in widths]
     spreads = [spread_of(by_seed, "levels", width, "AR") for width in widths]
     axes.errorbar([int(width) for width in widths], averages, spreads, color=colour, marker="o", capsize=3)
