@@ -24,7 +24,7 @@ from micro import micro_run
 class FakeTeacher:
     """Sees the mean colour of a crop, and counts how often it was asked."""
 
-    def __init__(self, path: Path = Path("none"), *, tensor: int = 0, size: int = 16) -> None:
+    def __init__(self, path: Path = Path("none"), *, tensor: int = 0, size: int = 16, cells: int = 0) -> None:
         self.size, self.width, self.asked = size, 3, 0
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:

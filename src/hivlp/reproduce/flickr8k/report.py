@@ -15,12 +15,17 @@ from rich.text import Text
 from hivlp.errors import MissingExtraError
 from hivlp.reproduce.flickr8k import chart, pages
 
+_LONGEST_WORD = len("LightningDOT-like:")
+
 
 def table(document: Mapping[str, Any]) -> RenderableType:
     """The table of systems and the targets."""
     grid = Table(title="Flickr8k val, %", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in pages.HEADINGS:
-        grid.add_column(heading, justify="left" if heading == "system" else "right")
+        if heading == "system":  # folded between words where the terminal is narrow
+            grid.add_column(heading, min_width=_LONGEST_WORD)
+        else:
+            grid.add_column(heading, justify="right")
     for row in pages.system_rows(document):
         grid.add_row(*(cell.replace("**", "") for cell in row))
     lines = [Text(pages.target(one), style="dim") for one in document["targets"]]
