@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hivlp.bench import plot
+from hivlp.bench import files, plot
 from hivlp.bench.search import result_name
-from hivlp.errors import DataError, MissingExtraError
+from hivlp.errors import DataError
 from hivlp.wording import counted
 
 
@@ -66,16 +66,9 @@ def check_lines(check: Mapping[str, Any]) -> list[str]:
 
 def save(document: Mapping[str, Any], folder: Path) -> list[str]:
     """Writes the result file and, where matplotlib is installed, the picture; returns notes for people."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result_name(document)}.json"
     # How a build is made is in the code, and takes more room than all that was measured.
     rows = [{name: value for name, value in row.items() if name != "build"} for row in document["rows"]]
-    path.write_text(json.dumps({**document, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    try:
-        plot.draw(document, path.with_suffix(".png"))
-    except MissingExtraError as error:
-        return [f"written: {path}", str(error)]
-    return [f"written: {path} and {path.with_suffix('.png').name}"]
+    return files.save({**document, "rows": rows}, folder / f"{result_name(document)}.json", plot.draw)
 
 
 def read(path: Path) -> dict[str, Any]:

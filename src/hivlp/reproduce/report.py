@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hivlp.errors import MissingExtraError
+from hivlp.bench import files
 from hivlp.reproduce import chart
 
 HEADINGS = (
@@ -120,14 +119,7 @@ def result_name(document: Mapping[str, Any]) -> str:
 
 def save(document: Mapping[str, Any], folder: Path) -> list[str]:
     """Writes the result file and, where matplotlib is installed, the picture; returns notes for people."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result_name(document)}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    try:
-        chart.draw(document, path.with_suffix(".png"))
-    except MissingExtraError as error:
-        return [f"written: {path}", str(error)]
-    return [f"written: {path} and {path.with_suffix('.png').name}"]
+    return files.save(document, folder / f"{result_name(document)}.json", chart.draw)
 
 
 def _conditions(document: Mapping[str, Any], result: str) -> str:

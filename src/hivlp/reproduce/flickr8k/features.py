@@ -20,7 +20,7 @@ from hivlp.config import Preprocessing
 from hivlp.data.images import decode, to_pixels
 from hivlp.errors import DataError, ImageError
 from hivlp.train.stored import stored
-from hivlp.train.teacher import TfliteTeacher
+from hivlp.train.teacher import TfliteTeacher, shares
 from hivlp.types import IntArray, Sample
 
 VIEWS = ("whole", "mirror")
@@ -150,9 +150,7 @@ def as_tensors(
 
 def averages(side: int, grid: int) -> Tensor:
     """What each cell of the backbone counts in each region (R, C); every row adds up to 1."""
-    share_GS = torch.zeros(grid, side)
-    for place, (first, last) in enumerate(_spans(side, grid)):
-        share_GS[place, first:last] = 1 / (last - first)
+    share_GS = torch.from_numpy(shares(side, grid))
     return torch.kron(share_GS, share_GS)
 
 
