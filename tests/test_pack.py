@@ -25,7 +25,7 @@ class FakeTeacher:
     """Sees the mean colour of a crop, and counts how often it was asked."""
 
     def __init__(self, path: Path = Path("none"), *, tensor: int = 0, size: int = 16, cells: int = 0) -> None:
-        self.size, self.width, self.asked = size, 3, 0
+        self.size, self.width, self.key, self.asked = size, 3, "fake", 0
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         self.asked += 1
@@ -82,7 +82,7 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     source = open_source(gallery(tmp_path))
     packed = pack(source, tmp_path / "packs", size=24, key="gallery")
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
-    options = {"key": "fake", "views": 3, "min_area": 0.4}
+    options = {"views": 3, "min_area": 0.4}
     whole = reinforce(source, packed, FakeTeacher(), **options)
     expected = np.array(whole.features_NVD)
     assert expected.shape == (7, 3, 3)

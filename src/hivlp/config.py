@@ -184,6 +184,44 @@ class TeacherConfig(Settings):
     dropout: float = Field(default=0.3, ge=0, lt=1, description="of the features that its head learns from")
 
 
+class Stages(Settings):
+    """The picture tower learns a teacher's inner maps before the run, one stage at a time."""
+
+    tensors: tuple[int, ...] = Field(
+        default=(), description="the teacher's maps that end a stage, from its input on; empty: no stages"
+    )
+    blocks: tuple[int, ...] = Field(
+        default=(),
+        description="after how many of the tower's parts each is to be given, its stem counted as the first",
+    )
+    steps: tuple[int, ...] = Field(default=(), description="updates of each stage")
+    sources: tuple[SourceConfig, ...] = Field(
+        default=(), description="whose pictures are shown, with or without captions; a list of sources"
+    )
+    batch_size: int = Field(default=64, ge=2, description="views a step")
+    learning_rate: float = Field(default=2e-3, gt=0, description="falls over the last seven tenths")
+    pooled: float = Field(
+        default=7.0, ge=0, description="weight of the last map's mean over its places, beside the map itself"
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Stages:
+        if not len(self.tensors) == len(self.blocks) == len(self.steps):
+            raise ValueError(
+                f"stages has {len(self.tensors)} tensors, {len(self.blocks)} blocks and {len(self.steps)} "
+                "steps; give one of each a stage"
+            )
+        if list(self.blocks) != sorted(set(self.blocks)) or any(block < 1 for block in self.blocks):
+            raise ValueError(f"stages.blocks={list(self.blocks)} must be positive, different and ascending")
+        if self.tensors and not self.sources:
+            raise ValueError("stages has no sources; give the pictures that the teacher is to be shown")
+        if any(source.views < 1 for source in self.sources):
+            raise ValueError(
+                "every source of stages needs views; give it views=1, which is the whole picture"
+            )
+        return self
+
+
 class Distillation(Settings):
     """Dual encoders that teach by the embeddings that they give of pictures and captions."""
 
@@ -364,6 +402,11 @@ class TrainConfig(Settings):
         default=(), description="what the model is evaluated on at the end; a list of sources"
     )
     teacher: TeacherConfig | None = None
+    stages: Stages = Stages()
+    lock_image: bool = Field(
+        default=False,
+        description="the picture tower stays as it is; its features of each view are computed once",
+    )
     distil: Distillation = Distillation()
     objective: Objective = Objective()
     optimisation: Optimisation = Optimisation()
@@ -450,7 +493,12 @@ class TrainConfig(Settings):
         """Raises ValueError where teachers have nothing to look at, or levels that are not there."""
         has_views, reranker = any(source.views for source in self.sources), self.objective.reranker
         named = {"distil.models": self.distil.models, "objective.reranker.model": reranker.model}
-        if has_views and self.teacher is None and not any(named.values()):
+        if self.stages.tensors and (self.teacher is None or self.start is not None):
+            raise ValueError(
+                "stages need a teacher whose maps are learned, and a tower from nothing; set teacher.path, "
+                "and leave --model out"
+            )
+        if has_views and self.teacher is None and not self.lock_image and not any(named.values()):
             raise ValueError(
                 "a source asks for teacher views and there is no teacher; set distil.models, "
                 "objective.reranker.model, or teacher.path and teacher.tensor"
@@ -461,6 +509,7 @@ class TrainConfig(Settings):
                     f"what {name} names is shown views of pictures and no source has views; give it "
                     "views=4, or views=1, which is the whole picture"
                 )
+        self._check_locked()
         levels = self.model.levels.widths
         for name, taught in (("distil", self.distil.widths), ("objective.reranker", reranker.widths)):
             unknown = sorted(set(taught or ()) - set(levels))
@@ -469,6 +518,33 @@ class TrainConfig(Settings):
                     f"{name}.widths has {unknown[0]}, which is not a level of the model; take some of "
                     f"{', '.join(map(str, levels))}"
                 )
+
+    def _check_locked(self) -> None:
+        """Raises ValueError where something asks for more of a locked picture tower than its features."""
+        if not self.lock_image:
+            return
+        without = [source.spec for source in self.sources if not source.views]
+        if without:
+            raise ValueError(
+                f"lock_image computes the features of stored views and {without[0]} has none; give it "
+                "views=4, or views=1, which is the whole picture"
+            )
+        objective = self.objective
+        asking = {
+            "lrm.weight": objective.lrm.weight,
+            "itm.weight": objective.itm.weight,
+            "guide": objective.guide,
+            "imitate": objective.imitate,
+            "feature": objective.feature,
+        }
+        for name, weight in asking.items():
+            if weight:
+                raise ValueError(
+                    f"objective.{name} needs more of the picture tower than its features; set it to 0, or "
+                    "lock_image=false"
+                )
+        if self.augmentation.mirror:
+            raise ValueError("lock_image knows no mirrored views; set augmentation.mirror=false")
 
 
 class FitLevelsConfig(Settings):

@@ -30,6 +30,9 @@ TABLES: dict[str, dict[str, str]] = {
     "teachers": {
         "tflite": "hivlp.train.teacher:TfliteTeacher",
     },
+    "maps": {
+        "tflite": "hivlp.train.teacher:TfliteMaps",
+    },
 }
 
 

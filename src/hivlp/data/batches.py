@@ -71,10 +71,12 @@ class Mixture:
         mask_share: float = 0.0,
         rank: int = 0,
         size: int = 1,
+        pixels: bool = True,
     ) -> None:
         """Takes the rows of process `rank` of `size`: every `size`-th of each batch.
 
         `mask_share` is the share of words that are masked for `Batch.masked_TT`; 0 leaves it out.
+        Without `pixels` batches hold none, for a tower whose features they hold already.
         """
         if batch_size < len(parts):
             raise ConfigError(
@@ -85,7 +87,7 @@ class Mixture:
         self._augmentation = augmentation
         self._seed = seed
         self._mask_share = mask_share
-        self._rank, self._size = rank, size
+        self._rank, self._size, self._pixels = rank, size, pixels
         self.counts = apportion([part.share for part in parts], batch_size)
         self._orders: OrderedDict[tuple[int, int], IntArray] = OrderedDict()
         self._lock = Lock()
@@ -131,7 +133,7 @@ class Mixture:
             slices.append(piece.only(places[inside] - start))
         chances = Chances(seed=(self._seed, step), whole=count, places_B=places)
         return Batch(
-            pixels_BCHW=np.concatenate([piece.pack.pixels_NCHW[piece.rows] for piece in slices]),
+            pixels_BCHW=np.concatenate([piece.pixels(shown=self._pixels) for piece in slices]),
             boxes_B4=np.concatenate([piece.boxes for piece in slices]),
             mirror_B=np.concatenate([piece.mirror for piece in slices]),
             picture_B=np.concatenate([piece.numbers for piece in slices]),
@@ -300,6 +302,10 @@ class _Slice:
     taught: NDArray[np.bool_]
     lessons: list[tuple[FloatArray, FloatArray]]
     questions: list[Question | None]
+
+    def pixels(self, *, shown: bool) -> NDArray[np.uint8]:
+        """The packed pictures; empty ones where they are not to be shown."""
+        return self.pack.pixels_NCHW[self.rows] if shown else np.zeros((len(self.rows), 3, 0, 0), np.uint8)
 
     def only(self, keep_K: IntArray) -> _Slice:
         """The rows of some places of this slice, in their order."""

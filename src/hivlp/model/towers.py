@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
 from hivlp.config import Tower
@@ -42,7 +43,12 @@ def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
     model_class = _model_class(config)
     # the pooler of BERT and ViT would be weights without a gradient where it is not what pools
     pooler = {"add_pooling_layer": tower.pooling == "own"} if _has_pooler(model_class) else {}
-    return model_class._from_config(config, attn_implementation="eager", **pooler)
+    backbone = model_class._from_config(config, attn_implementation="eager", **pooler)
+    for part in backbone.modules():
+        # MobileNets come with TensorFlow's momentum, which torch takes for the share of the newest batch
+        if isinstance(part, _BatchNorm) and part.momentum is not None and part.momentum > 0.5:
+            part.momentum = 0.05
+    return backbone
 
 
 def _model_class(config: PretrainedConfig) -> Any:
@@ -146,6 +152,44 @@ class TextTower(nn.Module):
             return hidden_BTF[:, 0]
         weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
         return (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
+
+
+@torch.no_grad()
+def chain(backbone: nn.Module, *, size: int) -> list[nn.Module]:
+    """The parts of a picture tower that its states go through one after the other, without a pooler.
+
+    They are the members of its outermost list of modules, and what lies before and behind it.
+
+    Raises:
+        ConfigError: the tower is not such a chain.
+    """
+    children = [child for name, child in backbone.named_children() if name != "pooler"]
+    parts = [part for child in children for part in _members(child)]
+    example = torch.rand(1, 3, size, size)
+    training = backbone.training
+    backbone.eval()
+    try:
+        states = example
+        for part in parts:
+            states = part(states)
+        same = torch.equal(states, backbone(pixel_values=example).last_hidden_state)
+    except (TypeError, AttributeError, RuntimeError):
+        same = False
+    backbone.train(training)
+    if not same:
+        raise ConfigError(
+            f"{type(backbone).__name__} is no chain of parts, so it can't be learned stage by stage; take "
+            "mobilenet_v2, resnet or another convolutional type, or leave stages out"
+        )
+    return parts
+
+
+def _members(child: nn.Module) -> list[nn.Module]:
+    lists = [part for part in child.modules() if isinstance(part, nn.ModuleList)]
+    holds_no_more = lists and sum(p.numel() for p in child.parameters()) == sum(
+        p.numel() for p in lists[0].parameters()
+    )
+    return list(lists[0]) if holds_no_more else [child]
 
 
 def _regions(hidden: Tensor) -> Tensor:

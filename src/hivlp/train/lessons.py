@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,10 @@ from hivlp.data.lessons import Lesson
 from hivlp.data.pack import Pack, digest
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
-from hivlp.registry import resolve
 from hivlp.train.ranked import Judge, ranked
 from hivlp.train.reinforce import Reinforced, crop_of, pictures, reinforce, view_boxes
 from hivlp.train.stored import stored
+from hivlp.train.teacher import Teacher
 
 Progress = Callable[[str], None]
 WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
@@ -37,12 +36,13 @@ def taught(
     encoders: Sequence[Encoder],
     judge: Judge | None = None,
     *,
+    teacher: Teacher | None = None,
     progress: Progress = lambda line: None,
 ) -> Reinforced | None:
     """The views of a pack with what all teachers say of them; None where the source is shown to none."""
     if not settings.views:
         return None
-    seen = _viewed(source, pack, settings, config, progress)
+    seen = _viewed(source, pack, settings, config, teacher, progress)
     given = digest([settings.views, config.augmentation.min_area, config.seed])
     lessons = [
         lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
@@ -57,27 +57,19 @@ def taught(
 
 
 def _viewed(
-    source: Source, pack: Pack, settings: SourceConfig, config: TrainConfig, progress: Progress
+    source: Source,
+    pack: Pack,
+    settings: SourceConfig,
+    config: TrainConfig,
+    teacher: Teacher | None,
+    progress: Progress,
 ) -> Reinforced:
     """The views of a pack, with a picture model's features where one teaches."""
     views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
-    if config.teacher is None:
+    if teacher is None:
         boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
         return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    path, wanted = Path(config.teacher.path), config.teacher
-    teacher = resolve("teachers", wanted.kind)(
-        path, tensor=wanted.tensor, size=wanted.size, cells=wanted.cells
-    )
-    return reinforce(
-        source,
-        pack,
-        teacher,
-        key=f"{wanted.kind}:{path.name}#{wanted.tensor}",
-        views=views,
-        min_area=min_area,
-        seed=seed,
-        progress=progress,
-    )
+    return reinforce(source, pack, teacher, views=views, min_area=min_area, seed=seed, progress=progress)
 
 
 def lesson(

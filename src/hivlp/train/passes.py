@@ -22,15 +22,25 @@ class Passes:
     """The ways through the towers that objectives ask for. What comes out is float32."""
 
     def __init__(
-        self, model: DualEncoder, *, device: torch.device, chunk: int = 0, half: bool = False
+        self,
+        model: DualEncoder,
+        *,
+        device: torch.device,
+        chunk: int = 0,
+        half: bool = False,
+        locked: bool = False,
     ) -> None:
+        """`locked`: the picture tower stays as it is, and its features come with the batch."""
         self._model = model
         self._device = device
         self._chunk = chunk
         self._half = half
+        self._locked = locked
 
     def pictures(self, batch: Batch) -> Tensor:
         """Features (B, F) of the pictures' crops."""
+        if self._locked:
+            return self._model.image_tower.dropout(self.put(batch.features_BD))
         return self._over_pictures(
             batch, lambda pixels, boxes, mirror: self._model.image_features(self.view(pixels, boxes, mirror))
         )

@@ -22,19 +22,23 @@ from hivlp.encode import Encoder, load
 from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
+from hivlp.registry import resolve
 from hivlp.train.distributed import World
 from hivlp.train.guide import Guide
 from hivlp.train.lessons import taught
+from hivlp.train.locked import LockedTower
 from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.ranked import Judge
 from hivlp.train.reinforce import Reinforced
+from hivlp.train.stages import learn_stages
 from hivlp.train.start import begun
 from hivlp.train.step import Task
+from hivlp.train.teacher import Teacher
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]
-TOKENIZER, START = "tokenizer.json", "start"
+TOKENIZER, START, STAGES = "tokenizer.json", "start", "stages"
 KNOWN = 1_000  # pictures of each source that a teacher's statistics are taken from, or a few more
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
@@ -69,18 +73,20 @@ def prepare(
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         share_batch_norms(model)
+    teacher = _teacher(config, model)
     encoders, judge = [load(name) for name in config.distil.models], Judge.of(config.objective.reranker)
     views = [
-        world.leader_first(partial(_views, settings, taken, config, encoders, judge, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, judge, teacher, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
     task = Task(
         model,
         config.objective,
-        _guide(model, views, config.teacher) if config.teacher else None,
+        _guide(model, views, config.teacher) if config.teacher and not config.lock_image else None,
         precision=config.precision,
         grad_cache=config.grad_cache,
         distil=config.distil,
+        locked=config.lock_image,
         world=world,
     )
     return Prepared(
@@ -104,12 +110,22 @@ def _model(
         tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
         torch.manual_seed(config.seed)
         settings = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
-        return DualEncoder(settings), tokenizer
+        model = DualEncoder(settings)
+        if config.stages.tensors:
+            world.leader_first(partial(_learned, model, config, out, progress))
+        return model, tokenizer
     start = world.leader_first(partial(begun, config, packs, out / START, progress))
     model = open_model(start)
     torch.manual_seed(config.seed)
     adapt(model, config.lora)
     return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens)
+
+
+def _learned(model: DualEncoder, config: TrainConfig, out: Path, progress: Progress) -> None:
+    """Gives the picture tower what its stages learn, or have learned."""
+    sources = config.stages.sources
+    packs = [_pack(opened(source), source, config, out / "packs", progress) for source in sources]
+    learn_stages(model, config, packs, out / STAGES, progress)
 
 
 def _mixture(
@@ -133,6 +149,7 @@ def _mixture(
         mask_share=vlm.share if vlm.weight else 0.0,
         rank=world.rank,
         size=world.size,
+        pixels=not config.lock_image,
     )
 
 
@@ -165,11 +182,24 @@ def _views(
     config: TrainConfig,
     encoders: Sequence[Encoder],
     judge: Judge | None,
+    teacher: Teacher | None,
     progress: Progress,
 ) -> Reinforced | None:
     if not source.views:
         return None
-    return taught(opened(source), taken, source, config, encoders, judge, progress=progress)
+    return taught(opened(source), taken, source, config, encoders, judge, teacher=teacher, progress=progress)
+
+
+def _teacher(config: TrainConfig, model: DualEncoder) -> Teacher | None:
+    """Whose features of pictures are stored: a frozen model's, or those of the run's own tower."""
+    if config.lock_image:
+        model.image_tower.requires_grad_(False)
+        return LockedTower(model)
+    if config.teacher is None or not any(source.views for source in config.sources):
+        return None
+    wanted = config.teacher
+    make = resolve("teachers", wanted.kind)
+    return make(Path(wanted.path), tensor=wanted.tensor, size=wanted.size, cells=wanted.cells)
 
 
 def _guide(model: DualEncoder, views: Sequence[Reinforced | None], settings: TeacherConfig) -> Guide | None:

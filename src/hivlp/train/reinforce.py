@@ -63,7 +63,6 @@ def reinforce(
     pack: Pack,
     teacher: Teacher,
     *,
-    key: str,
     views: int,
     min_area: float,
     seed: int = 0,
@@ -71,9 +70,9 @@ def reinforce(
 ) -> Reinforced:
     """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
 
-    The teacher sees crops of the original pictures, not of the pack's small ones. `key` names the teacher.
+    The teacher sees crops of the original pictures, not of the pack's small ones.
     """
-    stem = pack.folder / f"teacher-{digest([key, teacher.width, views, min_area, seed])}"
+    stem = pack.folder / f"teacher-{digest([teacher.key, teacher.width, views, min_area, seed])}"
     boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
 
     def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:

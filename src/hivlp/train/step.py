@@ -35,6 +35,7 @@ class Task(nn.Module):
         precision: str = "float32",
         grad_cache: int = 0,
         distil: Distillation | None = None,
+        locked: bool = False,
         world: World = ALONE,
     ) -> None:
         super().__init__()
@@ -46,7 +47,9 @@ class Task(nn.Module):
         self.objective = objective
         self.distil = distil if distil is not None and distil.models and distil.weight else None
         self.world = world
-        self._passes = Passes(model, device=world.device, chunk=grad_cache, half=precision == "bfloat16")
+        self._passes = Passes(
+            model, device=world.device, chunk=grad_cache, half=precision == "bfloat16", locked=locked
+        )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Named losses of a batch, already weighted; their sum is what is minimised.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +18,31 @@ class Teacher(Protocol):
 
     size: int
     width: int
+    key: str
+    """Names it, and what of it is read."""
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The features (width,) of one picture of size×size: pooled, or of its cells, row by row."""
+        ...
+
+
+class Maps(Protocol):
+    """Anything that turns pixels into several inner maps, stored as one row of int8 numbers a picture."""
+
+    size: int
+    width: int
+    key: str
+
+    def maps(self, pixels_HWC: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """The maps of one picture as they are stored (width,)."""
+        ...
+
+    def columns(self, number: int) -> slice:
+        """Where in the stored numbers the map of a stage lies."""
+        ...
+
+    def values(self, number: int, raw_BM: NDArray[np.int8]) -> NDArray[np.float32]:
+        """A stage's maps (B, C, H, W) from what is stored of them."""
         ...
 
 
@@ -27,27 +50,12 @@ class TfliteTeacher:
     """A fully quantised TFLite classifier, read at one of its inner tensors."""
 
     def __init__(self, path: Path, *, tensor: int, size: int, cells: int = 0) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise MissingExtraError("ai-edge-litert", "train", "reading a TFLite teacher") from None
-        if not path.is_file():
-            raise ModelError(
-                f"the teacher {path} is not there; set teacher.path, or drop the views of the sources"
-            )
-        self.size = size
+        self.size, self.key = size, f"tflite:{path.name}#{tensor}"
         self._tensor = tensor
-        with warnings.catch_warnings():
-            # the option is "for debugging": it keeps inner tensors, which is just what a teacher is asked for
-            warnings.simplefilter("ignore")
-            self._interpreter = Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
-        if tensor not in details:
-            raise ModelError(f"{path} has no tensor {tensor}; its numbers run from 0 to {max(details)}")
-        self.scale, self.zero = details[tensor]["quantization"]
-        shape = tuple(int(side) for side in details[tensor]["shape"])
+        self._read = _Interpreter(path)
+        detail = self._read.detail(tensor)
+        self.scale, self.zero = detail["quantization"]
+        shape = tuple(int(side) for side in detail["shape"])
         self._map, self._across = shape[1:], None
         if cells:
             if len(shape) != 4:
@@ -71,9 +79,74 @@ class TfliteTeacher:
 
     def raw(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[Any]:
         """The tensor's own numbers, flat; ``scale`` × (number - ``zero``) are the features without cells."""
-        self._interpreter.set_tensor(self._input, pixels_CHW.transpose(1, 2, 0)[None])
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._tensor).reshape(-1)
+        (values,) = self._read(pixels_CHW.transpose(1, 2, 0), (self._tensor,))
+        return values
+
+
+class TfliteMaps:
+    """Several inner maps of a fully quantised TFLite classifier, at any side of its square input."""
+
+    def __init__(self, path: Path, *, tensors: Sequence[int], size: int) -> None:
+        self._read, self._tensors, self.size = _Interpreter(path, size=size), tuple(tensors), size
+        details = [self._read.detail(tensor) for tensor in tensors]
+        self._shapes = [tuple(int(side) for side in detail["shape"])[1:] for detail in details]
+        self._codes = [detail["quantization"] for detail in details]
+        for tensor, shape, detail in zip(tensors, self._shapes, details, strict=True):
+            if len(shape) != 3 or detail["dtype"] is not np.int8:
+                raise ModelError(
+                    f"tensor {tensor} of {path} is {detail['dtype'].__name__} of the shape {shape}; stages "
+                    "are learned from int8 maps of height × width × channels"
+                )
+        self._ends = np.cumsum([0, *(int(np.prod(shape)) for shape in self._shapes)]).tolist()
+        self.width = self._ends[-1]
+        self.key = f"{path.name}#{list(tensors)}@{size}"
+
+    def maps(self, pixels_HWC: NDArray[np.uint8]) -> NDArray[np.int8]:
+        return np.concatenate(self._read(pixels_HWC, self._tensors))
+
+    def columns(self, number: int) -> slice:
+        return slice(self._ends[number], self._ends[number + 1])
+
+    def values(self, number: int, raw_BM: NDArray[np.int8]) -> NDArray[np.float32]:
+        scale, zero = self._codes[number]
+        map_BHWC = raw_BM.reshape(len(raw_BM), *self._shapes[number]).astype(np.float32)
+        return ((map_BHWC - zero) * scale).transpose(0, 3, 1, 2)
+
+
+class _Interpreter:
+    """Reads any tensors of a TFLite model for one picture at a time."""
+
+    def __init__(self, path: Path, *, size: int | None = None) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise MissingExtraError("ai-edge-litert", "train", "reading a TFLite teacher") from None
+        if not path.is_file():
+            raise ModelError(
+                f"the teacher {path} is not there; set teacher.path, or drop the views of the sources"
+            )
+        with warnings.catch_warnings():
+            # the option is "for debugging": it keeps inner tensors, which is just what a teacher is asked for
+            warnings.simplefilter("ignore")
+            self._inner = Interpreter(str(path), num_threads=1, experimental_preserve_all_tensors=True)
+        self._path, self._input = path, self._inner.get_input_details()[0]["index"]
+        if size is not None:
+            self._inner.resize_tensor_input(self._input, [1, size, size, 3])
+        self._inner.allocate_tensors()
+        self._details = {detail["index"]: detail for detail in self._inner.get_tensor_details()}
+
+    def detail(self, tensor: int) -> dict[str, Any]:
+        """What is known of a tensor."""
+        if tensor not in self._details:
+            raise ModelError(
+                f"{self._path} has no tensor {tensor}; its numbers run from 0 to {max(self._details)}"
+            )
+        return self._details[tensor]
+
+    def __call__(self, pixels_HWC: NDArray[np.uint8], tensors: Sequence[int]) -> list[NDArray[Any]]:
+        self._inner.set_tensor(self._input, pixels_HWC[None])
+        self._inner.invoke()
+        return [self._inner.get_tensor(tensor).reshape(-1) for tensor in tensors]
 
 
 def shares(length: int, cells: int) -> NDArray[np.float32]:
