@@ -136,20 +136,20 @@ def test_a_model_counts_its_levels_by_its_configuration():
     assert model.log_scale_L.shape == (2,)
 
 
-def test_a_bag_adds_the_weighted_words_and_nothing_at_first():
+def test_a_bag_stands_beside_the_states():
     plain, tokenizer = micro_model()
-    text = {**plain.config.text.model_dump(), "bag": True}
+    text = {**plain.config.text.model_dump(), "bag": 5}
     model, _ = micro_model(text=text)
-    model.load_state_dict(plain.state_dict(), strict=False)
+    tower = model.text_tower.eval()
+    assert tower.width == plain.text_tower.width + 5
+    tower.backbone.load_state_dict(plain.text_tower.backbone.state_dict())
     tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat on the sea", "one cat"]))
-    tower, before = model.text_tower, plain.text_tower(tokens_BT, mask_BT)
-    assert torch.equal(tower(tokens_BT, mask_BT), before)
-    torch.nn.init.normal_(tower.bag.map.weight)
     torch.nn.init.normal_(tower.bag.log_weight.weight)
-    embed, weight = tower.backbone.get_input_embeddings().weight, tower.bag.log_weight.weight[:, 0].exp()
-    for row, length in enumerate(mask_BT.sum(dim=1).tolist()):
-        words = tokens_BT[row, :length].tolist()
-        total = sum(weight[word] for word in words)
-        expected = tower.bag.map(sum(weight[word] * embed[word] for word in words) / total**0.5)
-        found = (tower(tokens_BT, mask_BT) - before)[row]
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    word_VF, weight_V = tower.bag.words.weight, tower.bag.log_weight.weight[:, 0].exp()
+    given_BF = tower(tokens_BT, mask_BT)
+    assert torch.equal(given_BF[:, :-5], plain.text_tower.eval()(tokens_BT, mask_BT))
+    for row, (tokens_T, mask_T) in enumerate(zip(tokens_BT, mask_BT, strict=True)):
+        words = tokens_T[mask_T == 1]
+        total = sum(weight_V[word] for word in words)
+        expected = sum(weight_V[word] * word_VF[word] for word in words) / total**0.5
+        torch.testing.assert_close(given_BF[row, -5:], expected)

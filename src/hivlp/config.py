@@ -60,8 +60,11 @@ class Tower(Settings):
         default="mean",
         description="how states become one vector: their mean, the type's own pooler, or the first token",
     )
-    bag: bool = Field(
-        default=False, description="of texts: a weighted bag of words is added to what the states become"
+    bag: int = Field(
+        default=0,
+        ge=0,
+        description="of texts: numbers of a weighted bag of words, with vectors of its own, beside what the "
+        "states become; 0: there is none",
     )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
@@ -195,13 +198,23 @@ class Stages(Settings):
         description="after how many of the tower's parts each is to be given, its stem counted as the first",
     )
     steps: tuple[int, ...] = Field(default=(), description="updates of each stage")
+    joint_steps: int = Field(
+        default=0, ge=0, description="updates of all stages together, each from what the one before it gives"
+    )
+    hint: float = Field(
+        default=0.2, ge=0, description="weight of the maps before the last one in these, which has 1"
+    )
     sources: tuple[SourceConfig, ...] = Field(
         default=(), description="whose pictures are shown, with or without captions; a list of sources"
     )
     batch_size: int = Field(default=64, ge=2, description="views a step")
-    learning_rate: float = Field(default=2e-3, gt=0, description="falls over the last seven tenths")
+    learning_rate: float = Field(
+        default=8e-3,
+        gt=0,
+        description="of each stage, half of it together; it falls over the last seven tenths",
+    )
     pooled: float = Field(
-        default=7.0, ge=0, description="weight of the last map's mean over its places, beside the map itself"
+        default=1.0, ge=0, description="weight of the last map's mean over its places, beside the map itself"
     )
 
     @model_validator(mode="after")

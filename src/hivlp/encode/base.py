@@ -37,8 +37,8 @@ from hivlp.types import Embeddings
 LATER = (
     ("image", "pooling", "mean"),
     ("text", "pooling", "mean"),
-    ("image", "bag", False),
-    ("text", "bag", False),
+    ("image", "bag", 0),
+    ("text", "bag", 0),
     ("preprocessing", "centre", 1.0),
     ("levels", "hidden", 0),
 )

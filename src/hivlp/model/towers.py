@@ -96,42 +96,37 @@ class ImageTower(nn.Module):
 
 
 class Bag(nn.Module):
-    """A weighted bag of words beside a text tower, from the tower's own embeddings of the words.
+    """A weighted bag of words beside a text tower.
 
-    Captions are few, and which words they hold tells most of what they say: each word has one number for how
-    much it counts. It starts as nothing, so that a trained tower begins as it was.
+    Captions are few, and which words they hold tells most of what they say: each word has a vector, and one
+    number for how much it counts.
     """
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
         self.log_weight = nn.Embedding(vocabulary, 1)
-        self.map = nn.Linear(width, width, bias=False)
+        nn.init.normal_(self.words.weight, std=width**-0.5)
         nn.init.zeros_(self.log_weight.weight)
-        nn.init.zeros_(self.map.weight)
 
-    def forward(self, tokens_BT: Tensor, mask_BT: Tensor, words_BTF: Tensor) -> Tensor:
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """One vector a text (B, F): the weighted sum of its words by the root of the sum of the weights."""
         weight_BT1 = self.log_weight(tokens_BT).exp() * mask_BT.unsqueeze(-1)
         total_B1 = weight_BT1.sum(dim=1).clamp(min=1e-3)
-        return self.map((words_BTF * weight_BT1).sum(dim=1) / total_B1.sqrt())
+        return (self.words(tokens_BT) * weight_BT1).sum(dim=1) / total_B1.sqrt()
 
 
 class TextTower(nn.Module):
-    """Tokens (B, T) with their mask to features (B, F)."""
+    """Tokens (B, T) with their mask to features (B, F): pooled states, and behind them a bag of words."""
 
     def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
-        self.bag = Bag(vocabulary, self._words.embedding_dim) if tower.bag else None
+        self.bag = Bag(vocabulary, tower.bag) if tower.bag else None
         self.dropout = nn.Dropout(tower.dropout)
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.width = _width(self, start, torch.ones_like(start))
-
-    @property
-    def _words(self) -> nn.Embedding:
-        """The embeddings of the words."""
-        return cast("PreTrainedModel", self.backbone).get_input_embeddings()  # type: ignore[return-value]
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
@@ -140,7 +135,7 @@ class TextTower(nn.Module):
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         pooled_BF = self._pooled(tokens_BT, mask_BT)
         if self.bag is not None:
-            pooled_BF = pooled_BF + self.bag(tokens_BT, mask_BT, self._words(tokens_BT))
+            pooled_BF = torch.cat([pooled_BF, self.bag(tokens_BT, mask_BT)], dim=1)
         return self.dropout(pooled_BF)
 
     def _pooled(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 A stage is some of the tower's parts. It is given the teacher's map before it and learns to give the one
 behind it, so each stage is shallow, has a lesson at every place of every picture, and depends on no other
 (blockwise distillation, as in DNA, arXiv 1911.13053, section 3.2; the maps as hints after FitNets, arXiv
-1412.6550). Put together, the stages are a tower that begins where the teacher is.
+1412.6550). In the end they learn together, each from what the one before it gives.
 
 Shapes: N pictures of a source, V views of each, R = N · V rows of stored maps, B views of a batch, C
 channels.
@@ -11,9 +11,9 @@ channels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,7 +38,8 @@ from hivlp.train.teacher import Maps
 from hivlp.train.views import crop
 
 Progress = Callable[[str], None]
-_AT_ONCE, _STATISTICS, _SAVE_EVERY, _SAY_EVERY = 16, 256, 200, 50
+_AT_ONCE, _STATISTICS = 16, 256
+_WARM_UP, _CLIP_NORM, _SAVE_EVERY, _SAY_EVERY = 50, 5.0, 200, 50
 
 
 def learn_stages(
@@ -61,11 +62,29 @@ def learn_stages(
     ]
     lessons = Lessons(shown, teacher, model, settings, seed=config.seed)
     for number, stage in enumerate(stages):
-        path = out / f"stage-{number + 1}.safetensors"
-        if not path.is_file():
-            _learn(stage, number, lessons, settings, out / f"stage-{number + 1}", progress)
-            _write(stage, path)
-        stage.load_state_dict(load_file(path))
+        name = f"stage {number + 1}"
+        _check(stage, number, lessons)
+        _trained(
+            stage,
+            partial(_alone, stage, number, lessons),
+            settings.steps[number],
+            name,
+            settings,
+            out,
+            progress,
+        )
+    if settings.joint_steps:
+        whole = nn.ModuleList(stages)
+        joint = settings.model_copy(update={"learning_rate": settings.learning_rate / 2})
+        _trained(
+            whole,
+            partial(_together, stages, lessons),
+            settings.joint_steps,
+            "all stages",
+            joint,
+            out,
+            progress,
+        )
 
 
 def segments(backbone: nn.Module, blocks: Sequence[int], *, size: int) -> list[nn.Sequential]:
@@ -129,103 +148,150 @@ def _shown(pack: Pack, source: SourceConfig, config: TrainConfig, teacher: Maps,
 
 
 class Lessons:
-    """Batches of a stage, each a pure function of the step: what goes in, and what is to come out."""
+    """Batches of views and their maps, each a pure function of the step."""
 
     def __init__(
         self, shown: Sequence[Shown], teacher: Maps, model: DualEncoder, settings: Stages, *, seed: int
     ) -> None:
+        self.settings, self.stages = settings, len(settings.tensors)
         self._shown, self._teacher, self._normalise, self._seed = shown, teacher, model.normalise, seed
         self._counts = apportion([source.share for source in settings.sources], settings.batch_size)
-        self.last = len(settings.tensors) - 1
+        every = [max(1, len(one.boxes_R4) // _STATISTICS) for one in shown]
+        known = [np.arange(0, len(one.boxes_R4), step) for one, step in zip(shown, every, strict=True)]
+        self._scales = [self._scale(stage, known) for stage in range(self.stages)]
 
-    def batch(self, stage: int, step: int) -> tuple[Tensor, Tensor]:
-        random = np.random.default_rng((self._seed, stage, step))
-        rows = [
+    def rows(self, stage: int, step: int) -> list[NDArray[np.int64]]:
+        """The rows of each source in a step; `stage` counts from 0, and -1 is all of them together."""
+        random = np.random.default_rng((self._seed, stage + 1, step))
+        return [
             random.integers(len(one.boxes_R4), size=count)
             for one, count in zip(self._shown, self._counts, strict=True)
         ]
+
+    def given(self, stage: int, rows: Sequence[NDArray[np.int64]]) -> Tensor:
+        """What goes into a stage: the map before it, or the pictures."""
         if stage:
-            return self._maps(stage - 1, rows), self._maps(stage, rows)
+            return self.wanted(stage - 1, rows)
         pixels = [
             one.pixels(rows_B, self._teacher.size) for one, rows_B in zip(self._shown, rows, strict=True)
         ]
-        return _channels_last(self._normalise(torch.cat(pixels))), self._maps(stage, rows)
+        return _channels_last(self._normalise(torch.cat(pixels)))
 
-    def statistics(self, stage: int) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (C,) of what is to come out, over a few views."""
-        every = [max(1, len(one.boxes_R4) // _STATISTICS) for one in self._shown]
-        rows = [np.arange(0, len(one.boxes_R4), step) for one, step in zip(self._shown, every, strict=True)]
-        map_BCHW = self._maps(stage, rows)
-        std_C = map_BCHW.std(dim=(0, 2, 3))
-        return map_BCHW.mean(dim=(0, 2, 3)), std_C.clamp(min=0.05 * float(map_BCHW.std()) + 1e-6)
-
-    def _maps(self, stage: int, rows: Sequence[NDArray[np.int64]]) -> Tensor:
+    def wanted(self, stage: int, rows: Sequence[NDArray[np.int64]]) -> Tensor:
+        """What is to come out of a stage (B, C, H, W)."""
         columns = self._teacher.columns(stage)
         raw_BM = np.concatenate(
             [one.maps_RM[rows_B, columns] for one, rows_B in zip(self._shown, rows, strict=True)]
         )
         return _channels_last(torch.from_numpy(self._teacher.values(stage, raw_BM)))
 
+    def distance(self, stage: int, map_BCHW: Tensor, rows: Sequence[NDArray[np.int64]]) -> Tensor:
+        """How far a map is from what is wanted; of every channel in units of its own deviation."""
+        std_1C11, pooled_std_C = self._scales[stage]
+        away_BCHW = map_BCHW - self.wanted(stage, rows)
+        distance = (away_BCHW / std_1C11).square().mean()
+        if stage < self.stages - 1:
+            return distance
+        pooled = (away_BCHW.mean(dim=(2, 3)) / pooled_std_C).square().mean()
+        return distance + self.settings.pooled * pooled
+
+    def _scale(self, stage: int, known: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+        """Deviations of a map's channels at its places (1, C, 1, 1), and of their means over places (C,)."""
+        map_BCHW = self.wanted(stage, known)
+        return (
+            _bounded(map_BCHW.std(dim=(0, 2, 3))).view(1, -1, 1, 1),
+            _bounded(map_BCHW.mean(dim=(2, 3)).std(dim=0)),
+        )
+
+
+def _bounded(std_C: Tensor) -> Tensor:
+    """Deviations that nothing explodes under: channels that hardly ever speak are not made loud."""
+    return std_C.clamp(min=0.05 * float(std_C.mean()) + 1e-6)
+
 
 def _channels_last(map_BCHW: Tensor) -> Tensor:
     return map_BCHW.contiguous(memory_format=torch.channels_last)
 
 
-def _learn(
-    stage: nn.Sequential, number: int, lessons: Lessons, settings: Stages, folder: Path, progress: Progress
+def _alone(stage: nn.Sequential, number: int, lessons: Lessons, step: int) -> Tensor:
+    """The loss of one stage, which is given the teacher's map."""
+    rows = lessons.rows(number, step)
+    return lessons.distance(number, stage(lessons.given(number, rows)), rows)
+
+
+def _together(stages: Sequence[nn.Sequential], lessons: Lessons, step: int) -> Tensor:
+    """The loss of the whole tower: every stage is given what the one before it made of the pictures."""
+    rows = lessons.rows(-1, step)
+    states_BCHW, losses = lessons.given(0, rows), list[Tensor]()
+    for number, stage in enumerate(stages):
+        states_BCHW = stage(states_BCHW)
+        weight = lessons.settings.hint if number < len(stages) - 1 else 1.0
+        losses.append(weight * lessons.distance(number, states_BCHW, rows))
+    return torch.stack(losses).sum()
+
+
+def _trained(
+    module: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    steps: int,
+    name: str,
+    settings: Stages,
+    out: Path,
+    progress: Progress,
 ) -> None:
-    steps = settings.steps[number]
+    """Trains, or finds trained weights below `out`; a run that was cut off goes on from its checkpoint."""
+    path, folder = out / f"{name.replace(' ', '-')}.safetensors", out / name.replace(" ", "-")
+    if path.is_file():
+        module.load_state_dict(load_file(path))
+        return
     rates = Optimisation(
         learning_rate=settings.learning_rate,
-        warmup_steps=min(50, steps),
+        warmup_steps=min(_WARM_UP, steps),
         decay_steps=max(1, 7 * steps // 10),
         weight_decay=1e-4,
     )
-    mean_C, std_C = lessons.statistics(number)
-    _check(stage, number, lessons, len(mean_C))
-    stage.train()
-    optimizer = make_optimizer(stage, rates)
-    done, _ = checkpoint.restore(folder, task=stage, optimizer=optimizer) if folder.is_dir() else (0, None)
-    pooled = settings.pooled if number == lessons.last else 0.0
+    optimizer = make_optimizer(module, rates)
+    done = checkpoint.restore(folder, task=module, optimizer=optimizer)[0] if folder.is_dir() else 0
+    module.train()
     for step in range(done, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps=steps, settings=rates)
-        given_BCHW, wanted_BCHW = lessons.batch(number, step)
-        away_BCHW = (stage(given_BCHW) - wanted_BCHW) / std_C.view(1, -1, 1, 1)
-        loss = away_BCHW.square().mean() + pooled * away_BCHW.mean(dim=(2, 3)).square().mean()
+        loss = loss_of(step)
         if not torch.isfinite(loss):
             raise HivlpError(
-                f"the loss of stage {number + 1} became {loss.item()} at step {step + 1:,}; lower "
-                f"stages.learning_rate (now {settings.learning_rate})"
+                f"the loss of {name} became {loss.item()} at step {step + 1:,}; lower stages.learning_rate "
+                f"(now {settings.learning_rate})"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(stage.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), _CLIP_NORM)
         optimizer.step()
         if (step + 1) % _SAY_EVERY == 0 or step + 1 == steps:
-            line = {"stage": number + 1, "step": step + 1, "loss": round(loss.item(), 4)}
-            progress(json.dumps(line))
+            progress(f"{name}: step {step + 1:,} of {steps:,}, loss {loss.item():.4f}")
         if (step + 1) % _SAVE_EVERY == 0:
-            checkpoint.save(folder, step=step + 1, task=stage, optimizer=optimizer, keep=1)
+            checkpoint.save(folder, step=step + 1, task=module, optimizer=optimizer, keep=1)
+    _write(module, path)
 
 
 @torch.no_grad()
-def _check(stage: nn.Sequential, number: int, lessons: Lessons, channels: int) -> None:
-    given_BCHW, wanted_BCHW = lessons.batch(number, 0)
+def _check(stage: nn.Sequential, number: int, lessons: Lessons) -> None:
+    """Raises ConfigError where a stage gives other maps than the teacher does."""
+    rows = lessons.rows(number, 0)
+    given_BCHW, wanted = lessons.given(number, rows), tuple(lessons.wanted(number, rows).shape[1:])
     try:
-        shape = tuple(stage.eval()(given_BCHW[:1]).shape[1:])
+        found = tuple(stage.eval()(given_BCHW[:1]).shape[1:])
     except RuntimeError as error:
-        shape = (str(error).splitlines()[0],)
-    if shape != tuple(wanted_BCHW.shape[1:]):
-        raise ConfigError(
-            f"stage {number + 1} gives maps of {shape} and the teacher's are "
-            f"{tuple(wanted_BCHW.shape[1:])}; divide the tower elsewhere by stages.blocks, or take another "
-            "tensor"
-        )
+        raise ConfigError(_misfit(number, f"can't take the map before it ({str(error)[:100]})")) from None
+    if found != wanted:
+        raise ConfigError(_misfit(number, f"gives maps of {found} and the teacher's are {wanted}"))
 
 
-def _write(stage: nn.Sequential, path: Path) -> None:
+def _misfit(number: int, what: str) -> str:
+    return f"stage {number + 1} {what}; divide the tower elsewhere by stages.blocks, or take another tensor"
+
+
+def _write(module: nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in stage.state_dict().items()}, temporary)
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, temporary)
     temporary.replace(path)

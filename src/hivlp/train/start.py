@@ -94,7 +94,7 @@ def begun(config: TrainConfig, packs: Sequence[Pack], folder: Path, progress: Pr
         left = new.load_state_dict(towers, strict=False)
     except RuntimeError as error:
         raise _another(config.start, str(error)) from None
-    lacking = [name for name in left.missing_keys if "_tower." in name and ".bag." not in name]
+    lacking = [name for name in left.missing_keys if "_tower." in name]
     lacking += left.unexpected_keys
     if lacking:
         raise _another(config.start, lacking[0])
