@@ -67,7 +67,7 @@ def read(data: str, split: str, backbone: Path, out: Path) -> tuple[np.ndarray, 
         teacher = TfliteTeacher(backbone, tensor=POOLED, size=224)
         square = Preprocessing(size=224, interpolation="bicubic")
         pixels = (load_pixels(sample.read(), square) for sample in samples)
-        both = [[teacher.features(picture), teacher.features(picture[..., ::-1])] for picture in pixels]
+        both = [teacher.features(np.stack([picture, picture[..., ::-1]])) for picture in pixels]
         np.save(kept, np.array(both))
     return np.load(kept).astype(np.float32), [list(sample.captions) for sample in samples]
 

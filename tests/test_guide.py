@@ -35,13 +35,13 @@ class ColourTeacher:
     """Gives the mean colours of the cells of a picture, three times over."""
 
     def __init__(self, path: Path, *, tensor: int, size: int, cells: int) -> None:
-        self.size, self.side = size, max(1, cells)
+        self.size, self.side, self.key = size, max(1, cells), "colours"
         self.width = self.side**2 * 9
 
-    def features(self, pixels_CHW: np.ndarray) -> np.ndarray:
+    def features(self, pixels_VCHW: np.ndarray) -> np.ndarray:
         share_SH = shares(self.size, self.side)
-        cells_SSC = np.einsum("ah,bw,chw->abc", share_SH, share_SH, pixels_CHW / 255)
-        return np.tile(cells_SSC, 3).reshape(-1).astype(np.float16)
+        cells_VSSC = np.einsum("ah,bw,vchw->vabc", share_SH, share_SH, pixels_VCHW / 255)
+        return np.tile(cells_VSSC, 3).reshape(len(pixels_VCHW), -1).astype(np.float16)
 
 
 @pytest.mark.parametrize(("length", "cells"), [(7, 4), (7, 7), (7, 1), (6, 3), (3, 5)])
@@ -88,7 +88,7 @@ def test_what_a_guided_step_adds_by_hand(tmp_path, cells: int):
     packed = pack(source, tmp_path, size=32, key="k")
     packed = replace(packed, captions=[(f"boat {row}",) for row in range(6)])  # of no side, so mirrored
     teacher = ColourTeacher(Path(), tensor=0, size=32, cells=cells)
-    features = np.stack([teacher.features(pixels) for pixels in packed.pixels_NCHW])[:, None]
+    features = teacher.features(np.asarray(packed.pixels_NCHW))[:, None]
     views = Reinforced(view_boxes(6, views=1, min_area=1, seed=0), features)
     config = micro_run(objective=OBJECTIVE)
     parts = [Part(pack=packed, views=views), Part(pack=packed)]

@@ -27,9 +27,9 @@ class FakeTeacher:
     def __init__(self, path: Path = Path("none"), *, tensor: int = 0, size: int = 16, cells: int = 0) -> None:
         self.size, self.width, self.key, self.asked = size, 3, "fake", 0
 
-    def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        self.asked += 1
-        return (pixels_CHW.mean(axis=(1, 2)) / 255).astype(np.float16)
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        self.asked += len(pixels_VCHW)
+        return (pixels_VCHW.mean(axis=(2, 3)) / 255).astype(np.float16)
 
 
 def gallery(folder: Path, count: int = 7) -> Path:

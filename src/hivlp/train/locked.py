@@ -27,9 +27,9 @@ class LockedTower:
         self.key = f"locked:{weights.hexdigest()[:12]}"
 
     @torch.no_grad()
-    def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The tower's features (width,) of one picture, without dropout."""
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """The tower's features (V, width) of views, without dropout."""
         self._model.eval()
         device = self._model.pixel_scale.device
-        features_1F = self._model.image_features(torch.from_numpy(pixels_CHW)[None].to(device))
-        return features_1F[0].cpu().numpy().astype(np.float16)
+        features_VF = self._model.image_features(torch.from_numpy(pixels_VCHW).to(device))
+        return features_VF.cpu().numpy().astype(np.float16)

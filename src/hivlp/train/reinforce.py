@@ -78,7 +78,7 @@ def reinforce(
     def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
         for row, image in pictures(source, pack, skip=done):
             crops = [pixels_of(crop_of(image, box_4), teacher.size) for box_4 in boxes_NV4[row]]
-            yield row, np.stack([teacher.features(crop) for crop in crops])[None]
+            yield row, teacher.features(np.stack(crops))[None]
 
     features_NVD = stored(
         stem,

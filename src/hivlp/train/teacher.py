@@ -21,8 +21,8 @@ class Teacher(Protocol):
     key: str
     """Names it, and what of it is read."""
 
-    def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The features (width,) of one picture of size×size: pooled, or of its cells, row by row."""
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Features (V, width) of views of size×size: pooled, or of their cells, row by row."""
         ...
 
 
@@ -67,7 +67,10 @@ class TfliteTeacher:
             shape = (cells, cells, shape[3])
         self.width = int(np.prod(shape))
 
-    def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        return np.stack([self._features(pixels_CHW) for pixels_CHW in pixels_VCHW])
+
+    def _features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         raw = self.raw(pixels_CHW).astype(np.float32)
         values = (raw - self.zero) * self.scale if self.scale else raw
         if self._across is not None:
