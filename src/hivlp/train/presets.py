@@ -65,20 +65,25 @@ def tiny() -> dict[str, Any]:
 
 def scratch() -> dict[str, Any]:
     """Many pairs of one's own, from random weights, on a CPU: their split `train`, or all of them."""
-    preset = mini()
     return {
-        **preset,
         "preset": "scratch",
-        "model": {**preset["model"], "name": "scratch"},
+        "model": {
+            "name": "scratch",
+            "image": resnet(stem=32, sizes=[32, 64, 160, 384], depths=[1, 2, 2, 1]),
+            "text": {**transformer(width=192, layers=3, dropout=0.1), "bag": 192},
+            "levels": {"kind": "nested", "widths": [32, 64, 128, 512]},
+            "preprocessing": {"size": 128},
+            "vocabulary": 6000,
+            "max_tokens": 40,
+        },
         "sources": [{"spec": "{data}", "split": "train"}],
         "validation": [{"spec": "{data}", "split": "val"}],
-        "teacher": None,
         "objective": {"consistency": 0.1},
         "optimisation": {"learning_rate": 1.5e-3, "warmup_steps": 300, "weight_decay": 0.05},
+        "augmentation": {"min_area": 0.4, "word_dropout": 0.1},
+        "pack_size": 160,
         "steps": 2000,
         "batch_size": 384,
-        "evaluate_every": 0,
-        "half_weights": False,
     }
 
 
