@@ -374,3 +374,26 @@ def test_overrides_and_their_errors():
 def test_a_preset_round_trips_through_json():
     config = load_preset("mini", data="d")
     assert parse(TrainConfig, json.loads(config.model_dump_json()), where="json") == config
+
+
+def test_a_run_tells_how_likely_a_match_is(tmp_path):
+    """Learned on pictures held back, kept with the model, and used where an index was not tuned."""
+    from hivlp import Index, load
+
+    validation = [{"spec": "scenes:8?size=32", "split": "val"}, {"spec": "scenes:60?size=32", "split": "val"}]
+    run(micro_run(steps=2, validation=validation), out=tmp_path / "r")
+    folder = tmp_path / "r" / "model"
+    kept = json.loads((folder / "match.json").read_text())
+    assert kept["queries"] == 60
+    with Index.create(tmp_path / "x.hivlp", load(folder)) as index:
+        index.add("scenes:10?size=32")
+        (hit,) = index.search("a red boat", k=1)
+        logit = kept["slope"] * hit.score + kept["intercept"]
+        assert hit.probability == pytest.approx(1 / (1 + math.exp(-logit)))
+        sure = index.search("a red boat", k=10, min_probability=1.0)
+        assert not sure.hits or all(one.probability == 1.0 for one in sure)
+    (folder / "match.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"match\.json can't be read .*remove this file"):
+        _ = Index.open(tmp_path / "x.hivlp").match
+    (folder / "match.json").unlink()
+    assert Index.open(tmp_path / "x.hivlp").match is None

@@ -19,6 +19,7 @@ from hivlp.registry import suggestion
 SCHEMA_VERSION = 1
 # the files of a model folder
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+MATCH_FILE = "match.json"  # how scores become probabilities, where a run had captions to learn it from
 
 
 class Settings(BaseModel):

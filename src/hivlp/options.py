@@ -120,9 +120,9 @@ class Asked:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
         elif self.min_probability is not None:
             raise QueryError(
-                f"a least probability ({self.min_probability}) needs an index that knows what a match is. "
-                "Tune one of pictures with captions (hivlp tune INDEX), or give a least score (--min-score, "
-                "min_score=...)."
+                f"a least probability ({self.min_probability}) needs an index, or a model, that knows what a "
+                "match is. Tune an index of pictures with captions (hivlp tune INDEX), or give a least score "
+                "(--min-score, min_score=...)."
             )
         good = tuple(hit for hit in hits if self._good(hit))
         if good or not hits.hits:

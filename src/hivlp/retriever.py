@@ -20,6 +20,7 @@ from hivlp import tune as tuning
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
+from hivlp.encode.base import match_model
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
@@ -27,6 +28,7 @@ from hivlp.options import Asked, SearchOptions
 from hivlp.query import Part, clean_query, items_of, mixed
 from hivlp.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
 from hivlp.stores.local import LocalStore
+from hivlp.tuned import MatchModel
 from hivlp.types import Embeddings, Hits, Item, Sample
 
 if TYPE_CHECKING:
@@ -422,7 +424,7 @@ class Index:
         )
         if rerank is not None:
             found = [replace(h, notes=(*h.notes, *rerank.note(query))) for query, h in enumerate(found)]
-        match = self.store.match if texts is not None else None
+        match = self.match if texts is not None else None
         return [asked.kept(_timed(_others(hits, without, k), encode_ms), match) for hits in found]
 
     def _reranking(self, texts: Sequence[str] | None, asked: Asked) -> Reranking | None:
@@ -440,6 +442,15 @@ class Index:
     def place(self, item: Item) -> str:
         """Where the picture of an item lies: its ``uri``; one sent to a service moves with its index."""
         return item.uri if self._folder is None else place_of(item, self._folder)
+
+    @property
+    def match(self) -> MatchModel | None:
+        """How likely a hit of a search by words is a match: as tuning found, else as training did."""
+        return self.store.match or self._match_of_model
+
+    @cached_property
+    def _match_of_model(self) -> MatchModel | None:
+        return match_model(self.encoder)
 
     @cached_property
     def _folder(self) -> Path | None:

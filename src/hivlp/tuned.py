@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hivlp.errors import QueryError
+from hivlp.errors import ModelError, QueryError
 from hivlp.index.coarse import CoarseSpec
 from hivlp.index.layout import PLAN as NAME
 from hivlp.index.manifest import write_atomically
@@ -78,6 +78,22 @@ class MatchModel:
 
     def as_dict(self) -> dict[str, Any]:
         return {"slope": self.slope, "intercept": self.intercept, "queries": self.queries}
+
+    @staticmethod
+    def read(path: Path) -> MatchModel | None:
+        """What `write` wrote; None where there is nothing. Raises ModelError where it can't be read."""
+        try:
+            return MatchModel.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{path} can't be read ({error}); copy the model folder again, or remove this file"
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """As JSON, whole or not at all."""
+        write_atomically(path, (json.dumps(self.as_dict()) + "\n").encode())
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> MatchModel:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from hivlp.config import (
     CONFIG_FILE,
+    MATCH_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Preprocessing,
@@ -31,6 +32,7 @@ from hivlp.data.images import load as read_square
 from hivlp.encode import hub
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.registry import resolve, suggestion
+from hivlp.tuned import MatchModel
 from hivlp.types import Embeddings
 
 # settings that are younger than models and than the indexes that hold fingerprints of those
@@ -207,6 +209,17 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         why = "" if kind in ("transformers", "heads") else " without ONNX graphs (see `hivlp export`)"
         raise MissingExtraError(error.name or "torch", "train", f"{name}{why}") from None
     return encoder(folder, name=name, threads=threads)
+
+
+def match_model(encoder: Encoder) -> MatchModel | None:
+    """How likely a hit of a score is a match, as the model's training found; None where it did not."""
+    if encoder.name.startswith(hub.PREFIX):
+        return None
+    try:
+        folder = _located(encoder.name)[0]
+    except ModelError:  # it was made in memory, or has moved since
+        return None
+    return MatchModel.read(folder / MATCH_FILE)
 
 
 def _check_installed(model: str) -> None:

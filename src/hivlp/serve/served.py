@@ -40,7 +40,7 @@ class Served:
             "levels": list(store.widths),
             "writable": self.writable,
             "tuned": known["tuned"],
-            "probabilities": store.match is not None,
+            "probabilities": self.index.match is not None,
             "fields": fields(store.sample(_SAMPLE)),
         }
 

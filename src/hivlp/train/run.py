@@ -20,6 +20,7 @@ from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.train import checkpoint, curves
+from hivlp.train.calibrate import calibrate
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
 from hivlp.train.loop import CHECKPOINTS, Ended, fit
@@ -107,6 +108,8 @@ def _run(
     merge(model)
     _save_model(model, tokenizer, out / MODEL, half=config.half_weights, progress=progress)
     results = _evaluate(model, tokenizer, config.validation, progress)
+    held_back = [opened(source) for source in config.validation if _has_split(source)]
+    calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL)
     picture = _draw_curves(out, ended, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(

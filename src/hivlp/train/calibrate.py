@@ -1,0 +1,36 @@
+"""What a score of a finished model means: learned on pictures held back from training, kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hivlp.config import MATCH_FILE
+from hivlp.data.sources import Source
+from hivlp.encode import Encoder
+from hivlp.retriever import Index
+from hivlp.stores.local import LocalStore
+from hivlp.tune.match import match_model
+from hivlp.tune.queries import LEAST, tuning_queries
+from hivlp.tuned import MatchModel
+
+QUERIES = 500
+
+
+def calibrate(encoder: Encoder, sources: Sequence[Source], folder: Path) -> MatchModel | None:
+    """Fits match probabilities on the first source that has captions enough, and writes them into `folder`.
+
+    They hold for collections like it: of another one `hivlp tune` learns them anew.
+    """
+    for source in sources:
+        if sum(bool(sample.captions) for sample in source) < LEAST:
+            continue
+        with TemporaryDirectory() as place, Index.create(Path(place) / "x.hivlp", encoder) as index:
+            assert isinstance(index.store, LocalStore)
+            index.add(source)
+            found = match_model(index.store, tuning_queries(index.store, encoder, None, QUERIES, 0))
+        if found is not None:
+            found.write(folder / MATCH_FILE)
+            return found
+    return None
