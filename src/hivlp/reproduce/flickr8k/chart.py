@@ -97,14 +97,21 @@ def _levels(axes: Any, by_seed: Mapping[str, Any], colour: str) -> None:
 
 
 def _pools(axes: Any, pools: Mapping[str, Any], colours: Mapping[str, str]) -> None:
-    for system in dict.fromkeys(row["system"] for row in pools["rows"]):
+    # the lowest line has its times below it, so that lines that nearly meet don't write over each other
+    names = list(dict.fromkeys(row["system"] for row in pools["rows"]))
+    last = {name: [row for row in pools["rows"] if row["system"] == name][-1] for name in names}
+    lowest = min(names, key=lambda name: last[name]["recalls"]["R@10"])
+    for system in names:
         rows = [row for row in pools["rows"] if row["system"] == system]
         sizes = [row["candidates"] for row in rows]
         axes.plot(sizes, [row["recalls"]["R@10"] for row in rows], "o-", color=colours[system])
         for row in rows:
             place = (row["candidates"], row["recalls"]["R@10"])
             text = f"{row['search_ms']:.2g} ms"
-            axes.annotate(text, place, xytext=(3, 4), textcoords="offset points", fontsize=7)
+            offset = (-14, -12) if system == lowest else (3, 4)
+            axes.annotate(
+                text, place, xytext=offset, textcoords="offset points", fontsize=7, color=colours[system]
+            )
     axes.set_xscale("log")
     axes.set_xlabel("pictures searched")
     axes.set_ylabel("text→image R@10, %")
