@@ -212,7 +212,7 @@ class Stages(Settings):
     learning_rate: float = Field(
         default=8e-3,
         gt=0,
-        description="of each stage, half of it together; it falls over the last seven tenths",
+        description="of each stage, and a fifth of it together; it falls over the last seven tenths",
     )
     pooled: float = Field(
         default=1.0, ge=0, description="weight of the last map's mean over its places, beside the map itself"

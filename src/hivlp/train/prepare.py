@@ -123,9 +123,12 @@ def _model(
 
 def _learned(model: DualEncoder, config: TrainConfig, out: Path, progress: Progress) -> None:
     """Gives the picture tower what its stages learn, or have learned."""
-    sources = config.stages.sources
-    packs = [_pack(opened(source), source, config, out / "packs", progress) for source in sources]
-    learn_stages(model, config, packs, out / STAGES, progress)
+
+    def packed() -> list[Pack]:
+        sources = config.stages.sources
+        return [_pack(opened(source), source, config, out / "packs", progress) for source in sources]
+
+    learn_stages(model, config, packed, out / STAGES, progress)
 
 
 def _mixture(

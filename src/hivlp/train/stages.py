@@ -39,18 +39,36 @@ from hivlp.train.views import crop
 
 Progress = Callable[[str], None]
 _AT_ONCE, _STATISTICS = 16, 256
+_JOINT_RATE = 0.2  # of a stage's learning rate: whole towers forget what their parts know at more
 _WARM_UP, _CLIP_NORM, _SAVE_EVERY, _SAY_EVERY = 50, 5.0, 200, 50
 
 
 def learn_stages(
-    model: DualEncoder, config: TrainConfig, packs: Sequence[Pack], out: Path, progress: Progress
+    model: DualEncoder,
+    config: TrainConfig,
+    packed: Callable[[], Sequence[Pack]],
+    out: Path,
+    progress: Progress,
 ) -> None:
-    """Trains the stages of the picture tower, or finds them trained below `out`, and puts them in place.
+    """Trains the picture tower by its stages, or finds it trained below `out`, and puts it in place.
+
+    Args:
+        packed: gives the packs of the stages' sources; not called where the tower is trained already.
 
     Raises:
         ConfigError: stages and tower do not fit together.
         HivlpError: the loss is no longer a number.
     """
+    backbone, path = model.image_tower.backbone, out / "tower.safetensors"
+    if not path.is_file():
+        _learn(model, config, packed(), out, progress)
+        _write(backbone, path)
+    backbone.load_state_dict(load_file(path))
+
+
+def _learn(
+    model: DualEncoder, config: TrainConfig, packs: Sequence[Pack], out: Path, progress: Progress
+) -> None:
     settings, size = config.stages, config.model.preprocessing.size
     assert config.teacher is not None
     make = resolve("maps", config.teacher.kind)
@@ -62,29 +80,13 @@ def learn_stages(
     ]
     lessons = Lessons(shown, teacher, model, settings, seed=config.seed)
     for number, stage in enumerate(stages):
-        name = f"stage {number + 1}"
+        name, steps = f"stage {number + 1}", settings.steps[number]
         _check(stage, number, lessons)
-        _trained(
-            stage,
-            partial(_alone, stage, number, lessons),
-            settings.steps[number],
-            name,
-            settings,
-            out,
-            progress,
-        )
+        _trained(stage, partial(_alone, stage, number, lessons), steps, name, settings, out, progress)
     if settings.joint_steps:
-        whole = nn.ModuleList(stages)
-        joint = settings.model_copy(update={"learning_rate": settings.learning_rate / 2})
-        _trained(
-            whole,
-            partial(_together, stages, lessons),
-            settings.joint_steps,
-            "all stages",
-            joint,
-            out,
-            progress,
-        )
+        whole, loss_of = nn.ModuleList(stages), partial(_together, stages, lessons)
+        joint = settings.model_copy(update={"learning_rate": settings.learning_rate * _JOINT_RATE})
+        _trained(whole, loss_of, settings.joint_steps, "all stages", joint, out, progress)
 
 
 def segments(backbone: nn.Module, blocks: Sequence[int], *, size: int) -> list[nn.Sequential]:
