@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.config import TrainConfig
+from hivlp.config import SourceConfig, TrainConfig
 
 CARD = "README.md"
 
@@ -61,12 +61,21 @@ def write_card(
         "",
         "| source | split | share of a batch |",
         "|---|---|---|",
-        *(
-            f"| {_short(source.spec)} | {source.split or 'all'} | {source.share:g} |"
-            for source in config.sources
-        ),
+        *map(_source, config.sources),
         "",
     ]
+    if config.stages.tensors:
+        teacher = (
+            f"{len(config.stages.tensors)} maps of {Path(config.teacher.path).name}" if config.teacher else ""
+        )
+        lines += [
+            f"Before that the picture tower learned {teacher}, stage by stage, of pictures without texts:",
+            "",
+            "| source | split | share of a batch |",
+            "|---|---|---|",
+            *map(_source, config.stages.sources),
+            "",
+        ]
     for result in results:
         lines += _table(result)
     if curves is not None:
@@ -75,6 +84,10 @@ def write_card(
     for title, text in (sections or {}).items():
         lines += [f"## {title}", "", text.strip(), ""]
     (folder / CARD).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _source(source: SourceConfig) -> str:
+    return f"| {_short(source.spec)} | {source.split or 'all'} | {source.share:g} |"
 
 
 def _training(config: TrainConfig, steps: int, device: str) -> str:
