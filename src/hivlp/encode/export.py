@@ -49,6 +49,15 @@ class _ImageGraph(nn.Module):
         return tuple(self.model.encode_pixels(pixels).values())
 
 
+class _FeatureGraph(nn.Module):
+    def __init__(self, model: DualEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.model.image_features(pixels)
+
+
 class _TextGraph(nn.Module):
     def __init__(self, model: DualEncoder) -> None:
         super().__init__()
@@ -152,7 +161,20 @@ def agreement(exact: Any, coded: Any) -> dict[str, float]:
 def _export_image(model: DualEncoder, path: Path, half: bool) -> Path:
     size = model.config.preprocessing.size
     pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
-    return _write(_ImageGraph(model), (pixels,), path, model, inputs={"pixels": {0: "batch"}}, half=half)
+    inputs = {"pixels": {0: "batch"}}
+    return _write(_ImageGraph(model), (pixels,), path, _levels(model), inputs=inputs, half=half)
+
+
+def export_features(model: DualEncoder, path: Path) -> Path:
+    """Writes a graph of the picture tower alone: ``pixels`` as of the whole graph, to its ``features``."""
+    size = model.config.preprocessing.size
+    pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
+    inputs = {"pixels": {0: "batch"}}
+    return _write(_FeatureGraph(model), (pixels,), path, ["features"], inputs=inputs, half=False)
+
+
+def _levels(model: DualEncoder) -> list[str]:
+    return [f"embedding_{width}" for width in model.config.levels.widths]
 
 
 def _export_text(model: DualEncoder, folder: Path, path: Path, half: bool) -> Path:
@@ -160,7 +182,12 @@ def _export_text(model: DualEncoder, folder: Path, path: Path, half: bool) -> Pa
     tokens, mask = (torch.from_numpy(array) for array in tokenizer.encode(["a dog", "a cat on a mat"]))
     axes = {0: "batch", 1: "length"}
     return _write(
-        _TextGraph(model), (tokens, mask), path, model, inputs={"tokens": axes, "mask": axes}, half=half
+        _TextGraph(model),
+        (tokens, mask),
+        path,
+        _levels(model),
+        inputs={"tokens": axes, "mask": axes},
+        half=half,
     )
 
 
@@ -168,12 +195,11 @@ def _write(
     graph: nn.Module,
     example: tuple[Tensor, ...],
     path: Path,
-    model: DualEncoder,
+    outputs: list[str],
     *,
     inputs: dict[str, Any],
     half: bool,
 ) -> Path:
-    outputs = [f"embedding_{width}" for width in model.config.levels.widths]
     axes = {**inputs, **{name: {0: "batch"} for name in outputs}}
     with _quiet(), torch.no_grad():
         torch.onnx.export(
