@@ -194,7 +194,7 @@ def mini() -> dict[str, Any]:
         "steps": 700,
         "batch_size": 256,
         "checkpoint_every": 200,
-        "evaluate_every": 300,
+        "evaluate_every": 0,
         "half_weights": True,
     }
 
