@@ -255,3 +255,22 @@ def test_another_tower_has_other_features():
 def test_what_a_locked_tower_can_not_give_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         locked(**changes)
+
+
+def test_features_of_a_locked_tower_are_standardised(tmp_path: Path):
+    """By running statistics that the model keeps, and the graphs with it."""
+    model = micro_run().model.model_dump()
+    config = locked(model={**model, "image": {**model["image"], "norm": True}})
+    run(config, out=tmp_path / "r")
+    trained = open_model(tmp_path / "r" / "model").eval()
+    norm = trained.image_tower.behind[0]
+    assert isinstance(norm, torch.nn.BatchNorm1d)
+    (stored,) = (tmp_path / "r" / "packs").glob("*/teacher-*.f16")
+    features_NVF = np.memmap(stored, np.float16, "r", shape=(48, 2, trained.image_tower.width))
+    mean_F = torch.from_numpy(features_NVF.astype(np.float32).mean(axis=(0, 1)))
+    torch.testing.assert_close(norm.running_mean, mean_F, atol=0.1, rtol=0.1)
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        rows_BF = trained.image_tower.pooled(trained.normalise(pixels))
+        expected_BF = (rows_BF - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+        torch.testing.assert_close(trained.image_features(pixels), expected_BF)

@@ -67,6 +67,10 @@ class Tower(Settings):
         description="of texts: numbers of a weighted bag of words, with vectors of its own, beside what the "
         "states become; 0: there is none",
     )
+    norm: bool = Field(
+        default=False,
+        description="each number that comes out is brought to mean 0 and deviation 1 over pictures, or texts",
+    )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
     )

@@ -41,6 +41,8 @@ LATER = (
     ("text", "pooling", "mean"),
     ("image", "bag", 0),
     ("text", "bag", 0),
+    ("image", "norm", False),
+    ("text", "norm", False),
     ("preprocessing", "centre", 1.0),
     ("levels", "hidden", 0),
 )

@@ -55,7 +55,7 @@ class _FeatureGraph(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.image_features(pixels)
+        return self.model.image_tower.pooled(self.model.normalise(pixels))
 
 
 class _TextGraph(nn.Module):
@@ -166,7 +166,7 @@ def _export_image(model: DualEncoder, path: Path, half: bool) -> Path:
 
 
 def export_features(model: DualEncoder, path: Path) -> Path:
-    """Writes a graph of the picture tower alone: ``pixels`` as of the whole graph, to its ``features``."""
+    """Writes a graph of the picture tower alone: ``pixels`` as of the whole graph, to pooled ``features``."""
     size = model.config.preprocessing.size
     pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
     inputs = {"pixels": {0: "batch"}}

@@ -70,20 +70,25 @@ class ImageTower(nn.Module):
         super().__init__()
         self.backbone = _build(tower, {"image_size": size})
         self.pooling = tower.pooling
-        self.dropout = nn.Dropout(tower.dropout)
+        self.behind = nn.Sequential()
         self.width = _width(self, torch.zeros(1, 3, size, size))
+        self.behind = _behind(tower, self.width)
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
         return _regions(self.backbone(pixel_values=pixels_BCHW).last_hidden_state)
 
+    def pooled(self, pixels_BCHW: Tensor) -> Tensor:
+        """What of the pictures is stored where the tower is locked: features before norm and dropout."""
+        return self._pooled(self.backbone(pixel_values=pixels_BCHW))
+
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        return self.dropout(self._pooled(self.backbone(pixel_values=pixels_BCHW)))
+        return self.behind(self.pooled(pixels_BCHW))
 
     def with_regions(self, pixels_BCHW: Tensor) -> Tensor:
         """Features in the first row, the states of the regions behind it (B, 1 + G, F), from one pass."""
         output = self.backbone(pixel_values=pixels_BCHW)
-        features_B1F = self.dropout(self._pooled(output)).unsqueeze(1)
+        features_B1F = self.behind(self._pooled(output)).unsqueeze(1)
         return torch.cat([features_B1F, _regions(output.last_hidden_state)], dim=1)
 
     def _pooled(self, output: Any) -> Tensor:
@@ -124,9 +129,10 @@ class TextTower(nn.Module):
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
         self.bag = Bag(vocabulary, tower.bag) if tower.bag else None
-        self.dropout = nn.Dropout(tower.dropout)
+        self.behind = nn.Sequential()
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.width = _width(self, start, torch.ones_like(start))
+        self.behind = _behind(tower, self.width)
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
@@ -136,7 +142,7 @@ class TextTower(nn.Module):
         pooled_BF = self._pooled(tokens_BT, mask_BT)
         if self.bag is not None:
             pooled_BF = torch.cat([pooled_BF, self.bag(tokens_BT, mask_BT)], dim=1)
-        return self.dropout(pooled_BF)
+        return self.behind(pooled_BF)
 
     def _pooled(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         output = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT)
@@ -185,6 +191,13 @@ def _members(child: nn.Module) -> list[nn.Module]:
         p.numel() for p in lists[0].parameters()
     )
     return list(lists[0]) if holds_no_more else [child]
+
+
+def _behind(tower: Tower, width: int) -> nn.Sequential:
+    """What lies between a tower's features and its levels."""
+    # without weights of its own: the levels, which come next, are linear
+    norm = [nn.BatchNorm1d(width, affine=False)] if tower.norm else []
+    return nn.Sequential(*norm, nn.Dropout(tower.dropout))
 
 
 def _regions(hidden: Tensor) -> Tensor:

@@ -37,15 +37,11 @@ class LockedTower:
 
     @torch.no_grad()
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The tower's features (V, width) of views, without dropout."""
+        """The tower's pooled features (V, width) of views, before norm and dropout."""
         if self._graph is not None:
             (features_VF,) = self._graph.run(None, {"pixels": pixels_VCHW})
             return np.asarray(features_VF).astype(np.float16)
         self._model.eval()
-        device = self._model.pixel_scale.device
-        return (
-            self._model.image_features(torch.from_numpy(pixels_VCHW).to(device))
-            .cpu()
-            .numpy()
-            .astype(np.float16)
-        )
+        shown_VCHW = torch.from_numpy(pixels_VCHW).to(self._model.pixel_scale.device)
+        features_VF = self._model.image_tower.pooled(self._model.normalise(shown_VCHW))
+        return features_VF.cpu().numpy().astype(np.float16)

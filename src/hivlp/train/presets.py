@@ -142,7 +142,7 @@ def mini() -> dict[str, Any]:
         "preset": "mini",
         "model": {
             "name": "mini",
-            "image": {**mobilenet(), "dropout": 0.4},
+            "image": {**mobilenet(), "norm": True, "dropout": 0.4},
             "text": {**transformer(width=64, layers=1, dropout=0.1), "bag": 256},
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512], "hidden": 384},
             "preprocessing": {"size": 192},
