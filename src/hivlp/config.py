@@ -75,6 +75,13 @@ class Tower(Settings):
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
     )
 
+    @field_validator("bag", mode="before")
+    @classmethod
+    def _width(cls, bag: Any) -> Any:
+        if bag is True:
+            raise ValueError("a bag has vectors of its own now; give their width, such as 256")
+        return bag
+
 
 class Levels(Settings):
     """The widths of the embeddings, narrowest first, and how they are made."""
@@ -127,6 +134,13 @@ class ModelConfig(Settings):
     vocabulary: int = Field(default=6000, ge=64, description="entries of the tokenizer, at most")
     max_tokens: int = Field(default=40, ge=4, le=4096, description="longer texts are cut here")
     logit_scale: float = Field(default=14.3, gt=0, description="initial inverse temperature of every level")
+
+    @field_validator("text")
+    @classmethod
+    def _of_texts(cls, text: Tower) -> Tower:
+        if text.norm:
+            raise ValueError("norm is for picture towers, since texts are encoded in groups of like length")
+        return text
 
     @field_validator("schema_version")
     @classmethod
@@ -231,8 +245,23 @@ class Stages(Settings):
             )
         if list(self.blocks) != sorted(set(self.blocks)) or any(block < 1 for block in self.blocks):
             raise ValueError(f"stages.blocks={list(self.blocks)} must be positive, different and ascending")
-        if self.tensors and not self.sources:
+        if not self.tensors:
+            return self
+        if not self.sources:
             raise ValueError("stages has no sources; give the pictures that the teacher is to be shown")
+        if min(self.steps) < 1:
+            raise ValueError(f"stages.steps={list(self.steps)}: every stage needs at least one step")
+        if self.batch_size < len(self.sources):
+            raise ValueError(
+                f"stages.batch_size={self.batch_size} is smaller than the number of its sources, "
+                f"{len(self.sources)}; raise it"
+            )
+        for source in self.sources:
+            if source.views > 1 and not source.crop:
+                raise ValueError(
+                    f"{source.spec} is not to be cropped and asks for {source.views} views; give it "
+                    "crop=true, or views=1, which is the whole picture"
+                )
         if any(source.views < 1 for source in self.sources):
             raise ValueError(
                 "every source of stages needs views; give it views=1, which is the whole picture"
@@ -491,6 +520,11 @@ class TrainConfig(Settings):
                     "give it crop=true, or views=1, which is the whole picture"
                 )
         self._check_teachers()
+        if self.model.image.norm and self.grad_cache and not self.lock_image:
+            raise ValueError(
+                f"model.image.norm needs all pictures of a step at once, and grad_cache={self.grad_cache} "
+                "shows a part; set one of them to 0 or false"
+            )
         if self.early_stopping.patience and not self.evaluate_every:
             raise ValueError(
                 f"early_stopping.patience={self.early_stopping.patience} counts evaluations and there "

@@ -20,7 +20,7 @@ from hivlp import tune as tuning
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
-from hivlp.encode.base import match_model
+from hivlp.encode.base import stored_match
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
@@ -450,7 +450,7 @@ class Index:
 
     @cached_property
     def _match_of_model(self) -> MatchModel | None:
-        return match_model(self.encoder)
+        return stored_match(self.encoder)
 
     @cached_property
     def _folder(self) -> Path | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.resources import files
@@ -47,6 +48,9 @@ LATER = (
     ("levels", "hidden", 0),
 )
 Picture = Path | str | bytes | Image.Image
+IN_MEMORY = "in-memory"  # the fingerprint of a model that is in no folder
+
+_log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -213,15 +217,15 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
     return encoder(folder, name=name, threads=threads)
 
 
-def match_model(encoder: Encoder) -> MatchModel | None:
-    """How likely a hit of a score is a match, as the model's training found; None where it did not."""
-    if encoder.name.startswith(hub.PREFIX):
+def stored_match(encoder: Encoder) -> MatchModel | None:
+    """How likely a hit of a score is a match, as the model's training found; None where nothing tells."""
+    if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY:
         return None
     try:
-        folder = _located(encoder.name)[0]
-    except ModelError:  # it was made in memory, or has moved since
+        return MatchModel.read(_located(encoder.name)[0] / MATCH_FILE)
+    except ModelError as error:  # the folder has moved, or the file is damaged: searching goes on without it
+        _log.warning("no match probabilities: %s", error)
         return None
-    return MatchModel.read(folder / MATCH_FILE)
 
 
 def _check_installed(model: str) -> None:

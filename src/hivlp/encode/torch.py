@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import SquareInput, fingerprint, joined
+from hivlp.encode.base import IN_MEMORY, SquareInput, fingerprint, joined
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.types import Embeddings
@@ -33,7 +33,7 @@ class TorchEncoder(SquareInput):
     def of(cls, model: DualEncoder, tokenizer: Tokenizer) -> TorchEncoder:
         """An encoder over a model in memory, as it is now; its fingerprint fits no index."""
         encoder = cls.__new__(cls)
-        encoder._set(model, tokenizer, name=model.config.name, mark="in-memory")
+        encoder._set(model, tokenizer, name=model.config.name, mark=IN_MEMORY)
         return encoder
 
     def _set(self, model: DualEncoder, tokenizer: Tokenizer, *, name: str, mark: str) -> None:

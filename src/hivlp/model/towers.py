@@ -122,7 +122,12 @@ class Bag(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Tokens (B, T) with their mask to features (B, F): pooled states, and behind them a bag of words."""
+    """Tokens (B, T) with their mask to features (B, F): pooled states, and behind them a bag of words.
+
+    Attributes:
+        width: of the features.
+        state_width: of the state of a token.
+    """
 
     def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
         super().__init__()
@@ -132,6 +137,7 @@ class TextTower(nn.Module):
         self.behind = nn.Sequential()
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.width = _width(self, start, torch.ones_like(start))
+        self.state_width = self.width - tower.bag
         self.behind = _behind(tower, self.width)
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -166,7 +172,7 @@ def chain(backbone: nn.Module, *, size: int) -> list[nn.Module]:
     """
     children = [child for name, child in backbone.named_children() if name != "pooler"]
     parts = [part for child in children for part in _members(child)]
-    example = torch.rand(1, 3, size, size)
+    example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     training = backbone.training
     backbone.eval()
     try:

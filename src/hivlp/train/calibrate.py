@@ -23,6 +23,7 @@ def calibrate(encoder: Encoder, sources: Sequence[Source], folder: Path) -> Matc
 
     They hold for collections like it: of another one `hivlp tune` learns them anew.
     """
+    (folder / MATCH_FILE).unlink(missing_ok=True)  # of the weights that were here before
     for source in sources:
         if sum(bool(sample.captions) for sample in source) < LEAST:
             continue

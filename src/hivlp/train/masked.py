@@ -28,7 +28,7 @@ class MaskedObjectives(nn.Module):
         if objective.vlm.weight:
             self.words = MaskedHead(
                 objective.vlm,
-                states=model.text_tower.width,
+                states=model.text_tower.state_width,
                 embedding=self.fine,
                 out=model.config.vocabulary,
             )

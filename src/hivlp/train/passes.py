@@ -86,7 +86,7 @@ class Passes:
         tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
         if not len(tokens_TT):
             none = torch.zeros(0, dtype=torch.int64, device=self._device)
-            return torch.zeros(0, self._model.text_tower.width, device=self._device), none, none
+            return torch.zeros(0, self._model.text_tower.state_width, device=self._device), none, none
         groups = self._groups(mask_TT)
         chunks = [(masked_TT[r, :n], mask_TT[r, :n], chosen_TT[r, :n]) for r, n in groups]
         order_T = torch.cat([rows for rows, _ in groups])
@@ -113,7 +113,7 @@ class Passes:
         tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
         longest = tokens_TT.shape[1]
         if not len(tokens_TT):
-            return torch.zeros(0, longest, self._model.text_tower.width, device=self._device)
+            return torch.zeros(0, longest, self._model.text_tower.state_width, device=self._device)
 
         def encode(tokens: Tensor, mask: Tensor) -> Tensor:
             states = self._model.text_tower.states(tokens, mask)

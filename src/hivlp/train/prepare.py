@@ -19,7 +19,7 @@ from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
-from hivlp.errors import DataError
+from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.registry import resolve
@@ -72,6 +72,11 @@ def prepare(
     model, tokenizer = _model(config, packs, out, world, progress)
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
+        if config.model.image.norm:
+            raise ConfigError(
+                f"model.image.norm is of one process's pictures and there are {world.size} processes; train "
+                "with one, or set model.image.norm=false"
+            )
         share_batch_norms(model)
     teacher = _teacher(config, model)
     encoders, judge = [load(name) for name in config.distil.models], Judge.of(config.objective.reranker)
@@ -113,6 +118,7 @@ def _model(
         model = DualEncoder(settings)
         if config.stages.tensors:
             world.leader_first(partial(_learned, model, config, out, progress))
+            torch.manual_seed(config.seed)  # what is made next is the same whoever has learned the stages
         return model, tokenizer
     start = world.leader_first(partial(begun, config, packs, out / START, progress))
     model = open_model(start)

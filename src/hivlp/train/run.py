@@ -108,8 +108,6 @@ def _run(
     merge(model)
     _save_model(model, tokenizer, out / MODEL, half=config.half_weights, progress=progress)
     results = _evaluate(model, tokenizer, config.validation, progress)
-    held_back = [opened(source) for source in config.validation if _has_split(source)]
-    calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL)
     picture = _draw_curves(out, ended, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(
@@ -124,6 +122,8 @@ def _run(
     )
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
+    calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL)
     return document
 
 

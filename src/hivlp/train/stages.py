@@ -38,7 +38,7 @@ from hivlp.train.teacher import Maps
 from hivlp.train.views import crop
 
 Progress = Callable[[str], None]
-_AT_ONCE, _STATISTICS = 16, 256
+_AT_ONCE, _STATISTICS = 16, 512
 _JOINT_RATE = 0.2  # of a stage's learning rate: whole towers forget what their parts know at more
 _WARM_UP, _CLIP_NORM, _SAVE_EVERY, _SAY_EVERY = 50, 5.0, 200, 50
 
@@ -61,27 +61,32 @@ def learn_stages(
     """
     backbone, path = model.image_tower.backbone, out / "tower.safetensors"
     if not path.is_file():
-        _learn(model, config, packed(), out, progress)
+        _learn(model, config, packed, out, progress)
         _write(backbone, path)
     backbone.load_state_dict(load_file(path))
 
 
 def _learn(
-    model: DualEncoder, config: TrainConfig, packs: Sequence[Pack], out: Path, progress: Progress
+    model: DualEncoder,
+    config: TrainConfig,
+    packed: Callable[[], Sequence[Pack]],
+    out: Path,
+    progress: Progress,
 ) -> None:
     settings, size = config.stages, config.model.preprocessing.size
     assert config.teacher is not None
     make = resolve("maps", config.teacher.kind)
     teacher: Maps = make(Path(config.teacher.path), tensors=settings.tensors, size=size)
     stages = segments(model.image_tower.backbone, settings.blocks, size=size)
+    _check(stages, teacher)  # before hours are spent
+    progress("the picture tower learns by stages, on the CPU")
     shown = [
         _shown(pack, source, config, teacher, progress)
-        for pack, source in zip(packs, settings.sources, strict=True)
+        for pack, source in zip(packed(), settings.sources, strict=True)
     ]
-    lessons = Lessons(shown, teacher, model, settings, seed=config.seed)
+    lessons = StageLessons(shown, teacher, model, settings, seed=config.seed)
     for number, stage in enumerate(stages):
         name, steps = f"stage {number + 1}", settings.steps[number]
-        _check(stage, number, lessons)
         _trained(stage, partial(_alone, stage, number, lessons), steps, name, settings, out, progress)
     if settings.joint_steps:
         whole, loss_of = nn.ModuleList(stages), partial(_together, stages, lessons)
@@ -149,7 +154,7 @@ def _shown(pack: Pack, source: SourceConfig, config: TrainConfig, teacher: Maps,
     return Shown(pack, views, boxes_R4, maps_RM)
 
 
-class Lessons:
+class StageLessons:
     """Batches of views and their maps, each a pure function of the step."""
 
     def __init__(
@@ -158,9 +163,16 @@ class Lessons:
         self.settings, self.stages = settings, len(settings.tensors)
         self._shown, self._teacher, self._normalise, self._seed = shown, teacher, model.normalise, seed
         self._counts = apportion([source.share for source in settings.sources], settings.batch_size)
-        every = [max(1, len(one.boxes_R4) // _STATISTICS) for one in shown]
-        known = [np.arange(0, len(one.boxes_R4), step) for one, step in zip(shown, every, strict=True)]
-        self._scales = [self._scale(stage, known) for stage in range(self.stages)]
+        shares = apportion([source.share for source in settings.sources], _STATISTICS)
+        known = [
+            np.unique(np.linspace(0, len(one.boxes_R4) - 1, count, dtype=np.int64))
+            for one, count in zip(shown, shares, strict=True)
+        ]
+        self._std = [
+            _bounded(self.wanted(stage, known).std(dim=(0, 2, 3))).view(1, -1, 1, 1)
+            for stage in range(self.stages)
+        ]
+        self._pooled_std_C = _bounded(self.wanted(self.stages - 1, known).mean(dim=(2, 3)).std(dim=0))
 
     def rows(self, stage: int, step: int) -> list[NDArray[np.int64]]:
         """The rows of each source in a step; `stage` counts from 0, and -1 is all of them together."""
@@ -189,21 +201,12 @@ class Lessons:
 
     def distance(self, stage: int, map_BCHW: Tensor, rows: Sequence[NDArray[np.int64]]) -> Tensor:
         """How far a map is from what is wanted; of every channel in units of its own deviation."""
-        std_1C11, pooled_std_C = self._scales[stage]
         away_BCHW = map_BCHW - self.wanted(stage, rows)
-        distance = (away_BCHW / std_1C11).square().mean()
+        distance = (away_BCHW / self._std[stage]).square().mean()
         if stage < self.stages - 1:
             return distance
-        pooled = (away_BCHW.mean(dim=(2, 3)) / pooled_std_C).square().mean()
+        pooled = (away_BCHW.mean(dim=(2, 3)) / self._pooled_std_C).square().mean()
         return distance + self.settings.pooled * pooled
-
-    def _scale(self, stage: int, known: Sequence[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-        """Deviations of a map's channels at its places (1, C, 1, 1), and of their means over places (C,)."""
-        map_BCHW = self.wanted(stage, known)
-        return (
-            _bounded(map_BCHW.std(dim=(0, 2, 3))).view(1, -1, 1, 1),
-            _bounded(map_BCHW.mean(dim=(2, 3)).std(dim=0)),
-        )
 
 
 def _bounded(std_C: Tensor) -> Tensor:
@@ -215,13 +218,13 @@ def _channels_last(map_BCHW: Tensor) -> Tensor:
     return map_BCHW.contiguous(memory_format=torch.channels_last)
 
 
-def _alone(stage: nn.Sequential, number: int, lessons: Lessons, step: int) -> Tensor:
+def _alone(stage: nn.Sequential, number: int, lessons: StageLessons, step: int) -> Tensor:
     """The loss of one stage, which is given the teacher's map."""
     rows = lessons.rows(number, step)
     return lessons.distance(number, stage(lessons.given(number, rows)), rows)
 
 
-def _together(stages: Sequence[nn.Sequential], lessons: Lessons, step: int) -> Tensor:
+def _together(stages: Sequence[nn.Sequential], lessons: StageLessons, step: int) -> Tensor:
     """The loss of the whole tower: every stage is given what the one before it made of the pictures."""
     rows = lessons.rows(-1, step)
     states_BCHW, losses = lessons.given(0, rows), list[Tensor]()
@@ -276,16 +279,17 @@ def _trained(
 
 
 @torch.no_grad()
-def _check(stage: nn.Sequential, number: int, lessons: Lessons) -> None:
+def _check(stages: Sequence[nn.Sequential], teacher: Maps) -> None:
     """Raises ConfigError where a stage gives other maps than the teacher does."""
-    rows = lessons.rows(number, 0)
-    given_BCHW, wanted = lessons.given(number, rows), tuple(lessons.wanted(number, rows).shape[1:])
-    try:
-        found = tuple(stage.eval()(given_BCHW[:1]).shape[1:])
-    except RuntimeError as error:
-        raise ConfigError(_misfit(number, f"can't take the map before it ({str(error)[:100]})")) from None
-    if found != wanted:
-        raise ConfigError(_misfit(number, f"gives maps of {found} and the teacher's are {wanted}"))
+    given_1CHW = torch.zeros(1, 3, teacher.size, teacher.size)
+    for number, stage in enumerate(stages):
+        columns = teacher.columns(number)
+        nothing_1M = np.zeros((1, columns.stop - columns.start), np.int8)
+        wanted_1CHW = torch.from_numpy(teacher.values(number, nothing_1M))
+        found, wanted = tuple(stage.eval()(given_1CHW).shape[1:]), tuple(wanted_1CHW.shape[1:])
+        if found != wanted:
+            raise ConfigError(_misfit(number, f"gives maps of {found} and the teacher's are {wanted}"))
+        given_1CHW = wanted_1CHW
 
 
 def _misfit(number: int, what: str) -> str:
