@@ -51,8 +51,8 @@ def search(
     min_probability: Annotated[
         float | None,
         typer.Option(
-            help="Keep only pictures that match the words with at least this probability. Needs an index "
-            "tuned on captions."
+            help="Keep only pictures that match the words with at least this probability. Needs a model "
+            "that knows what a match is, or an index tuned on captions."
         ),
     ] = None,
     where: Annotated[
