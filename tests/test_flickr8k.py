@@ -384,6 +384,18 @@ def test_a_second_run_does_nothing_again(
         assert again[part] == document[part], part
 
 
+def test_fusion_models_may_have_fewer_seeds(ran: tuple[Path, dict[str, Any]], table: Path) -> None:
+    few = ["uniter", "hivlp-compact"]
+    asked = {"seeds": [0, 1], "fusion_seeds": 1, "systems": few, "distractors": (), "ablate": False}
+    document = comparison(table, ran[0], **asked).run()
+    assert {name: list(by_seed) for name, by_seed in document["systems"].items()} == {
+        "uniter": ["0"],
+        "hivlp-compact": ["0", "1"],
+    }
+    assert list(document["reranked"]["hivlp-compact+uniter"]) == ["0"]
+    assert "--seeds 0,1 --fusion-seeds 1`" in pages.markdown(document, "x.json")
+
+
 def test_targets_are_means_over_seeds_and_said_plainly(ran: tuple[Path, dict[str, Any]]) -> None:
     _, document = ran
     systems = {"lightningdot": {"0": {"AR": 30.0}, "1": {"AR": 32.0}}}
@@ -438,6 +450,7 @@ def test_the_command_ends_with_one_document(
         ({"systems": ["hivlp-compct"]}, "no system 'hivlp-compct': did you mean 'hivlp-compact'"),
         ({"small": False}, "name the file of the quantised MobileNetV2 with --backbone"),
         ({"seeds": []}, "no seed is given"),
+        ({"fusion_seeds": 0}, "--fusion-seeds 0 would train no fusion model; give 1 or more"),
     ],
 )
 def test_what_can_not_be_is_refused(

@@ -68,6 +68,14 @@ def flickr8k(
         Path | None, typer.Option(help="The quantised MobileNetV2 (.tflite) whose features all systems get.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Every system is trained once with each.")] = "0,1,2",
+    fusion_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--fusion-seeds",
+            help="So many of these seeds, the first, train fusion models and re-rank, which costs most; "
+            "all by default.",
+        ),
+    ] = None,
     systems: Annotated[
         str,
         typer.Option(help="Which are compared, by name with commas between them; all of them by default."),
@@ -100,6 +108,7 @@ def flickr8k(
         backbone=backbone,
         work=work,
         seeds=_numbers("seeds", seeds),
+        fusion_seeds=fusion_seeds,
         systems=[name.strip() for name in systems.split(",")] if systems else tuple(SYSTEMS),
         distractors=distractors or (),
         ablate=ablations,

@@ -47,8 +47,8 @@ class LockedTower:
         features_VF = np.asarray(values_VF).astype(np.float16)
         if not np.isfinite(features_VF).all():
             raise ModelError(
-                "the locked tower gives features that are no numbers, or above 65504, the most that is stored; "
-                "train without lock_image"
+                "the locked tower gives features that are no numbers, or above 65504, the most that is "
+                "stored; train without lock_image"
             )
         return features_VF
 

@@ -29,6 +29,8 @@ from hivlp.reproduce.ledger import Ledger
 
 RERANKED = ("hivlp-compact", "hivlp-distilled")
 RERANKERS = ("uniter", "meter")
+COSTLY = (*RERANKERS, "hivlp-listening")
+"""What needs the scores of a fusion model, which take ten times what all other systems take together."""
 _PACKAGES = ("torch", "transformers", "ai-edge-litert")
 
 
@@ -40,6 +42,7 @@ class Comparison:
         data: pictures with captions and the splits train and val.
         backbone: the quantised MobileNetV2; not needed where small.
         work: where features, weights and results are kept, so that a stopped run goes on.
+        fusion_seeds: so many of the seeds, the first, train fusion models and re-rank; None: all.
         systems: which are trained, by name; their teachers come of themselves.
         distractors: sources of other pictures that the pools are grown with; none leaves pools out.
         ablate: whether the ablations are run.
@@ -50,6 +53,7 @@ class Comparison:
     backbone: Path | None
     work: Path
     seeds: Sequence[int] = (0, 1, 2)
+    fusion_seeds: int | None = None
     systems: Sequence[str] = tuple(SYSTEMS)
     distractors: Sequence[str] = ()
     ablate: bool = False
@@ -67,6 +71,11 @@ class Comparison:
             )
         if not self.seeds:
             raise QueryError("no seed is given, so nothing would be trained; try --seeds 0")
+        if self.fusion_seeds is not None and self.fusion_seeds < 1:
+            raise QueryError(
+                f"--fusion-seeds {self.fusion_seeds} would train no fusion model; give 1 or more, or leave "
+                "fusion models out by --systems"
+            )
 
     def run(self) -> dict[str, Any]:
         """Trains and measures what is not kept yet, and returns the document, JSON-compatible."""
@@ -74,6 +83,8 @@ class Comparison:
         found = {name: dict[str, Any]() for name in SYSTEMS if name in self.systems}
         for seed in self.seeds:
             for name in found:
+                if name in COSTLY and seed not in self._costly_seeds:
+                    continue
                 found[name][str(seed)] = self.all.result(name, self.all.recipe(name), seed)
         reranked = self._reranked(found)
         pools = self._pools() if self.distractors else None
@@ -94,6 +105,7 @@ class Comparison:
                 "vocabulary": corpus.tokenizer.vocabulary_size,
             },
             "seeds": list(self.seeds),
+            "fusion_seeds": list(self._costly_seeds),
             "sizes": plain(self._sizes),
             "recipes": {name: self.all.recipe(name).as_dict() for name in found},
             "floor": floor,
@@ -112,7 +124,7 @@ class Comparison:
         ]
         measured: dict[str, Any] = {}
         for dual, fusion in pairs:
-            for seed in self.seeds:
+            for seed in self._costly_seeds:
                 duo = Duo(
                     systems=self.all, dual=self.all.recipe(dual), fusion=self.all.recipe(fusion), seed=seed
                 )
@@ -139,6 +151,10 @@ class Comparison:
             reached = scoring.of_scores(captions_TD[texts_T] @ pictures_ID[pictures_P].T, owners_T).as_dict()
             found |= {name: reached} if name else reached
         return found
+
+    @property
+    def _costly_seeds(self) -> Sequence[int]:
+        return self.seeds[: self.fusion_seeds]
 
     def _named(self, what: str) -> str:
         return f"{what} (v{VERSION}, {self.materials.fingerprint})"

@@ -73,7 +73,9 @@ def _conditions(document: Mapping[str, Any], result: str) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     counts = ", ".join(f"{number:,} {split}" for split, number in data["pictures"].items())
     seeds = ",".join(map(str, document["seeds"]))
-    more = " --ablations" if document["ablations"] else ""
+    fewer = len(document.get("fusion_seeds", document["seeds"]))  # older documents had all seeds everywhere
+    more = f" --fusion-seeds {fewer}" if fewer < len(document["seeds"]) else ""
+    more += " --ablations" if document["ablations"] else ""
     if document["pools"]:
         more += "".join(f" --distractors {source}" for source in document["pools"]["sources"])
     return (
