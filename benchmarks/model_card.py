@@ -52,12 +52,13 @@ names, written text, rare things and fine detail it does not. Do not use it to i
 anything about them.
 """
 MADE = """
-On one core of a shared AVX2 processor, without an accelerator, in about two and a half hours: 9 minutes for the teacher's maps of
-51,000 views, 83 for the stages, 29 for all of them together, 8 for the features of the locked tower and the rest for words
-and levels. The stages were learned by the prototype of what `hivlp train` does now: the same parts, maps, losses and
-batches of 8 to 64 views, but for minutes instead of steps, some stages in two pieces, and with the first stage left as it was when
-all of them learned together. The steps of the preset are what fitted into those minutes, so the command makes a model of
-this kind and not this one bit by bit. `docs/experiments.md` tells what was tried.
+On one core of a shared AVX2 processor, without an accelerator, in about two and a half hours: 9 minutes for
+the teacher's maps of 51,000 views, 83 for the stages, 29 for all of them together, 8 for the features of
+the locked tower and the rest for words and levels. The stages were learned by the prototype of what `hivlp
+train` does now: the same parts, maps, losses and batches of 8 to 64 views, but for minutes instead of
+steps, some stages in two pieces, and with the first stage left as it was when all of them learned together.
+The steps of the preset are what fitted into those minutes, so the command makes a model of this kind and
+not this one bit by bit. `docs/experiments.md` tells what was tried.
 """
 LICENCE = """
 Weights: Apache-2.0, with this notice. The photographs that it learned from are not part of this package.
