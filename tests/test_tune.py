@@ -567,7 +567,8 @@ def test_texts_do_not_take_the_places_of_pictures_that_may_match(captioned: Inde
 
 
 def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
-    with pytest.raises(QueryError, match=r"0\.5\) needs an index that knows what a match is\. .*hivlp tune"):
+    message = r"0\.5\) needs an index, or a model, that knows what a match is\. .*hivlp tune"
+    with pytest.raises(QueryError, match=message):
         captioned.search("red", min_probability=0.5)
     captioned.tune(0.9, k=3, count=80, kinds=["exact"])
     for refused in (

@@ -222,7 +222,11 @@ def stored_match(encoder: Encoder) -> MatchModel | None:
     if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY:
         return None
     try:
-        return MatchModel.read(_located(encoder.name)[0] / MATCH_FILE)
+        folder = _located(encoder.name)[0]
+        found = MatchModel.read(folder / MATCH_FILE)
+        # variants of a model, such as its 8-bit graphs, say so behind its own fingerprint
+        same = found is not None and encoder.fingerprint.split("-")[0] == fingerprint(folder)
+        return found if same else None
     except ModelError as error:  # the folder has moved, or the file is damaged: searching goes on without it
         _log.warning("no match probabilities: %s", error)
         return None
