@@ -187,6 +187,16 @@ class SourceConfig(Settings):
     )
 
 
+def _check_views(sources: Sequence[SourceConfig]) -> None:
+    """Raises ValueError where a source that must stay whole is to be shown to a teacher in several crops."""
+    for source in sources:
+        if source.views > 1 and not source.crop:
+            raise ValueError(
+                f"{source.spec} is not to be cropped and asks for {source.views} teacher views; "
+                "give it crop=true, or views=1, which is the whole picture"
+            )
+
+
 class TeacherConfig(Settings):
     """A frozen picture model whose features guide the student."""
 
@@ -256,12 +266,7 @@ class Stages(Settings):
                 f"stages.batch_size={self.batch_size} is smaller than the number of its sources, "
                 f"{len(self.sources)}; raise it"
             )
-        for source in self.sources:
-            if source.views > 1 and not source.crop:
-                raise ValueError(
-                    f"{source.spec} is not to be cropped and asks for {source.views} views; give it "
-                    "crop=true, or views=1, which is the whole picture"
-                )
+        _check_views(self.sources)
         if any(source.views < 1 for source in self.sources):
             raise ValueError(
                 "every source of stages needs views; give it views=1, which is the whole picture"
@@ -513,12 +518,7 @@ class TrainConfig(Settings):
                 f"objective.binary.width={binary} is not a level of the model; take one of "
                 f"{', '.join(map(str, widths))}"
             )
-        for source in self.sources:
-            if source.views > 1 and not source.crop:
-                raise ValueError(
-                    f"{source.spec} is not to be cropped and asks for {source.views} teacher views; "
-                    "give it crop=true, or views=1, which is the whole picture"
-                )
+        _check_views(self.sources)
         self._check_teachers()
         if self.model.image.norm and self.grad_cache and not self.lock_image:
             raise ValueError(

@@ -159,18 +159,18 @@ def agreement(exact: Any, coded: Any) -> dict[str, float]:
 
 
 def _export_image(model: DualEncoder, path: Path, half: bool) -> Path:
-    size = model.config.preprocessing.size
-    pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
-    inputs = {"pixels": {0: "batch"}}
-    return _write(_ImageGraph(model), (pixels,), path, _levels(model), inputs=inputs, half=half)
+    return _write_image(_ImageGraph(model), model, path, _levels(model), half=half)
 
 
 def export_features(model: DualEncoder, path: Path) -> Path:
     """Writes a graph of the picture tower alone: ``pixels`` as of the whole graph, to pooled ``features``."""
+    return _write_image(_FeatureGraph(model), model, path, ["features"], half=False)
+
+
+def _write_image(graph: nn.Module, model: DualEncoder, path: Path, outputs: list[str], *, half: bool) -> Path:
     size = model.config.preprocessing.size
     pixels = torch.zeros((2, 3, size, size), dtype=torch.uint8)
-    inputs = {"pixels": {0: "batch"}}
-    return _write(_FeatureGraph(model), (pixels,), path, ["features"], inputs=inputs, half=False)
+    return _write(graph, (pixels,), path, outputs, inputs={"pixels": {0: "batch"}}, half=half)
 
 
 def _levels(model: DualEncoder) -> list[str]:

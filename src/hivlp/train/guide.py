@@ -35,9 +35,9 @@ class Guide(nn.Module):
         self.predict = nn.Linear(model.image_tower.width, len(mean_C))
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("mean_C", mean_C, persistent=False)
-        self.register_buffer("std_C", _bounded(std_C), persistent=False)
+        self.register_buffer("std_C", bounded(std_C), persistent=False)
         cell_std_C = known_NGC.flatten(0, 1).std(dim=0, correction=0)
-        self.register_buffer("cell_std_C", _bounded(cell_std_C), persistent=False)
+        self.register_buffer("cell_std_C", bounded(cell_std_C), persistent=False)
 
     @property
     def looks_at_cells(self) -> bool:
@@ -66,6 +66,6 @@ def _resized(cells_BGC: Tensor, regions: int) -> Tensor:
     return F.adaptive_avg_pool2d(map_BCSS, wanted).flatten(2).transpose(1, 2)
 
 
-def _bounded(std_C: Tensor) -> Tensor:
+def bounded(std_C: Tensor) -> Tensor:
     """Deviations that nothing explodes under: channels that hardly ever speak are not made loud."""
     return std_C.clamp(min=0.05 * float(std_C.mean()) + 1e-6)

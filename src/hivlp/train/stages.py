@@ -31,6 +31,7 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.towers import chain
 from hivlp.registry import resolve
 from hivlp.train import checkpoint
+from hivlp.train.guide import bounded
 from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.reinforce import view_boxes
 from hivlp.train.stored import stored
@@ -105,53 +106,55 @@ def segments(backbone: nn.Module, blocks: Sequence[int], *, size: int) -> list[n
 
 
 @dataclass(frozen=True, slots=True)
+class StageViews:
+    """The crops of a source's pictures, `count` of each; those of odd number are mirrored."""
+
+    pack: Pack
+    count: int
+    boxes_R4: NDArray[np.float32]
+
+    def pixels(self, rows_B: NDArray[np.int64], size: int) -> Tensor:
+        """Some of them, uint8 (B, 3, S, S), as teacher and student see them."""
+        mirror_B = torch.from_numpy(rows_B % self.count % 2 == 1)
+        packed_BCHW = torch.from_numpy(self.pack.pixels_NCHW[rows_B // self.count])
+        view_BCHW = crop(packed_BCHW, torch.from_numpy(self.boxes_R4[rows_B]), mirror_B, size=size)
+        return view_BCHW.round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One source's views, and the maps that a teacher made of them.
 
     Attributes:
-        boxes_R4: the crop of each view; views of odd number are mirrored.
         maps_RM: int8, memory-mapped; the maps of all stages, flat, one behind the other.
     """
 
-    pack: Pack
-    views: int
-    boxes_R4: NDArray[np.float32]
+    views: StageViews
     maps_RM: NDArray[np.int8]
-
-    def pixels(self, rows_B: NDArray[np.int64], size: int) -> Tensor:
-        """The views, uint8 (B, 3, S, S), as teacher and student see them."""
-        return _pixels(self.pack, self.boxes_R4, rows_B, self.views, size)
-
-
-def _pixels(
-    pack: Pack, boxes_R4: NDArray[np.float32], rows_B: NDArray[np.int64], views: int, size: int
-) -> Tensor:
-    mirror_B = torch.from_numpy(rows_B % views % 2 == 1)
-    packed_BCHW = torch.from_numpy(pack.pixels_NCHW[rows_B // views])
-    view_BCHW = crop(packed_BCHW, torch.from_numpy(boxes_R4[rows_B]), mirror_B, size=size)
-    return view_BCHW.round().clamp(0, 255).to(torch.uint8)
 
 
 def _shown(pack: Pack, source: SourceConfig, config: TrainConfig, teacher: Maps, progress: Progress) -> Shown:
     """What the teacher says of a source's views, stored beside its pack; it goes on where it stopped."""
-    views, count, min_area = source.views, len(pack), config.augmentation.min_area if source.crop else 1.0
-    boxes_R4 = view_boxes(count, views=views, min_area=min_area, seed=config.seed).reshape(-1, 4)
+    count, min_area = source.views, config.augmentation.min_area if source.crop else 1.0
+    boxes_NV4 = view_boxes(len(pack), views=count, min_area=min_area, seed=config.seed)
+    views = StageViews(pack, count, boxes_NV4.reshape(-1, 4))
+    total = len(views.boxes_R4)
 
     def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.int8]]]:
-        for first in range(done, len(boxes_R4), _AT_ONCE):
-            rows_B = np.arange(first, min(first + _AT_ONCE, len(boxes_R4)))
-            pixels_BHWC = _pixels(pack, boxes_R4, rows_B, views, teacher.size).permute(0, 2, 3, 1).numpy()
+        for first in range(done, total, _AT_ONCE):
+            rows_B = np.arange(first, min(first + _AT_ONCE, total))
+            pixels_BHWC = views.pixels(rows_B, teacher.size).permute(0, 2, 3, 1).numpy()
             yield first, np.stack([teacher.maps(pixels_HWC) for pixels_HWC in pixels_BHWC])
 
-    key = digest([teacher.key, views, min_area, config.seed])
+    key = digest([teacher.key, count, min_area, config.seed])
     maps_RM = stored(
         pack.folder / f"maps-{key}",
-        (len(boxes_R4), teacher.width),
+        (total, teacher.width),
         rows_from,
-        lambda done: progress(f"teacher saw {done:,} of {len(boxes_R4):,} views of {source.spec}"),
+        lambda done: progress(f"teacher saw {done:,} of {total:,} views of {source.spec}"),
         dtype=np.int8,
     )
-    return Shown(pack, views, boxes_R4, maps_RM)
+    return Shown(views, maps_RM)
 
 
 class StageLessons:
@@ -165,20 +168,20 @@ class StageLessons:
         self._counts = apportion([source.share for source in settings.sources], settings.batch_size)
         shares = apportion([source.share for source in settings.sources], _STATISTICS)
         known = [
-            np.unique(np.linspace(0, len(one.boxes_R4) - 1, count, dtype=np.int64))
+            np.unique(np.linspace(0, len(one.maps_RM) - 1, count, dtype=np.int64))
             for one, count in zip(shown, shares, strict=True)
         ]
         self._std = [
-            _bounded(self.wanted(stage, known).std(dim=(0, 2, 3))).view(1, -1, 1, 1)
+            bounded(self.wanted(stage, known).std(dim=(0, 2, 3))).view(1, -1, 1, 1)
             for stage in range(self.stages)
         ]
-        self._pooled_std_C = _bounded(self.wanted(self.stages - 1, known).mean(dim=(2, 3)).std(dim=0))
+        self._pooled_std_C = bounded(self.wanted(self.stages - 1, known).mean(dim=(2, 3)).std(dim=0))
 
     def rows(self, stage: int, step: int) -> list[NDArray[np.int64]]:
         """The rows of each source in a step; `stage` counts from 0, and -1 is all of them together."""
         random = np.random.default_rng((self._seed, stage + 1, step))
         return [
-            random.integers(len(one.boxes_R4), size=count)
+            random.integers(len(one.maps_RM), size=count)
             for one, count in zip(self._shown, self._counts, strict=True)
         ]
 
@@ -187,7 +190,8 @@ class StageLessons:
         if stage:
             return self.wanted(stage - 1, rows)
         pixels = [
-            one.pixels(rows_B, self._teacher.size) for one, rows_B in zip(self._shown, rows, strict=True)
+            one.views.pixels(rows_B, self._teacher.size)
+            for one, rows_B in zip(self._shown, rows, strict=True)
         ]
         return _channels_last(self._normalise(torch.cat(pixels)))
 
@@ -207,11 +211,6 @@ class StageLessons:
             return distance
         pooled = (away_BCHW.mean(dim=(2, 3)) / self._pooled_std_C).square().mean()
         return distance + self.settings.pooled * pooled
-
-
-def _bounded(std_C: Tensor) -> Tensor:
-    """Deviations that nothing explodes under: channels that hardly ever speak are not made loud."""
-    return std_C.clamp(min=0.05 * float(std_C.mean()) + 1e-6)
 
 
 def _channels_last(map_BCHW: Tensor) -> Tensor:
@@ -288,12 +287,11 @@ def _check(stages: Sequence[nn.Sequential], teacher: Maps) -> None:
         wanted_1CHW = torch.from_numpy(teacher.values(number, nothing_1M))
         found, wanted = tuple(stage.eval()(given_1CHW).shape[1:]), tuple(wanted_1CHW.shape[1:])
         if found != wanted:
-            raise ConfigError(_misfit(number, f"gives maps of {found} and the teacher's are {wanted}"))
+            raise ConfigError(
+                f"stage {number + 1} gives maps of {found} and the teacher's are {wanted}; divide the tower "
+                "elsewhere by stages.blocks, or take another tensor"
+            )
         given_1CHW = wanted_1CHW
-
-
-def _misfit(number: int, what: str) -> str:
-    return f"stage {number + 1} {what}; divide the tower elsewhere by stages.blocks, or take another tensor"
 
 
 def _write(module: nn.Module, path: Path) -> None:
