@@ -2,20 +2,22 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from hivlp.data import scenes
-from hivlp.encode import encode_stream, fastest, load
+from hivlp.encode import encode_stream, fastest, load, quantise
 from hivlp.encode.base import Encoder, fingerprint
 from hivlp.encode.export import TOLERANCE, compare, export
-from hivlp.encode.onnx import OnnxEncoder
+from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import MissingExtraError, ModelError
@@ -34,6 +36,29 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result["int8"]["image_cosine"] > 0.9
     assert result["int8"]["text_cosine"] > 0.9
     return folder
+
+
+def test_layers_become_integers_from_the_output_on_while_embeddings_stay(exported, tmp_path, monkeypatch):
+    pixels_BCHW = quantise.calibration_pixels(32, count=8)
+
+    def rounded(least: float) -> tuple[int, float]:
+        """How many weights are in integers, and the mean cosine to float32."""
+        monkeypatch.setattr(quantise, "LEAST_COSINE", least)
+        shutil.copytree(exported / "onnx", tmp_path, dirs_exist_ok=True)
+        image, _ = quantise.quantise(tmp_path, size=32, pixels_BCHW=pixels_BCHW)
+        numbers = sum(
+            tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+            for tensor in onnx.load(str(image)).graph.initializer
+        )
+        exact, coded = OnnxEncoder(exported), Int8Encoder(exported, graphs=tmp_path)
+        each_B = (exact.encode_pixels(pixels_BCHW).fine * coded.encode_pixels(pixels_BCHW).fine).sum(axis=1)
+        return numbers, float(each_B.mean())
+
+    (every, worst), (one, _) = rounded(0.0), rounded(2.0)
+    assert one == 1
+    some, cosine = rounded((1 + worst) / 2)
+    assert one <= some < every
+    assert worst < (1 + worst) / 2 <= cosine + 1e-6
 
 
 def test_onnx_equals_torch_at_every_level(exported):

@@ -136,6 +136,22 @@ def test_a_model_counts_its_levels_by_its_configuration():
     assert model.log_scale_L.shape == (2,)
 
 
+def test_phrases_are_found_in_three_neighbouring_words_and_padding_is_none():
+    plain, tokenizer = micro_model()
+    width = plain.text_tower.width
+    model, _ = micro_model(text={**plain.config.text.model_dump(), "phrases": 6, "bag": 5})
+    tower = model.text_tower.eval()
+    assert (tower.width, tower.state_width) == (width + 6 + 5, width)
+    tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat on the sea", "one cat"]))
+    given_BF, states_BTF = tower(tokens_BT, mask_BT), tower.states(tokens_BT, mask_BT)
+    nothing_F = torch.zeros(width)
+    for row, mask_T in enumerate(mask_BT):
+        states = [nothing_F, *states_BTF[row, mask_T == 1], nothing_F]
+        found = [torch.cat(states[t - 1 : t + 2]) for t in range(1, len(states) - 1)]
+        expected_P = sum(tower.phrases.detect(one).clamp(min=0) for one in found) / len(found) ** 0.5
+        torch.testing.assert_close(given_BF[row, width:-5], expected_P)
+
+
 def test_a_bag_stands_beside_the_states():
     plain, tokenizer = micro_model()
     text = {**plain.config.text.model_dump(), "bag": 5}

@@ -67,6 +67,12 @@ class Tower(Settings):
         description="of texts: numbers of a weighted bag of words, with vectors of its own, beside what the "
         "states become; 0: there is none",
     )
+    phrases: int = Field(
+        default=0,
+        ge=0,
+        description="of texts: detectors of three neighbouring words beside what the states become; 0: there "
+        "are none",
+    )
     norm: bool = Field(
         default=False,
         description="each number that comes out is brought to mean 0 and deviation 1 over pictures, or texts",

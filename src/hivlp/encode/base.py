@@ -42,6 +42,8 @@ LATER = (
     ("text", "pooling", "mean"),
     ("image", "bag", 0),
     ("text", "bag", 0),
+    ("image", "phrases", 0),
+    ("text", "phrases", 0),
     ("image", "norm", False),
     ("text", "norm", False),
     ("preprocessing", "centre", 1.0),

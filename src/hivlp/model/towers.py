@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
@@ -121,8 +122,29 @@ class Bag(nn.Module):
         return (self.words(tokens_BT) * weight_BT1).sum(dim=1) / total_B1.sqrt()
 
 
+class Phrases(nn.Module):
+    """Detectors of three states in a row beside a text tower, for what a bag can't say: which boat is red.
+
+    Which words are neighbours is given here, where attention has to find it out: a hundred steps teach what a
+    transformer of the same width had not begun to learn after five hundred (`docs/experiments.md`).
+    """
+
+    def __init__(self, state_width: int, count: int) -> None:
+        super().__init__()
+        self.detect = nn.Linear(3 * state_width, count)
+
+    def forward(self, states_BTF: Tensor, mask_BT: Tensor) -> Tensor:
+        """How much of each phrase a text has (B, P): the sum over its places by the root of their number."""
+        mask_BT1 = mask_BT.unsqueeze(-1).to(states_BTF.dtype)
+        shown_BTF = states_BTF * mask_BT1
+        before_BTF = F.pad(shown_BTF, (0, 0, 1, 0))[:, :-1]
+        after_BTF = F.pad(shown_BTF, (0, 0, 0, 1))[:, 1:]
+        found_BTP = F.relu(self.detect(torch.cat([before_BTF, shown_BTF, after_BTF], dim=-1)))
+        return (found_BTP * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1).sqrt()
+
+
 class TextTower(nn.Module):
-    """Tokens (B, T) with their mask to features (B, F): pooled states, and behind them a bag of words.
+    """Tokens (B, T) with their mask to features (B, F): pooled states, then phrases and a bag of words.
 
     Attributes:
         width: of the features.
@@ -133,11 +155,16 @@ class TextTower(nn.Module):
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
-        self.bag = Bag(vocabulary, tower.bag) if tower.bag else None
+        self.phrases: Phrases | None = None
+        self.bag: Bag | None = None
         self.behind = nn.Sequential()
         start = torch.zeros(1, 2, dtype=torch.int64)
-        self.width = _width(self, start, torch.ones_like(start))
-        self.state_width = self.width - tower.bag
+        self.state_width = _width(self, start, torch.ones_like(start))
+        if tower.phrases:
+            self.phrases = Phrases(self.state_width, tower.phrases)
+        if tower.bag:
+            self.bag = Bag(vocabulary, tower.bag)
+        self.width = self.state_width + tower.phrases + tower.bag
         self.behind = _behind(tower, self.width)
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -145,13 +172,15 @@ class TextTower(nn.Module):
         return self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        pooled_BF = self._pooled(tokens_BT, mask_BT)
-        if self.bag is not None:
-            pooled_BF = torch.cat([pooled_BF, self.bag(tokens_BT, mask_BT)], dim=1)
-        return self.behind(pooled_BF)
-
-    def _pooled(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         output = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT)
+        parts = [self._pooled(output, mask_BT)]
+        if self.phrases is not None:
+            parts.append(self.phrases(output.last_hidden_state, mask_BT))
+        if self.bag is not None:
+            parts.append(self.bag(tokens_BT, mask_BT))
+        return self.behind(torch.cat(parts, dim=1))
+
+    def _pooled(self, output: Any, mask_BT: Tensor) -> Tensor:
         if self.pooling == "own":
             return output.pooler_output
         hidden_BTF = output.last_hidden_state
