@@ -166,6 +166,18 @@ def test_stages_that_were_cut_off_go_on_to_the_same_weights(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_trained_weights_that_are_damaged_are_named(tmp_path: Path):
+    run(staged(), out=tmp_path)
+    tower, last = tmp_path / "stages" / "tower.safetensors", tmp_path / "checkpoints"
+    shutil.rmtree(last)
+    tower.write_bytes(tower.read_bytes()[:-50])
+    with pytest.raises(HivlpError, match=r"tower\.safetensors can't be read.*delete it, and --resume"):
+        run(staged(), out=tmp_path, resume=True)
+    tower.unlink()
+    run(staged(), out=tmp_path, resume=True)
+    assert tower.is_file()
+
+
 def test_stages_that_do_not_fit_are_refused(tmp_path: Path):
     def refused(message: str, **changes: Any) -> None:
         with pytest.raises((ConfigError, HivlpError), match=message):

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -58,13 +59,13 @@ def learn_stages(
 
     Raises:
         ConfigError: stages and tower do not fit together.
-        HivlpError: the loss is no longer a number.
+        HivlpError: the loss is no longer a number, or trained weights below `out` can't be read.
     """
     backbone, path = model.image_tower.backbone, out / "tower.safetensors"
     if not path.is_file():
         _learn(model, config, packed, out, progress)
         _write(backbone, path)
-    backbone.load_state_dict(load_file(path))
+    _put(path, backbone)
 
 
 def _learn(
@@ -234,6 +235,17 @@ def _together(stages: Sequence[nn.Sequential], lessons: StageLessons, step: int)
     return torch.stack(losses).sum()
 
 
+def _put(path: Path, module: nn.Module) -> None:
+    """The weights of a file into a module."""
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HivlpError(
+            f"{path} can't be read, or is of another tower ({reason}); delete it, and --resume learns it anew"
+        ) from None
+
+
 def _trained(
     module: nn.Module,
     loss_of: Callable[[int], Tensor],
@@ -246,7 +258,7 @@ def _trained(
     """Trains, or finds trained weights below `out`; a run that was cut off goes on from its checkpoint."""
     path, folder = out / f"{name.replace(' ', '-')}.safetensors", out / name.replace(" ", "-")
     if path.is_file():
-        module.load_state_dict(load_file(path))
+        _put(path, module)
         return
     rates = Optimisation(
         learning_rate=settings.learning_rate,
