@@ -154,7 +154,7 @@ def mini() -> dict[str, Any]:
             "tensors": [120, 132, 148, 159, 171, 174, 175],
             "blocks": [3, 6, 10, 13, 16, 17, 18],
             "steps": [2400, 3000, 2500, 3600, 4200, 4200, 3500],
-            "joint_steps": 1500,
+            "joint_steps": 3600,
             "batch_size": 24,
             "sources": [
                 {"spec": flickr, "split": "train", "share": 18, "views": 3},
