@@ -30,6 +30,7 @@ from hivlp import Index
 from hivlp.config import TrainConfig, parse
 from hivlp.data import scenes
 from hivlp.data.images import load_pixels
+from hivlp.data.scenes.captions import words_of
 from hivlp.data.sources import open_source
 from hivlp.encode import encode_stream
 from hivlp.encode.base import Encoder
@@ -179,11 +180,6 @@ def near_misses(encoder: Encoder, count: int = 500) -> float:
     return round(100 * right / total, 2)
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text whatever their order: a near-miss has those of the caption it was made from."""
-    return sorted(text.replace(",", "").split())
-
-
 def environment() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
@@ -274,9 +270,9 @@ def main() -> None:
         measured = before | speeds(run / "model", run / "graphs", config)
     else:
         measured = measure(run / "model", config)
+        failures(OnnxEncoder(run / "model", name=config.model.name), run / "model" / FAILURES)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(json.dumps(measured, indent=1) + "\n")
-    failures(OnnxEncoder(run / "model", name=config.model.name), run / "model" / FAILURES)
     write_card(
         run / "model",
         config,

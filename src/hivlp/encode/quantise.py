@@ -91,8 +91,8 @@ def _fine(graph: Path, pixels_BCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The widest embeddings (B, D) that a graph of pictures gives."""
     session = open_graph(graph, threads=0)
     name = max((output.name for output in session.get_outputs()), key=lambda name: int(name.split("_")[-1]))
-    batches = (pixels_BCHW[start : start + 16] for start in range(0, len(pixels_BCHW), 16))
-    return np.concatenate([np.asarray(session.run([name], {"pixels": batch})[0]) for batch in batches])
+    batches = iter(_Reader(pixels_BCHW).get_next, None)
+    return np.concatenate([np.asarray(session.run([name], batch)[0]) for batch in batches])
 
 
 def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None = None) -> list[Path]:

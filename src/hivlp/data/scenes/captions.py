@@ -109,7 +109,7 @@ def _claims(spec: SceneSpec, dice: Dice) -> list[Claim]:
 
 def near_misses(claim: Claim, groups: Sequence[Group]) -> list[str]:
     """False sentences made of the words of a true one: colours, sizes, counts or whole phrases swapped."""
-    words = sorted(claim.text().replace(",", "").split())
+    words = words_of(claim.text())
     # "In the park" is loosely true of a kite above it too: only these bands can make a sentence false.
     zones = tuple(zone if zone in ("sky", "water", "wall") else "" for zone in claim.zones)
     misses: list[str] = []
@@ -125,10 +125,15 @@ def near_misses(claim: Claim, groups: Sequence[Group]) -> list[str]:
             phrases = list(claim.phrases)
             phrases[i], phrases[j] = new_a, new_b
             swapped = replace(claim, phrases=tuple(phrases), zones=zones)
-            same_words = sorted(swapped.text().replace(",", "").split()) == words
+            same_words = words_of(swapped.text()) == words
             if same_words and swapped.text() != claim.text() and not swapped.is_true(groups, could_hold):
                 misses.append(swapped.text())
     return misses
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text whatever their order: a near-miss has those of the caption it was made from."""
+    return sorted(text.replace(",", "").split())
 
 
 def _phrase(group: Group, dice: Dice, *, size: bool = True) -> Phrase:
