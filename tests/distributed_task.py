@@ -31,7 +31,7 @@ OBJECTIVE = {
 
 
 def a_pack() -> Pack:
-    """Pictures of noise; every fifth has no caption, and every third a wrong one too."""
+    """Pictures of noise; every fifth has no caption, and every third three wrong ones too."""
     random = np.random.default_rng(0)
     captions: list[tuple[str, ...]] = [(TEXTS[row % 4],) if row % 5 else () for row in range(20)]
     return Pack(
@@ -41,7 +41,7 @@ def a_pack() -> Pack:
         ids=[str(row) for row in range(20)],
         failures=[],
         preprocessing=Preprocessing(size=32),
-        negatives=[("a wrong caption",) if row % 3 == 0 else () for row in range(20)],
+        negatives=[("a wrong dog", "a big hat", "no sky") if row % 3 == 0 else () for row in range(20)],
     )
 
 
@@ -90,7 +90,7 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
     ).train()
     taught, untaught = a_pack(), a_pack()
     mixture = Mixture(
-        [Part(pack=taught, views=views_of(taught), share=2.0), Part(pack=untaught)],
+        [Part(pack=taught, views=views_of(taught), share=2.0, negatives=2), Part(pack=untaught)],
         tokenizer,
         batch_size=14,
         augmentation=Augmentation(),

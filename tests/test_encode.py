@@ -30,6 +30,8 @@ TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = micro_folder(tmp_path_factory.mktemp("model") / "m", half=True)
+    with pytest.raises(ModelError, match=r"has no 8-bit graphs in .*onnx; make them with `hivlp export"):
+        load(folder, runtime="onnx-int8")
     result = export(folder, int8=True)
     assert result["max_abs_diff"] <= TOLERANCE
     assert len(result["files"]) == 4
@@ -196,6 +198,16 @@ def test_a_pil_picture_equals_its_png(exported):
     np.testing.assert_array_equal(
         encoder.encode_images([picture]).fine, encoder.encode_images([buffer.getvalue()]).fine
     )
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 130])
+def test_threads_that_share_a_batch_give_what_one_gives(exported: Path, count: int):
+    size = OnnxEncoder(exported).preprocessing.size
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    shared, alone = (OnnxEncoder(exported, threads=threads).encode_pixels(pixels) for threads in (3, 1))
+    assert shared.widths == alone.widths and len(shared) == len(alone) == count
+    for width in alone.widths:
+        np.testing.assert_allclose(shared[width], alone[width], atol=1e-5)
 
 
 def test_nothing_is_told_to_the_maker_of_the_runtime(tmp_path):

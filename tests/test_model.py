@@ -136,20 +136,29 @@ def test_a_model_counts_its_levels_by_its_configuration():
     assert model.log_scale_L.shape == (2,)
 
 
-def test_phrases_are_found_in_three_neighbouring_words_and_padding_is_none():
+def test_pairs_are_products_of_words_near_and_far_and_padding_is_none():
     plain, tokenizer = micro_model()
     width = plain.text_tower.width
-    model, _ = micro_model(text={**plain.config.text.model_dump(), "phrases": 6, "bag": 5})
+    model, _ = micro_model(text={**plain.config.text.model_dump(), "pairs": 8, "bag": 5})
     tower = model.text_tower.eval()
-    assert (tower.width, tower.state_width) == (width + 6 + 5, width)
-    tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat on the sea", "one cat"]))
+    assert (tower.width, tower.state_width) == (width + 8 + 5, width)
+    tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat on the sea", "one", "cats"]))
     given_BF, states_BTF = tower(tokens_BT, mask_BT), tower.states(tokens_BT, mask_BT)
-    nothing_F = torch.zeros(width)
     for row, mask_T in enumerate(mask_BT):
-        states = [nothing_F, *states_BTF[row, mask_T == 1], nothing_F]
-        found = [torch.cat(states[t - 1 : t + 2]) for t in range(1, len(states) - 1)]
-        expected_P = sum(tower.phrases.detect(one).clamp(min=0) for one in found) / len(found) ** 0.5
-        torch.testing.assert_close(given_BF[row, width:-5], expected_P)
+        first, second = (
+            linear(states_BTF[row, mask_T == 1]) for linear in (tower.pairs.first, tower.pairs.second)
+        )
+        expected_P, words = torch.zeros(8), len(first)
+        for word in range(words):
+            for behind in range(word + 1, words):
+                product_P = first[word] * second[behind]
+                near = behind - word
+                if near <= 3:
+                    expected_P[2 * near - 2 : 2 * near] += product_P[2 * near - 2 : 2 * near]
+                expected_P[6:] += product_P[6:] / (words - 1 - word) ** 0.5
+        torch.testing.assert_close(given_BF[row, width:-5], expected_P / words**0.5)
+    swapped_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat", "boat red a"]))
+    assert not torch.allclose(*tower(swapped_BT, mask_BT)[:, width:-5])
 
 
 def test_a_bag_stands_beside_the_states():

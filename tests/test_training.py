@@ -156,6 +156,16 @@ def test_wrong_captions_of_a_column_are_hard_negatives(tmp_path):
         pack(open_source(source["spec"]), tmp_path / "p", size=32, key="k", negatives="wrnog")
 
 
+def test_several_hard_negatives_of_a_picture_are_in_a_batch_and_all_of_them_differ(tmp_path):
+    taken = pack(open_source("scenes:12?size=32"), tmp_path, size=32, key="k", negatives="near_misses")
+    batch = mixture(Part(pack=taken, captions=2, negatives=3), size=12).batch(0)
+    have = [min(3, len(wrong)) for wrong in taken.negatives]
+    assert max(have) == 3 > min(have)
+    wrong_T = batch.picture_of_text_T < 0
+    assert wrong_T.sum() == sum(have)
+    assert len(np.unique(batch.wording_T[wrong_T])) == sum(have)
+
+
 def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 8, 8), np.uint8)
     texts = captions or [(f"picture {row}",) for row in range(count)]

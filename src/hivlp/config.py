@@ -67,11 +67,12 @@ class Tower(Settings):
         description="of texts: numbers of a weighted bag of words, with vectors of its own, beside what the "
         "states become; 0: there is none",
     )
-    phrases: int = Field(
+    pairs: int = Field(
         default=0,
         ge=0,
-        description="of texts: detectors of three neighbouring words beside what the states become; 0: there "
-        "are none",
+        multiple_of=4,
+        description="of texts: products of two words' states, near ones and far ones, beside what the states "
+        "become; 0: there are none",
     )
     norm: bool = Field(
         default=False,
@@ -187,6 +188,9 @@ class SourceConfig(Settings):
     crop: bool = Field(default=True, description="false where a crop or a mirror could make captions wrong")
     negatives: str | None = Field(
         default=None, description="a column whose texts look right for their picture and are not"
+    )
+    negatives_each: int = Field(
+        default=1, ge=1, description="how many of them of each picture are in a batch, where it has so many"
     )
     views: int = Field(
         default=0, ge=0, le=64, description="views a picture shown to the teachers; 0 does without them"
@@ -425,6 +429,15 @@ class Augmentation(Settings):
     mirror: bool = Field(default=True, description="mirror half of the pictures whose captions allow it")
     word_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="chance that a word of a caption is masked"
+    )
+    synonyms: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="chance that an English word becomes another of its meaning, of those that have one",
+    )
+    mixing: float = Field(
+        default=0.0, ge=0, le=1, description="chance that another caption of its picture follows a caption"
     )
 
 

@@ -14,7 +14,10 @@ from hivlp.wording import counted
 
 def export(
     what: Annotated[
-        str, typer.Argument(metavar="MODEL|INDEX", help="A model folder, hf:owner/name, or an index folder.")
+        str,
+        typer.Argument(
+            metavar="MODEL|INDEX", help="mini, a model folder, hf:owner/name, or an index folder."
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -24,7 +25,9 @@ from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chanc
 from hivlp.data.lessons import Question, Views, asked
 from hivlp.data.masking import drop_words, mask_words
 from hivlp.data.pack import Pack
+from hivlp.data.slices import Slice
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.data.wording import said
 from hivlp.errors import ConfigError
 from hivlp.types import FloatArray, IntArray
 
@@ -45,6 +48,7 @@ class Part:
     Attributes:
         share: its weight in every batch, against the others.
         captions: how many captions of a picture are in a batch, where it has so many.
+        negatives: how many of its hard negatives, likewise.
         views: crops with a teacher's features; None gives random crops and no features.
         crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
             true.
@@ -53,6 +57,7 @@ class Part:
     pack: Pack
     share: float = 1.0
     captions: int = 1
+    negatives: int = 1
     views: Views | None = None
     crop: bool = True
 
@@ -93,6 +98,7 @@ class Mixture:
         self._lock = Lock()
         self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
         self._captions = max(part.captions for part in parts)
+        self._negatives = max(part.negatives for part in parts)
         lessons = next((part.views.lessons for part in parts if part.views), ())
         self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
         ranked = [part.views.ranked for part in parts if part.views and part.views.ranked]
@@ -144,48 +150,52 @@ class Mixture:
             **self._texts(slices, chances),
         )
 
-    def _asked(self, slices: Sequence[_Slice]) -> Asked | None:
+    def _asked(self, slices: Sequence[Slice]) -> Asked | None:
         """What a re-ranker's captions ask of the pictures; None where no source has one."""
         if not self._candidates:
             return None
         return asked([one for piece in slices for one in piece.questions], self._candidates, self._tokenizer)
 
-    def _texts(self, slices: Sequence[_Slice], chances: Chances) -> dict[str, Any]:
+    def _texts(self, slices: Sequence[Slice], chances: Chances) -> dict[str, Any]:
         """What a batch says about its texts: captions first, then hard negatives."""
-        captions = [text for piece in slices for text in piece.captions]
-        negatives = [text for piece in slices for text in piece.negatives if text]
-        texts = captions + negatives
+        captions = [one for piece in slices for one in piece.captions]
+        wrong = [ones for piece in slices for ones in piece.negatives]
+        negatives = [one for ones in wrong for one in ones]
+        texts = [one.text for one in captions + negatives]
+        wordings = [one.original.lower() for one in captions + negatives]
         starts = np.cumsum([0, *(len(piece.rows) for piece in slices)])
         row_C = np.concatenate([piece.place_C + start for piece, start in zip(slices, starts, strict=False)])
         described = len(row_C)
-        wrong_N = np.flatnonzero([text != "" for piece in slices for text in piece.negatives])
-        row_T = np.concatenate([row_C, wrong_N])
-        nth_T = np.concatenate([*(piece.nth_C for piece in slices), np.full(len(wrong_N), self._captions)])
+        row_N = np.repeat(np.arange(len(wrong)), [len(ones) for ones in wrong])
+        row_T = np.concatenate([row_C, row_N])
+        nth_T = np.concatenate([*(piece.nth_C for piece in slices), self._captions + _places(wrong)])
         tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
         columns = self._tokenizer.max_tokens
 
         def drawn(purpose: int) -> NDArray[np.float64]:
             """Random numbers of each word (T, columns)."""
-            most = self._captions + 1  # of a picture, with its hard negative
+            most = self._captions + self._negatives  # of a picture
             return chances.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
 
         masked = self._masked(tokens_TT[:described], mask_TT[:described], len(negatives), drawn)
         share = self._augmentation.word_dropout
         if share and texts:
-            # of hard negatives too: else a text without a mask could be known to be wrong
-            tokens_TT = drop_words(
+            dropped_TT = drop_words(
                 tokens_TT, mask_TT, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
             )
+            # not where a picture has hard negatives: without a word they may be true, and if only captions
+            # had masks a text without one could be known to be wrong
+            tokens_TT = np.where(np.isin(row_T, row_N)[:, None], tokens_TT, dropped_TT)
         return {
             "tokens_TT": tokens_TT,
             "mask_TT": mask_TT,
             "lessons": self._lessons(slices, len(negatives)),
             "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
-            "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
+            "wording_T": np.array([zlib.crc32(text.encode()) for text in wordings], dtype=np.int64),
             **masked,
         }
 
-    def _lessons(self, slices: Sequence[_Slice], negatives: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    def _lessons(self, slices: Sequence[Slice], negatives: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
         """What each dual encoder says of the pictures and of the texts; zeros of hard negatives."""
         each = [
             tuple(np.concatenate([piece.lessons[number][side] for piece in slices]) for side in (0, 1))
@@ -215,7 +225,7 @@ class Mixture:
         rest = ((0, negatives), (0, 0))
         return {"masked_TT": np.pad(masked_CT, rest), "chosen_TT": np.pad(chosen_CT, rest)}
 
-    def _slice(self, number: int, step: int, random: np.random.Generator) -> _Slice:
+    def _slice(self, number: int, step: int, random: np.random.Generator) -> Slice:
         part, rows = self._parts[number], self.rows(number, step)
         picks = [_picks(part.pack.captions[row], part.captions, random) for row in rows]
         place_C = np.repeat(np.arange(len(rows)), [len(picked) for picked in picks])
@@ -247,17 +257,28 @@ class Mixture:
                     )
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
-        wrong = part.pack.negatives
-        return _Slice(
+        said_as = partial(
+            said,
+            synonyms=self._augmentation.synonyms,
+            mixing=self._augmentation.mixing,
+            random=random,
+        )
+        wrong, right = part.pack.negatives, part.pack.captions
+        return Slice(
             pack=part.pack,
             rows=rows,
             numbers=rows + number * LARGEST_PACK,
             captions=[
-                part.pack.captions[rows[place]][pick] for place, pick in zip(place_C, pick_C, strict=True)
+                said_as(right[row][pick], right[row]) for row, pick in zip(rows[place_C], pick_C, strict=True)
             ],
             place_C=place_C,
-            nth_C=np.concatenate([np.arange(len(picked)) for picked in picks]),
-            negatives=[_chosen(wrong[row], random) for row in rows] if wrong else [""] * len(rows),
+            nth_C=_places(picks),
+            negatives=[
+                tuple(said_as(text, right[row]) for text in _chosen(wrong[row], part.negatives, random))
+                if wrong
+                else ()
+                for row in rows
+            ],
             boxes=boxes.astype(np.float32),
             mirror=mirror,
             features=features,
@@ -277,58 +298,6 @@ class Mixture:
                     yield waiting.popleft().result()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Slice:
-    """What one part gives to a batch; its pixels are read when the rows are settled.
-
-    Attributes:
-        captions: of all of its pictures, one after the other.
-        place_C: which of its pictures each caption is of.
-        nth_C: the number of each caption among those of its picture.
-        negatives: one a picture, or the empty string.
-        lessons: of each dual encoder, of the pictures (B, D) and the captions (C, D).
-    """
-
-    pack: Pack
-    rows: IntArray
-    numbers: IntArray
-    captions: list[str]
-    place_C: IntArray
-    nth_C: IntArray
-    negatives: list[str]
-    boxes: FloatArray
-    mirror: NDArray[np.bool_]
-    features: FloatArray
-    taught: NDArray[np.bool_]
-    lessons: list[tuple[FloatArray, FloatArray]]
-    questions: list[Question | None]
-
-    def pixels(self, *, shown: bool) -> NDArray[np.uint8]:
-        """The packed pictures; empty ones where they are not to be shown."""
-        return self.pack.pixels_NCHW[self.rows] if shown else np.zeros((len(self.rows), 3, 0, 0), np.uint8)
-
-    def only(self, keep_K: IntArray) -> _Slice:
-        """The rows of some places of this slice, in their order."""
-        new_B = np.full(len(self.rows), -1)
-        new_B[keep_K] = np.arange(len(keep_K))
-        kept_C = np.flatnonzero(new_B[self.place_C] >= 0)
-        return _Slice(
-            pack=self.pack,
-            rows=self.rows[keep_K],
-            numbers=self.numbers[keep_K],
-            captions=[self.captions[caption] for caption in kept_C],
-            place_C=new_B[self.place_C[kept_C]],
-            nth_C=self.nth_C[kept_C],
-            negatives=[self.negatives[place] for place in keep_K],
-            boxes=self.boxes[keep_K],
-            mirror=self.mirror[keep_K],
-            features=self.features[keep_K],
-            taught=self.taught[keep_K],
-            lessons=[(image_BD[keep_K], caption_CD[kept_C]) for image_BD, caption_CD in self.lessons],
-            questions=[self.questions[place] for place in keep_K],
-        )
-
-
 def apportion(shares: Sequence[float], total: int) -> list[int]:
     """Whole numbers that add up to `total`, by largest remainder of the shares, each at least 1."""
     exact = np.array(shares, dtype=np.float64) / sum(shares) * total
@@ -345,8 +314,13 @@ def _picks(texts: Sequence[str], count: int, random: np.random.Generator) -> Int
     return random.permutation(len(texts))[:count].astype(np.int64)
 
 
-def _chosen(texts: Sequence[str], random: np.random.Generator) -> str:
-    return texts[int(random.integers(len(texts)))] if texts else ""
+def _chosen(texts: Sequence[str], count: int, random: np.random.Generator) -> tuple[str, ...]:
+    return tuple(texts[int(pick)] for pick in _picks(texts, count, random))
+
+
+def _places(lists: Sequence[Sequence[Any] | IntArray]) -> IntArray:
+    """The number of each member in its list, for all lists one after the other."""
+    return np.concatenate([np.arange(len(members), dtype=np.int64) for members in lists])
 
 
 def _boxes(count: int, min_area: float, random: np.random.Generator) -> FloatArray:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,8 @@ class OnnxEncoder(SquareInput):
 
     batch_size = 64
     suffix = ""
+    in_lanes = True
+    """Whether threads compute a part of a batch each, which is faster than all of them every picture."""
 
     def __init__(
         self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
@@ -37,7 +42,9 @@ class OnnxEncoder(SquareInput):
         self.preprocessing = config.preprocessing
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
         graphs = graphs or folder / "onnx"
-        self._image = self.open_graph(graphs / f"image{self.suffix}.onnx", threads=threads)
+        self._graph = graphs / f"image{self.suffix}.onnx"
+        self._image = self.open_graph(self._graph, threads=threads)
+        self._lanes = (threads or os.cpu_count() or 1) if self.in_lanes else 1
         self._text = self.open_graph(graphs / f"text{self.suffix}.onnx", threads=threads)
         self._outputs = [f"embedding_{width}" for width in self.widths]
 
@@ -54,9 +61,20 @@ class OnnxEncoder(SquareInput):
         return joined(parts, self.widths)
 
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
-        starts = range(0, len(pixels_BCHW), self.batch_size)
-        parts = [self._run(self._image, {"pixels": pixels_BCHW[s : s + self.batch_size]}) for s in starts]
+        blocks = [pixels_BCHW[s : s + self.batch_size] for s in range(0, len(pixels_BCHW), self.batch_size)]
+        lanes = min(self._lanes, len(pixels_BCHW) // 2)
+        if lanes < 2:
+            return joined([self._run(self._image, {"pixels": block}) for block in blocks], self.widths)
+        alone = self._alone
+        blocks = [part for block in blocks for part in np.array_split(block, lanes) if len(part)]
+        with ThreadPoolExecutor(lanes) as pool:
+            parts = list(pool.map(lambda block: self._run(alone, {"pixels": block}), blocks))
         return joined(parts, self.widths)
+
+    @cached_property
+    def _alone(self) -> Any:
+        """The graph of pictures on one thread, which several threads may run at once."""
+        return self.open_graph(self._graph, threads=1)
 
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)
@@ -81,6 +99,12 @@ class Int8Encoder(OnnxEncoder):
     def __init__(
         self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
     ) -> None:
+        where = graphs or folder / "onnx"
+        if not (where / f"image{self.suffix}.onnx").is_file():
+            raise ModelError(
+                f"{name or folder} has no 8-bit graphs in {where}; make them with "
+                f"`hivlp export {name or folder} --int8`, or leave onnx-int8 out"
+            )
         super().__init__(folder, name=name, threads=threads, graphs=graphs)
         self.fingerprint += "-int8"
 

@@ -15,6 +15,8 @@ from hivlp.errors import MissingExtraError, ModelError
 class OpenVinoEncoder(OnnxEncoder):
     """See `encode.base.Encoder`. Its embeddings may be compared with those of `OnnxEncoder`."""
 
+    in_lanes = False  # a request runs one batch at a time
+
     @staticmethod
     def open_graph(path: Path, *, threads: int) -> Graph:
         return Graph(path, threads=threads)

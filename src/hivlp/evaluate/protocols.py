@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,12 +20,13 @@ import numpy as np
 from hivlp import search
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder, encode_stream
+from hivlp.encode.heads import unit
 from hivlp.errors import DataError, QueryError
 from hivlp.evaluate import metrics
 from hivlp.evaluate.metrics import Recalls, Relevant
 from hivlp.plans import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Failure, IntArray, Item, Sample
+from hivlp.types import Embeddings, Failure, FloatArray, IntArray, Item, Sample
 
 Progress: TypeAlias = "Callable[[int, int | None, str], None]"
 
@@ -256,6 +257,19 @@ def at_level(pairs: Pairs, width: int) -> BothWays:
         text_to_image=metrics.recalls(metrics.ranks_of_embeddings(text_TD, image_ID, pairs.of_texts())),
         image_to_text=metrics.recalls(metrics.ranks_of_embeddings(image_ID, text_TD, pairs.of_images())),
     )
+
+
+def signs(pairs: Pairs, width: int) -> Pairs:
+    """The pairs with the codes that the coarse index ``bits`` keeps of a level, as unit vectors.
+
+    Their cosine falls with the number of signs that differ.
+    """
+
+    def codes(level_ND: FloatArray) -> Embeddings:
+        positive_ND: FloatArray = (level_ND > 0).astype(np.float32)
+        return Embeddings({width: unit(2 * positive_ND - 1)})
+
+    return replace(pairs, images=codes(pairs.images[width]), texts=codes(pairs.texts[width]))
 
 
 def through_cascade(pairs: Pairs, plan: Plan) -> BothWays:

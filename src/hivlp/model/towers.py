@@ -122,29 +122,38 @@ class Bag(nn.Module):
         return (self.words(tokens_BT) * weight_BT1).sum(dim=1) / total_B1.sqrt()
 
 
-class Phrases(nn.Module):
-    """Detectors of three states in a row beside a text tower, for what a bag can't say: which boat is red.
+class Pairs(nn.Module):
+    """Products of two words' states beside a text tower, for what a bag can't say: which boat is red.
 
-    Which words are neighbours is given here, where attention has to find it out: a hundred steps teach what a
-    transformer of the same width had not begun to learn after five hundred (`docs/experiments.md`).
+    A quarter of them is of a word and the next one, two more of those one and two places further on, and the
+    last of a word and the sum of all behind it. Sums of products of maps of two vectors are a sketch of all
+    pairs of words (compact bilinear pooling, arXiv 1511.06062), so most of what is to be learned is linear;
+    attention has to find out first which words belong together (`docs/experiments.md`).
     """
+
+    NEAR = 3
 
     def __init__(self, state_width: int, count: int) -> None:
         super().__init__()
-        self.detect = nn.Linear(3 * state_width, count)
+        self.first = nn.Linear(state_width, count)
+        self.second = nn.Linear(state_width, count)
+        for linear in (self.first, self.second):  # so that products are as large as states
+            nn.init.normal_(linear.weight, std=state_width**-0.5)
 
     def forward(self, states_BTF: Tensor, mask_BT: Tensor) -> Tensor:
-        """How much of each phrase a text has (B, P): the sum over its places by the root of their number."""
+        """One vector a text (B, P): the sum of its words' products by the root of their number."""
         mask_BT1 = mask_BT.unsqueeze(-1).to(states_BTF.dtype)
-        shown_BTF = states_BTF * mask_BT1
-        before_BTF = F.pad(shown_BTF, (0, 0, 1, 0))[:, :-1]
-        after_BTF = F.pad(shown_BTF, (0, 0, 0, 1))[:, 1:]
-        found_BTP = F.relu(self.detect(torch.cat([before_BTF, shown_BTF, after_BTF], dim=-1)))
-        return (found_BTP * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1).sqrt()
+        first_BTP, second_BTP = (linear(states_BTF) * mask_BT1 for linear in (self.first, self.second))
+        *near, far_BTQ = second_BTP.chunk(self.NEAR + 1, dim=-1)
+        behind = [F.pad(one_BTQ, (0, 0, 0, by))[:, by:] for by, one_BTQ in enumerate(near, start=1)]
+        count_BT1 = (mask_BT1.sum(dim=1, keepdim=True) - mask_BT1.cumsum(dim=1)).clamp(min=1)
+        behind.append((far_BTQ.sum(dim=1, keepdim=True) - far_BTQ.cumsum(dim=1)) / count_BT1.sqrt())
+        found_BP = (first_BTP * torch.cat(behind, dim=-1)).sum(dim=1)
+        return found_BP / mask_BT1.sum(dim=1).clamp(min=1).sqrt()
 
 
 class TextTower(nn.Module):
-    """Tokens (B, T) with their mask to features (B, F): pooled states, then phrases and a bag of words.
+    """Tokens (B, T) with their mask to features (B, F): pooled states, then pairs and a bag of words.
 
     Attributes:
         width: of the features.
@@ -155,16 +164,16 @@ class TextTower(nn.Module):
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
-        self.phrases: Phrases | None = None
+        self.pairs: Pairs | None = None
         self.bag: Bag | None = None
         self.behind = nn.Sequential()
         start = torch.zeros(1, 2, dtype=torch.int64)
         self.state_width = _width(self, start, torch.ones_like(start))
-        if tower.phrases:
-            self.phrases = Phrases(self.state_width, tower.phrases)
+        if tower.pairs:
+            self.pairs = Pairs(self.state_width, tower.pairs)
         if tower.bag:
             self.bag = Bag(vocabulary, tower.bag)
-        self.width = self.state_width + tower.phrases + tower.bag
+        self.width = self.state_width + tower.pairs + tower.bag
         self.behind = _behind(tower, self.width)
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -174,8 +183,8 @@ class TextTower(nn.Module):
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         output = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT)
         parts = [self._pooled(output, mask_BT)]
-        if self.phrases is not None:
-            parts.append(self.phrases(output.last_hidden_state, mask_BT))
+        if self.pairs is not None:
+            parts.append(self.pairs(output.last_hidden_state, mask_BT))
         if self.bag is not None:
             parts.append(self.bag(tokens_BT, mask_BT))
         return self.behind(torch.cat(parts, dim=1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from hivlp.config import FitLevelsConfig
-from hivlp.encode.heads import Head, Mlp, unit
+from hivlp.encode.heads import Head, Mlp
 from hivlp.errors import HivlpError
-from hivlp.evaluate.protocols import BothWays, Pairs, at_level
+from hivlp.evaluate.protocols import BothWays, Pairs, at_level, signs
 from hivlp.model.dual import MAX_LOG_SCALE
 from hivlp.model.levels import LevelHead, SeparateLevels, heads_of
 from hivlp.objectives.binary import binary
@@ -249,19 +249,7 @@ def through(pairs: Pairs, heads: dict[int, Head]) -> Pairs:
 def recalls(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, BothWays]:
     """Both directions at every level that heads make; at the level `bits` wide by the signs alone."""
     levels = through(pairs, heads)
-    return {width: at_level(_signs(levels, width) if width == bits else levels, width) for width in heads}
-
-
-def _signs(pairs: Pairs, width: int) -> Pairs:
-    """The pairs with the codes that the coarse index ``bits`` keeps of a level, as unit vectors.
-
-    Their cosine falls with the number of signs that differ.
-    """
-
-    def codes(level_ND: FloatArray) -> Embeddings:
-        return Embeddings({width: unit(np.where(level_ND > 0, 1, -1).astype(np.float32))})
-
-    return replace(pairs, images=codes(pairs.images[width]), texts=codes(pairs.texts[width]))
+    return {width: at_level(signs(levels, width) if width == bits else levels, width) for width in heads}
 
 
 def _averages(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, float]:

@@ -21,6 +21,9 @@ from hivlp.encode.onnx import open_graph
 from hivlp.errors import ModelError
 from hivlp.model.dual import DualEncoder
 
+# what of a configuration its features depend on; norm and dropout come behind them
+READ = {"image": {"kind", "options", "pooling"}, "preprocessing": True}
+
 
 class LockedTower:
     """A model's own picture tower in the place of a teacher."""
@@ -28,7 +31,7 @@ class LockedTower:
     def __init__(self, model: DualEncoder) -> None:
         self._model = model
         self.size, self.width = model.config.preprocessing.size, model.image_tower.width
-        config = model.config.model_dump_json(include={"image", "preprocessing"})
+        config = model.config.model_dump_json(include=READ)
         weights = hashlib.sha256(config.encode())
         for value in model.image_tower.state_dict().values():
             weights.update(value.cpu().contiguous().numpy().tobytes())

@@ -146,7 +146,14 @@ def _mixture(
 ) -> Mixture:
     vlm = config.objective.vlm
     parts = [
-        Part(pack=taken, share=source.share, captions=source.captions, views=view, crop=source.crop)
+        Part(
+            pack=taken,
+            share=source.share,
+            captions=source.captions,
+            negatives=source.negatives_each,
+            views=view,
+            crop=source.crop,
+        )
         for source, taken, view in zip(config.sources, packs, views, strict=True)
     ]
     return Mixture(

@@ -135,6 +135,18 @@ def mobilenet() -> dict[str, Any]:
     return {"kind": "mobilenet_v2", "options": {"depth_multiplier": 1.0}}
 
 
+def words(*, width: int, dropout: float) -> dict[str, Any]:
+    """Vectors of words alone, without their places: pairs and a bag stand on them."""
+    options = {
+        "hidden_size": width,
+        "num_hidden_layers": 0,
+        "num_attention_heads": 1,
+        "hidden_dropout_prob": dropout,
+        "type_vocab_size": 1,
+    }
+    return {"kind": "roformer", "options": options, "dropout": dropout}
+
+
 def mini() -> dict[str, Any]:
     """The shipped model: a tower learned from a teacher's maps by stages, then words for what it sees."""
     flickr, captioned = "{data}/flickr8k/captions.tsv", "{data}/captioned"
@@ -143,7 +155,7 @@ def mini() -> dict[str, Any]:
         "model": {
             "name": "mini",
             "image": {**mobilenet(), "norm": True, "dropout": 0.4},
-            "text": {**transformer(width=64, layers=0, dropout=0.1), "phrases": 384, "bag": 256},
+            "text": {**words(width=64, dropout=0.1), "pairs": 384, "bag": 256, "dropout": 0.3},
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512], "hidden": 320},
             "preprocessing": {"size": 192},
             "vocabulary": 5000,
@@ -175,10 +187,11 @@ def mini() -> dict[str, Any]:
             {"spec": f"{captioned}/fsa_owi/captions.tsv", "share": 0.4, "views": 1},
             {"spec": PRODUCTS, "split": "train", "share": 3, "views": 1},
             {
-                "spec": "scenes:20000?size=192",
+                "spec": "scenes:60000?size=192",
                 "share": 5,
                 "crop": False,
                 "negatives": "near_misses",
+                "negatives_each": 4,
                 "views": 1,
                 "captions": 2,
             },
