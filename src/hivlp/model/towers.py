@@ -125,10 +125,10 @@ class Bag(nn.Module):
 class Pairs(nn.Module):
     """Products of two words' states beside a text tower, for what a bag can't say: which boat is red.
 
-    A quarter of them is of a word and the next one, two more of those one and two places further on, and the
-    last of a word and the sum of all behind it. Sums of products of maps of two vectors are a sketch of all
-    pairs of words (compact bilinear pooling, arXiv 1511.06062), so most of what is to be learned is linear;
-    attention has to find out first which words belong together (`docs/experiments.md`).
+    A quarter of them is of a word and the next one, a quarter each of a word and the second and the third
+    behind it, and the last of a word and the sum of all behind it. Sums of products of maps of two vectors
+    are a sketch of all pairs of words (compact bilinear pooling, arXiv 1511.06062), so most of what is to be
+    learned is linear; attention has to find out first which words belong together (`docs/experiments.md`).
     """
 
     NEAR = 3
