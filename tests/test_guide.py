@@ -120,11 +120,11 @@ def test_no_words_are_dropped_of_pictures_with_hard_negatives(tmp_path):
     packed = pack(source, tmp_path, size=32, key="k", negatives="near_misses")
     parts = [Part(pack=packed, captions=2, negatives=2)]
     augmentation = Augmentation(word_dropout=0.3)
-    batch = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0).batch(0)
+    mixture = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0)
+    batch = mixture.batch(0)
     dropped_T = ((batch.tokens_TT == tokenizer.mask_id) & (batch.mask_TT > 0)).sum(axis=1)
     wrong_T = batch.picture_of_text_T < 0
-    rows = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0).rows(0, 0)
-    has_B = np.array([len(packed.negatives[row]) > 0 for row in rows])
+    has_B = np.array([len(packed.negatives[row]) > 0 for row in mixture.rows(0, 0)])
     own_T = has_B[batch.picture_of_text_T]
     assert wrong_T.sum() > 20 and 0 < has_B.sum() < 40
     assert dropped_T[wrong_T].sum() == dropped_T[~wrong_T & own_T].sum() == 0

@@ -25,9 +25,9 @@ from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chanc
 from hivlp.data.lessons import Question, Views, asked
 from hivlp.data.masking import drop_words, mask_words
 from hivlp.data.pack import Pack
+from hivlp.data.rewording import said
 from hivlp.data.slices import Slice
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.data.wording import said
 from hivlp.errors import ConfigError
 from hivlp.types import FloatArray, IntArray
 

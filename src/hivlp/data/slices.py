@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hivlp.data.lessons import Question
 from hivlp.data.pack import Pack
-from hivlp.data.wording import Said
+from hivlp.data.rewording import Said
 from hivlp.types import FloatArray, IntArray
 
 

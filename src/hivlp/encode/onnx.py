@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,14 @@ class OnnxEncoder(SquareInput):
         return joined(parts, self.widths)
 
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
-        blocks = [pixels_BCHW[s : s + self.batch_size] for s in range(0, len(pixels_BCHW), self.batch_size)]
-        lanes = min(self._lanes, len(pixels_BCHW) // 2)
-        if lanes < 2:
-            return joined([self._run(self._image, {"pixels": block}) for block in blocks], self.widths)
-        alone = self._alone
-        blocks = [part for block in blocks for part in np.array_split(block, lanes) if len(part)]
+        lanes = max(1, min(self._lanes, len(pixels_BCHW) // 2))
+        size = min(self.batch_size, -(-len(pixels_BCHW) // lanes) or 1)
+        blocks = [{"pixels": pixels_BCHW[s : s + size]} for s in range(0, len(pixels_BCHW), size)]
+        if lanes == 1:
+            return joined([self._run(self._image, block) for block in blocks], self.widths)
+        run = partial(self._run, self._alone)
         with ThreadPoolExecutor(lanes) as pool:
-            parts = list(pool.map(lambda block: self._run(alone, {"pixels": block}), blocks))
-        return joined(parts, self.widths)
+            return joined(list(pool.map(run, blocks)), self.widths)
 
     @cached_property
     def _alone(self) -> Any:

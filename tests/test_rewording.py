@@ -10,8 +10,8 @@ import pytest
 
 from hivlp.data.batches import Part
 from hivlp.data.pack import pack
+from hivlp.data.rewording import SAME_MEANING, Said, reworded, said
 from hivlp.data.sources import open_source
-from hivlp.data.wording import SAME_MEANING, Said, reworded, said
 from test_training import mixture
 
 TEXT = "Two kids jumping next to a big bike, near the biker"
