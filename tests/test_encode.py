@@ -154,6 +154,8 @@ def test_unknown_models_and_damaged_graphs_are_explained(exported, tmp_path):
     with pytest.raises(ModelError, match=r"is not a model folder: it has no config\.json"):
         load(tmp_path)
     folder = micro_folder(tmp_path / "m")
+    with pytest.raises(ModelError, match=r"has no ONNX graphs in .*onnx; make them with `hivlp export .*/m`"):
+        OnnxEncoder(folder)
     (folder / "onnx").mkdir()
     for name in ("image.onnx", "text.onnx"):
         (folder / "onnx" / name).write_bytes(b"no graph")

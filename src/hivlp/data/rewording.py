@@ -80,18 +80,17 @@ def reworded(text: str, share: float, random: np.random.Generator) -> str:
 
 
 def said(
-    text: str, others: Sequence[str], *, synonyms: float, mixing: float, random: np.random.Generator
+    text: str, captions: Sequence[str], *, synonyms: float, mixing: float, random: np.random.Generator
 ) -> Said:
-    """How a caption is said this time.
+    """How a caption or a hard negative is said this time.
 
     Args:
-        others: captions of the same picture, one of which may follow it.
+        captions: of the same picture, one of which, another than the text, may follow it.
         synonyms: chance of each word that has others of its meaning to become one of them.
         mixing: chance that another caption follows. What is wrong stays in front, where no limit cuts it off.
     """
     whole = text
-    if mixing and others and random.random() < mixing:
-        after = others[int(random.integers(len(others)))]
-        if after != text:
-            whole = f"{text.rstrip(' .')}. {after}"
+    others = [one for one in captions if one != text] if mixing else []
+    if others and random.random() < mixing:
+        whole = f"{text.rstrip(' .')}. {others[int(random.integers(len(others)))]}"
     return Said(reworded(whole, synonyms, random) if synonyms else whole, text)

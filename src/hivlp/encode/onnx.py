@@ -29,6 +29,7 @@ class OnnxEncoder(SquareInput):
 
     batch_size = 64
     suffix = ""
+    remedy = "make them with `hivlp export {model}`"
     in_lanes = True
     """Whether threads compute a part of a batch each, which is faster than all of them every picture."""
 
@@ -42,10 +43,13 @@ class OnnxEncoder(SquareInput):
         self.preprocessing = config.preprocessing
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
         graphs = graphs or folder / "onnx"
-        self._graph = graphs / f"image{self.suffix}.onnx"
+        self._graph, text = (graphs / f"{kind}{self.suffix}.onnx" for kind in ("image", "text"))
+        if not (self._graph.is_file() and text.is_file()):
+            kind = "8-bit graphs" if self.suffix else "ONNX graphs"
+            raise ModelError(f"{self.name} has no {kind} in {graphs}; {self.remedy.format(model=self.name)}")
         self._image = self.open_graph(self._graph, threads=threads)
         self._lanes = (threads or os.cpu_count() or 1) if self.in_lanes else 1
-        self._text = self.open_graph(graphs / f"text{self.suffix}.onnx", threads=threads)
+        self._text = self.open_graph(text, threads=threads)
         self._outputs = [f"embedding_{width}" for width in self.widths]
 
     @staticmethod
@@ -95,15 +99,11 @@ class Int8Encoder(OnnxEncoder):
 
     suffix = ".int8"
 
+    remedy = "make them with `hivlp export {model} --int8`, or leave onnx-int8 out"
+
     def __init__(
         self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
     ) -> None:
-        where = graphs or folder / "onnx"
-        if not (where / f"image{self.suffix}.onnx").is_file():
-            raise ModelError(
-                f"{name or folder} has no 8-bit graphs in {where}; make them with "
-                f"`hivlp export {name or folder} --int8`, or leave onnx-int8 out"
-            )
         super().__init__(folder, name=name, threads=threads, graphs=graphs)
         self.fingerprint += "-int8"
 

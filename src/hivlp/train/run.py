@@ -25,6 +25,7 @@ from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
 from hivlp.train.loop import CHECKPOINTS, Ended, fit
 from hivlp.train.lora import merge
+from hivlp.train.memory import keep_freed
 from hivlp.train.prepare import TOKENIZER, opened, prepare
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 
@@ -79,6 +80,8 @@ def _run(
     config = _evaluable(config, progress)
     if config.threads:
         torch.set_num_threads(config.threads)
+    if device.type == "cpu":
+        keep_freed()
     many = f" in {world.size} processes" if world.size > 1 else ""
     progress(f"training on {device.type} in {config.precision}{many}")
     for warning in filter(None, (gpu_left_idle(device), slow_here(device, config.precision))):
