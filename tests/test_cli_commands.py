@@ -171,7 +171,7 @@ def test_compact_drops_what_was_deleted(photos: Path, hivlp: Hivlp) -> None:
     assert (after["rows"], after["deleted"]) == (10, 0)
     assert before["bytes_total"] - after["bytes_total"] == document["bytes_freed"]
     ran = hivlp("compact", photos)
-    assert (ran.code, ran.out) == (0, f"0 deleted rows dropped, 0.0 MB given back; {photos} holds 10 items\n")
+    assert (ran.code, ran.out) == (0, f"0 deleted rows dropped, 0.0 KB given back; {photos} holds 10 items\n")
     assert hivlp("verify", photos, "--json").document["ok"]
     assert hivlp("search", photos, "purple", "--json").document["hits"][0]["id"] == "purple.png"
 
@@ -290,7 +290,8 @@ def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: 
 
     def export(model: Any, out: Any, *, int8: bool) -> dict[str, Any]:
         seen.append((str(model), out, int8))
-        return {"files": ["a.onnx", "b.onnx"], "max_abs_diff": 2e-6}
+        loss = {"int8": {"image_cosine": 0.995, "text_cosine": 0.9999}} if int8 else {}
+        return {"files": ["a.onnx", "b.onnx"], "max_abs_diff": 2e-6, **loss}
 
     monkeypatch.setattr("hivlp.encode.export.export", export)
     (tmp_path / "config.json").write_text("{}")
@@ -298,6 +299,8 @@ def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: 
     assert (ran.code, seen) == (0, [(str(tmp_path), None, True)])
     assert ran.document["max_abs_diff"] == 2e-6
     assert "2.00e-06" in hivlp("export", tmp_path).out
+    wrote = hivlp("export", tmp_path, "--int8").out
+    assert "mean cosine of 8 bits to float32: pictures 0.995, texts 0.9999" in wrote
 
 
 def test_every_document_is_the_last_line_and_whole(photos: Path, hivlp: Hivlp) -> None:

@@ -437,6 +437,13 @@ def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
         assert "tune" not in ran.err
 
 
+@pytest.mark.parametrize("words", ["-40 degrees in the snow", "-a dog", "--in the snow", "-3"])
+def test_words_that_begin_with_a_dash_are_told_where_to_go(photos: Path, hivlp: Hivlp, words: str) -> None:
+    refused(hivlp("search", photos, words, "--json"), "words that begin with a dash go behind --")
+    assert hivlp("search", photos, "--json", "--", words).code == 0
+    assert "dash" not in hivlp("search", photos, "red", "--no-such-option", "--json").err
+
+
 def test_words_without_quotes_are_told_to_be_quoted(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "a", "dog", "--json"), "put words with spaces between them in quotes")
 

@@ -36,6 +36,15 @@ def test_an_index_of_texts_only_says_how_to_add_pictures(
     assert ran.document["notes"] == ["the index holds 1 text; there is no more to find"]
 
 
+def test_fewer_candidates_than_hits_are_said(photos: Path, hivlp: Hivlp) -> None:
+    ran = hivlp("search", photos, "red", "--candidates", "3", "-k", "5", "--json")
+    assert len(ran.document["hits"]) == 3
+    assert ran.document["notes"] == [
+        "candidates=3 is less than k=5, and no more is found; raise the candidates"
+    ]
+    assert not hivlp("search", photos, "red", "--candidates", "3", "-k", "3", "--json").document["notes"]
+
+
 @pytest.mark.parametrize("options", [(), ("--kind", "text"), ("--where", "width > 3")])
 def test_an_empty_index_says_that_it_is_empty(photos: Path, hivlp: Hivlp, options: tuple[str, ...]) -> None:
     hivlp("delete", photos, *(path.name for path in (photos.parent / "pictures").glob("*.png")))

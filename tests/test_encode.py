@@ -5,24 +5,28 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
 from PIL import Image
 
+from hivlp import Index
 from hivlp.data import scenes
 from hivlp.encode import encode_stream, fastest, load, quantise
 from hivlp.encode.base import Encoder, fingerprint
-from hivlp.encode.export import TOLERANCE, compare, export
+from hivlp.encode.export import OPSET, TOLERANCE, compare, export, with_short_names
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.types import Sample
-from micro import micro_folder
+from micro import micro_folder, micro_model
 
 TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x " * 500]
 
@@ -38,6 +42,38 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result["int8"]["image_cosine"] > 0.9
     assert result["int8"]["text_cosine"] > 0.9
     return folder
+
+
+def test_steps_of_a_graph_have_short_names_and_compute_the_same():
+    model, _ = micro_model()
+    path_to = {"input_names": ["pixels"], "output_names": ["features"], "opset_version": OPSET}
+    pixels_BCHW = torch.rand(2, 3, 32, 32)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that keeps batch norms apart
+        torch.onnx.export(model.image_tower.eval(), (pixels_BCHW,), buffer, dynamo=False, **path_to)
+    long = onnx.load_from_string(buffer.getvalue())
+    short = with_short_names(onnx.load_from_string(buffer.getvalue()))
+    onnx.checker.check_model(short)
+    assert [node.op_type for node in short.graph.node] == [node.op_type for node in long.graph.node]
+    assert max(len(name) for node in short.graph.node for name in (node.name, *node.output)) < 30
+    assert len({node.name for node in short.graph.node}) == len(short.graph.node)
+    assert short.ByteSize() < long.ByteSize()
+    answers = [
+        onnxruntime.InferenceSession(graph.SerializeToString()).run(None, {"pixels": pixels_BCHW.numpy()})[0]
+        for graph in (long, short)
+    ]
+    assert np.array_equal(*answers)
+
+
+def test_an_index_of_8_bit_graphs_is_opened_with_them(exported, tmp_path):
+    encoder = load(exported, runtime="onnx-int8")
+    with Index.create(tmp_path / "x.hivlp", encoder) as index:
+        index.add_texts(TEXTS[:2])
+    for model in (None, exported):
+        with Index.open(tmp_path / "x.hivlp", model=model) as index:
+            assert isinstance(index.encoder, Int8Encoder)
+            assert index.search(TEXTS[1], kind="text").hits[0].score == pytest.approx(1, abs=1e-3)
 
 
 def test_layers_become_integers_from_the_output_on_while_embeddings_stay(exported, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.model.levels import NestedLevels, SeparateLevels
 from hivlp.model.towers import ImageTower
-from micro import micro_folder, micro_model
+from micro import micro_folder, micro_model, model_values
 
 PIXELS = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -178,3 +178,49 @@ def test_a_bag_stands_beside_the_states():
         total = sum(weight_V[word] for word in words)
         expected = sum(weight_V[word] * word_VF[word] for word in words) / total**0.5
         torch.testing.assert_close(given_BF[row, -5:], expected)
+
+
+DETAILED = {**model_values()["image"], "detail": 6, "norm": True}
+
+
+def test_detail_by_hand_and_its_parts_have_gradients():
+    model, _ = micro_model(image=DETAILED)
+    tower, detail = model.image_tower, model.image_tower.detail
+    assert detail is not None
+    rows = model.normalise(PIXELS)
+    output = tower.backbone(pixel_values=rows, output_hidden_states=True)
+    inner_BFGG = next(map_ for map_ in reversed(output.hidden_states) if map_.shape[3] == detail.side)
+    assert detail.side == 2 * output.last_hidden_state.shape[3]
+    small = F.interpolate(rows, size=4 * detail.side, mode="area")
+    patches = small.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+    map_BCGG = detail.look(detail.scale(torch.cat([inner_BFGG, patches], dim=1)))
+    map_BCGG = map_BCGG + detail.again(map_BCGG)
+    weight_CPGG = detail.where.weight.view(6, detail.PLACES, *map_BCGG.shape[2:])
+    found = (map_BCGG.unsqueeze(2) * weight_CPGG).sum(dim=(3, 4)).flatten(1)
+    pooled = output.last_hidden_state.mean(dim=(2, 3))
+    torch.testing.assert_close(tower(rows), tower.behind(torch.cat([pooled, found], dim=1)))
+    assert tower(rows).shape[1] == tower.width == tower.state_width + 6 * detail.PLACES
+    model.train()
+    model.encode_pixels(PIXELS)[32].square().sum(dim=0)[:3].sum().backward()
+    assert all(parameter.grad is not None for parameter in detail.parameters())
+
+
+def test_detail_tells_left_from_right_where_an_average_does_not():
+    """Its first weights over the map: everywhere, across and down."""
+    model, _ = micro_model(image=DETAILED)
+    detail = model.image_tower.detail
+    assert detail is not None
+    weight_PGG = detail.where.weight[: detail.PLACES, 0]
+    spot = torch.zeros(weight_PGG.shape[1:])
+    spot[0, -1] = 1  # above, right
+    mean, across, down = (weight_PGG * spot).sum(dim=(1, 2)).sign().tolist()
+    assert (mean, across, down) == (1, 1, -1)
+
+
+def test_towers_without_maps_that_get_smaller_have_no_detail():
+    options = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    tower = Tower(kind="vit", options={**options, "patch_size": 8}, detail=8)
+    with pytest.raises(ConfigError, match=r"model\.image\.detail needs a tower whose maps get smaller"):
+        ImageTower(tower, size=32)
+    with pytest.raises(ConfigError, match=r"in 36 × 36 squares, and preprocessing\.size=34 is no multiple"):
+        micro_model(image=DETAILED, preprocessing={"size": 34})

@@ -135,3 +135,14 @@ def test_a_missing_teacher_is_named(tmp_path):
     pytest.importorskip("ai_edge_litert")
     with pytest.raises(ModelError, match=r"the teacher .*none.tflite is not there; set teacher.path"):
         TfliteTeacher(tmp_path / "none.tflite", tensor=0, size=224)
+
+
+def test_whole_frames_of_the_right_size_come_from_the_pack(tmp_path):
+    """The slow twin: the same frames, cut from the originals beside other views."""
+    source = open_source(gallery(tmp_path))
+    teacher = FakeTeacher()
+    packed = pack(source, tmp_path / "packs", size=teacher.size, key="gallery")
+    from_originals = reinforce(source, packed, teacher, views=2, min_area=0.4).features_NVD[:, :1]
+    (tmp_path / "0.jpg").unlink()  # not needed any more
+    from_pack = reinforce(source, packed, teacher, views=1, min_area=0.4).features_NVD
+    assert np.array_equal(from_pack, from_originals)

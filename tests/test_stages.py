@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hivlp.config import TrainConfig
 from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
+from hivlp.encode.onnx import OnnxEncoder
 from hivlp.errors import ConfigError, HivlpError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
@@ -26,7 +27,7 @@ from hivlp.train.locked import LockedTower
 from hivlp.train.reinforce import crop_of, pictures, pixels_of
 from hivlp.train.run import run
 from hivlp.train.stages import segments
-from micro import micro_run
+from micro import micro_run, model_values
 
 TOWER = {
     "kind": "resnet",
@@ -244,6 +245,33 @@ def test_stored_features_are_those_of_the_tower(tmp_path: Path):
         with torch.no_grad():
             expected_VF = model.image_features(torch.from_numpy(np.stack(crops))).numpy()
         np.testing.assert_allclose(features_NVF[row], expected_VF, atol=2e-3, rtol=2e-3)
+
+
+def test_detail_learns_over_a_locked_tower_from_what_is_stored_of_it(tmp_path: Path):
+    detailed = model_values(image={**model_values()["image"], "detail": 4, "norm": True})
+    run(locked(model=detailed, steps=8), out=tmp_path / "r")
+    model = open_model(tmp_path / "r" / "model").eval()
+    torch.manual_seed(0)
+    begun = DualEncoder(model.config)
+    backbone, start = model.image_tower.backbone.state_dict(), begun.image_tower.backbone.state_dict()
+    assert all(torch.equal(backbone[name], start[name]) for name in start)
+    assert model.image_tower.detail is not None and begun.image_tower.detail is not None
+    for name, value in begun.image_tower.detail.named_parameters():
+        assert not torch.equal(model.image_tower.detail.get_parameter(name), value), name
+    # the slow twin: what is stored of a whole picture gives the features of its pixels
+    tower = LockedTower(model)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    with torch.no_grad():
+        seen = torch.from_numpy(tower.features(pixels).astype(np.float32))
+        assert seen.shape == (3, tower.width)
+        expected = model.image_features(torch.from_numpy(pixels))
+        torch.testing.assert_close(model.image_tower.features(seen), expected, atol=2e-2, rtol=2e-2)
+    encoder = OnnxEncoder(tmp_path / "r" / "model", threads=1)
+    with torch.no_grad():
+        by_torch = model.encode_pixels(torch.from_numpy(pixels))
+    for width in model.config.levels.widths:
+        rows = encoder.encode_pixels(pixels)[width]
+        np.testing.assert_allclose(rows, by_torch[width].numpy(), atol=1e-4)
 
 
 def test_another_tower_has_other_features():

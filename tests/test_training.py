@@ -19,8 +19,9 @@ from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.objectives.retrieval import positives
+from hivlp.train.card import write_card
 from hivlp.train.optim import learning_rate
-from hivlp.train.presets import PRESETS, load_preset
+from hivlp.train.presets import PRESETS, changed, load_preset
 from hivlp.train.run import run
 from hivlp.train.views import crop
 from micro import micro_run
@@ -98,6 +99,27 @@ def test_a_wrong_path_leaves_no_run_behind(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         run(micro_run(sources=[{"spec": str(tmp_path / "none")}]), out=tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_pictures_without_captions_are_refused_and_the_folder_stays_free(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number, sample in enumerate(samples(3, size=32)):
+        (tmp_path / "pictures" / f"{number}.jpg").write_bytes(sample.read())
+    sources = [{"spec": str(tmp_path / "pictures")}]
+    with pytest.raises(DataError, match=r"none of the sources has captions \(.*pictures\); training needs"):
+        run(micro_run(sources=sources), out=tmp_path / "r")
+    assert run(micro_run(steps=2), out=tmp_path / "r")["steps"] == 2  # without --resume
+
+
+def test_the_card_names_every_setting_that_was_changed(tmp_path):
+    overrides = ["steps=6", "objective.binary.width=16", "optimisation.learning_rate=0.01"]
+    config = load_preset("tiny", overrides=["model.levels.widths=[16, 32]", "threads=1", *overrides])
+    assert changed(load_preset("tiny")) == changed(micro_run(seed=3)) == []
+    assert sorted(changed(config)) == sorted(["model.levels.widths=[16, 32]", *overrides])
+    assert changed(load_preset("tiny", overrides=changed(config))) == changed(config)
+    write_card(tmp_path, config, results=[], steps=6, seconds=1, device="cpu")
+    recipe = next(line for line in (tmp_path / "README.md").read_text().splitlines() if "recipe" in line)
+    assert "--preset tiny --data DATA --out RUN --set 'model.levels.widths=[16, 32]' --set " in recipe
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

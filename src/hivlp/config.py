@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from hivlp.errors import ConfigError, ModelError
 from hivlp.registry import suggestion
+from hivlp.wording import plain
 
 SCHEMA_VERSION = 1
 # the files of a model folder
@@ -73,6 +74,12 @@ class Tower(Settings):
         multiple_of=4,
         description="of texts: products of two words' states, near ones and far ones, beside what the states "
         "become; 0: there are none",
+    )
+    detail: int = Field(
+        default=0,
+        ge=0,
+        description="of pictures: channels of convolutions over an inner map and the pixels, beside the "
+        "tower's average, for which thing is red and which stands left; 0: there are none",
     )
     norm: bool = Field(
         default=False,
@@ -580,6 +587,11 @@ class TrainConfig(Settings):
                     f"what {name} names is shown views of pictures and no source has views; give it "
                     "views=4, or views=1, which is the whole picture"
                 )
+        if self.model.image.detail and self.teacher is not None and self.teacher.cells:
+            raise ValueError(
+                f"teacher.cells={self.teacher.cells} compares the tower's regions with the teacher's, and "
+                "model.image.detail gives features of another width; set one of them to 0"
+            )
         self._check_locked()
         levels = self.model.levels.widths
         for name, taught in (("distil", self.distil.widths), ("objective.reranker", reranker.widths)):
@@ -684,7 +696,8 @@ def _explain(kind: type[Settings], problem: Mapping[str, Any]) -> str:
     name = ".".join(path) or kind.__name__
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name!r}: {suggestion(path[-1], _keys_beside(kind, path))}"
-    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')} (got {problem.get('input')!r:.80})"
+    message = plain(str(problem["msg"]).removeprefix("Value error, "))
+    return f"{name}: {message} (got {problem.get('input')!r:.80})"
 
 
 def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:

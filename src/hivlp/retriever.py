@@ -20,7 +20,7 @@ from hivlp import tune as tuning
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
-from hivlp.encode.base import stored_match
+from hivlp.encode.base import runtime_of, stored_match
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
@@ -106,7 +106,7 @@ class Index:
         """
         store = LocalStore.open(path, writable=writable)
         try:
-            encoder = _encoder(model, threads) if model is not None else _named_by(store, threads)
+            encoder = _opened(store.model_name if model is None else model, store, threads)
             return cls(store, as_indexed(encoder, store.folder.path, store.widths, items=store.count()))
         except BaseException:
             store.close()
@@ -533,8 +533,10 @@ def _timed(hits: Hits, encode_ms: float) -> Hits:
     return replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) if encode_ms else hits
 
 
-def _encoder(model: str | Path | Encoder, threads: int = 0) -> Encoder:
-    return load(model, threads=threads) if isinstance(model, (str, Path)) else model
+def _encoder(model: str | Path | Encoder, *, runtime: str | None = None, threads: int = 0) -> Encoder:
+    if not isinstance(model, (str, Path)):
+        return model
+    return load(model, runtime=runtime, threads=threads)
 
 
 def _name(encoder: Encoder) -> str:
@@ -542,10 +544,13 @@ def _name(encoder: Encoder) -> str:
     return str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
 
 
-def _named_by(store: Store, threads: int) -> Encoder:
+def _opened(model: str | Path | Encoder, store: Store, threads: int) -> Encoder:
+    """The encoder of a store, run as what it holds was made."""
     try:
-        return load(store.model_name, threads=threads)
+        return _encoder(model, runtime=runtime_of(store.model_fingerprint), threads=threads)
     except ModelError as error:
+        if model != store.model_name:
+            raise
         raise ModelError(
             f"the index was made with the model {store.model_name!r}, which can't be loaded: {error}. "
             "Name the place of that model with --model, or model=..."

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
-from hivlp.wording import counted
+from hivlp.wording import counted, sized
 
 
 def compact(
@@ -31,7 +31,7 @@ def compact(
             "items": store.count(),
         }
     line = (
-        f"{counted(report.dropped, 'deleted row')} dropped, {report.bytes_freed / 1e6:,.1f} MB given back; "
+        f"{counted(report.dropped, 'deleted row')} dropped, {sized(report.bytes_freed)} given back; "
         f"{index} holds {counted(document['items'], 'item')}"
     )
     output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

@@ -20,7 +20,10 @@ def delete(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Remove items from an index by id; exit code 2 where it has none of the ids."""
+    """Remove items from an index by id; exit code 2 where it has none of the ids.
+
+    A picture whose file is still in its folder comes back when the folder is indexed again.
+    """
     from hivlp.stores.local import LocalStore
 
     with LocalStore.open(index, writable=True) as store:

@@ -72,7 +72,13 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
     wrote = [f"wrote {file}" for file in document["files"]]
     if "source_cosine" in document:
         wrote.append(f"lowest cosine to {model}: {document['source_cosine']}")
-    return document, [*wrote, f"largest difference from torch: {document['max_abs_diff']:.2e}"]
+    wrote.append(f"largest difference from torch: {document['max_abs_diff']:.2e}")
+    if "int8" in document:
+        loss = document["int8"]
+        wrote.append(
+            f"mean cosine of 8 bits to float32: pictures {loss['image_cosine']}, texts {loss['text_cosine']}"
+        )
+    return document, wrote
 
 
 def _index(index: str, out: Path | None, shard_size: int | None) -> tuple[dict[str, Any], list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 import typer
 
 from hivlp.errors import HivlpError, MissingExtraError
+from hivlp.wording import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,15 +33,6 @@ _REMEDIES: Mapping[type[OSError], str] = {
     FileNotFoundError: "check the path",
     PermissionError: "check its permissions",
     IsADirectoryError: "name a file",
-}
-_PLAIN = {
-    "Input should be a valid integer, unable to parse string as an integer": "it must be a whole number",
-    "Input should be a valid number, unable to parse string as a number": "it must be a number",
-    "is not a valid integer": "is no whole number",
-    "is not a valid float": "is no number",
-    "Input should be greater than or equal to": "it must be at least",
-    "Input should be less than or equal to": "it must be at most",
-    "Input should be": "it must be",
 }
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -81,10 +74,14 @@ def say(message: RenderableType) -> None:
 
 def say_device(encoder: Encoder) -> None:
     """Where a model of transformers computes: it may be minutes on a CPU and seconds on a GPU."""
-    from hivlp.encode.base import device_of
+    from hivlp.encode.base import device_of, lacks_graphs
 
     if hasattr(encoder, "device"):
-        say(f"{encoder.name} computes on {device_of(encoder)} in float32")
+        hint = f"; `hivlp export {encoder.name}` makes it several times faster"
+        say(
+            f"{encoder.name} computes on {device_of(encoder)} in float32"
+            + (hint if lacks_graphs(encoder) else "")
+        )
 
 
 def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
@@ -194,6 +191,10 @@ def _of_system(error: OSError) -> str:
     return f"{where}{error.strerror or error}; {remedy}"
 
 
+# what may be words where an option was expected: one dash, or a space
+_LIKE_WORDS = re.compile(r"No such option: (?:-[^-]|--\S+ )")
+
+
 def _is_usage_error(error: Exception) -> bool:
     # typer brings its own copy of click from 0.2x on, so the class is found by way of a public one.
     bases = [base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"]
@@ -206,15 +207,17 @@ def _of_usage(error: Any) -> str:
     # `hivlp` alone has printed its help already and brings no message.
     message = error.format_message() or "give a command."
     # Newer versions of typer say what a validator says, and not of what value.
-    for theirs, ours in _PLAIN.items():
-        message = message.replace(theirs, ours)
+    message = plain(message)
     validated = getattr(error.__cause__, "errors", None)
     if validated is not None:
         value = validated()[0]["input"]
         message = message.replace("Invalid value for", f"Invalid value {value!r} for", 1)
     message = message.rstrip(".")
     if "unexpected extra argument" in message:
-        message += "; put words with spaces between them in quotes"
+        message += "; put words with spaces between them in quotes, and options before --"
+    message = message.removesuffix("?")
+    if _LIKE_WORDS.match(message):
+        message += "; words that begin with a dash go behind --, and options before that"
     return f"{message}. See: {command} --help"
 
 

@@ -88,7 +88,7 @@ def _why_no_match(queries: str) -> str:
     )
     return (
         "match probabilities (--min-probability) were not learned: they need captions of the pictures in the "
-        f"index, and {why}"
+        f"index, and {why}; those that the model brings, if it has some, stay in use"
     )
 
 

@@ -50,6 +50,7 @@ LATER = (
     ("levels", "hidden", 0),
 )
 Picture = Path | str | bytes | Image.Image
+INT8 = "-int8"  # what the fingerprint of 8-bit graphs ends with: their vectors are no others'
 IN_MEMORY = "in-memory"  # the fingerprint of a model that is in no folder
 
 _log = logging.getLogger(__name__)
@@ -217,6 +218,18 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         why = "" if kind in ("transformers", "heads") else " without ONNX graphs (see `hivlp export`)"
         raise MissingExtraError(error.name or "torch", "train", f"{name}{why}") from None
     return encoder(folder, name=name, threads=threads)
+
+
+def lacks_graphs(encoder: Encoder) -> bool:
+    """Whether an encoder is a model folder that torch runs on a CPU for want of graphs."""
+    if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY or device_of(encoder) != "cpu":
+        return False
+    return _located(encoder.name)[1] == "torch"
+
+
+def runtime_of(fingerprint: str) -> str | None:
+    """The runtime that gives the vectors of a fingerprint, for `load`; None where any of them does."""
+    return "onnx-int8" if fingerprint.endswith(INT8) else None
 
 
 def stored_match(encoder: Encoder) -> MatchModel | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE, read_model_config
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import SquareInput, fingerprint, joined
+from hivlp.encode.base import INT8, SquareInput, fingerprint, joined
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings
 
@@ -30,6 +30,8 @@ class OnnxEncoder(SquareInput):
     batch_size = 64
     suffix = ""
     remedy = "make them with `hivlp export {model}`"
+    in_a_lane = 8
+    """Pictures that a thread takes at a time, so that no thread waits long for the last one."""
     in_lanes = True
     """Whether threads compute a part of a batch each, which is faster than all of them every picture."""
 
@@ -66,7 +68,7 @@ class OnnxEncoder(SquareInput):
 
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
         lanes = max(1, min(self._lanes, len(pixels_BCHW) // 2))
-        size = min(self.batch_size, -(-len(pixels_BCHW) // lanes) or 1)
+        size = min(self.batch_size if lanes == 1 else self.in_a_lane, -(-len(pixels_BCHW) // lanes) or 1)
         blocks = [{"pixels": pixels_BCHW[s : s + size]} for s in range(0, len(pixels_BCHW), size)]
         if lanes == 1:
             return joined([self._run(self._image, block) for block in blocks], self.widths)
@@ -105,7 +107,7 @@ class Int8Encoder(OnnxEncoder):
         self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None
     ) -> None:
         super().__init__(folder, name=name, threads=threads, graphs=graphs)
-        self.fingerprint += "-int8"
+        self.fingerprint += INT8
 
 
 def open_graph(path: Path, *, threads: int) -> onnxruntime.InferenceSession:

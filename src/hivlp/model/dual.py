@@ -34,7 +34,7 @@ class DualEncoder(nn.Module):
         self.fusion = None
         if config.fusion is not None:
             self.fusion = FusionHead(
-                config.fusion, regions=self.image_tower.width, words=self.text_tower.state_width
+                config.fusion, regions=self.image_tower.state_width, words=self.text_tower.state_width
             )
         start = math.log(config.logit_scale)
         self.log_scale_L = nn.Parameter(torch.full((len(config.levels.widths),), start))

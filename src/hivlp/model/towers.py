@@ -64,32 +64,122 @@ def _has_pooler(model_class: Any) -> bool:
     return "add_pooling_layer" in parameters
 
 
+class Detail(nn.Module):
+    """Convolutions over an inner map and the pixels beside a picture tower, for what its average has lost.
+
+    A tower that was taught to name what a picture shows gives one vector for all of it, which hardly tells
+    which of two things is red and which stands left. Here two small convolutions look at the last map of at
+    least twice the side of the tower's own, with the pixels in as many patches beside it, and what they find
+    is summed over the map by learned weights, which begin as a mean, a slope across and a slope down: what is
+    there, and where (`docs/experiments.md`).
+    """
+
+    PATCH, PLACES = 4, 3
+
+    def __init__(self, inner_BFGG: Tensor, channels: int, *, size: int) -> None:
+        super().__init__()
+        self.side = inner_BFGG.shape[2]
+        self.pixel, left = divmod(size, self.PATCH * self.side)
+        if left or not self.pixel:
+            raise ConfigError(
+                f"model.image.detail divides pictures in {self.PATCH * self.side} × {self.PATCH * self.side} "
+                f"squares, and preprocessing.size={size} is no multiple of that; change the size, or leave "
+                "detail out"
+            )
+        seen = inner_BFGG.shape[1] + 3 * self.PATCH**2
+        self.width = self.PLACES * channels
+        self.scale = nn.BatchNorm2d(seen)
+        self.look = _convolution(seen, channels, stride=2)
+        self.again = _convolution(channels, channels)
+        side = (self.side + 1) // 2
+        self.where = nn.Conv2d(channels, self.width, side, groups=channels, bias=False)
+        with torch.no_grad():
+            self.where.weight.copy_(_places(side).repeat(channels, 1, 1).unsqueeze(1))
+
+    def map(self, pixels_BCHW: Tensor, inner_BFGG: Tensor) -> Tensor:
+        """What this looks at (B, C, G, G): the inner map, and normalised pixels in patches."""
+        small_BCHW = F.avg_pool2d(pixels_BCHW, self.pixel)
+        return torch.cat([inner_BFGG, F.pixel_unshuffle(small_BCHW, self.PATCH)], dim=1)
+
+    def forward(self, map_BCGG: Tensor) -> Tensor:
+        """Features (B, width) of such a map."""
+        found_BCGG = self.look(self.scale(map_BCGG))
+        return self.where(found_BCGG + self.again(found_BCGG))[:, :, 0, 0]
+
+
+def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
+
+
+def _places(side: int) -> Tensor:
+    """How much each place of a map counts at first (PLACES, side, side): everywhere, across, down."""
+    line = torch.linspace(-1, 1, side)
+    across, down = line.expand(side, side), line.unsqueeze(1).expand(side, side)
+    return torch.stack([torch.ones(side, side), across, down]) / side**2
+
+
 class ImageTower(nn.Module):
-    """Pictures (B, 3, S, S), normalised, to features (B, F)."""
+    """Pictures (B, 3, S, S), normalised, to features (B, F).
+
+    Attributes:
+        width: of the features.
+        state_width: of the state of a region.
+        seen_width: of what `seen` gives.
+    """
 
     def __init__(self, tower: Tower, *, size: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"image_size": size})
         self.pooling = tower.pooling
+        self.detail: Detail | None = None
         self.behind = nn.Sequential()
-        self.width = _width(self, torch.zeros(1, 3, size, size))
+        pixels = torch.zeros(1, 3, size, size)
+        self.width = self.state_width = self.seen_width = _width(self, pixels)
+        if tower.detail:
+            self.detail = Detail(_inner(self.backbone, pixels), tower.detail, size=size)
+            self.width += self.detail.width
+            self.seen_width = self.seen(pixels).shape[1]
         self.behind = _behind(tower, self.width)
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
         return _regions(self.backbone(pixel_values=pixels_BCHW).last_hidden_state)
 
-    def pooled(self, pixels_BCHW: Tensor) -> Tensor:
-        """What of the pictures is stored where the tower is locked: features before norm and dropout."""
-        return self._pooled(self.backbone(pixel_values=pixels_BCHW))
+    def seen(self, pixels_BCHW: Tensor) -> Tensor:
+        """What of the pictures is stored where the tower is locked (B, S): all that `features` needs."""
+        if self.detail is None:
+            return self._pooled(self.backbone(pixel_values=pixels_BCHW))
+        pooled_BF, map_BCGG = self._both(pixels_BCHW, self.detail)
+        return torch.cat([pooled_BF, map_BCGG.flatten(1)], dim=1)
+
+    def features(self, seen_BS: Tensor) -> Tensor:
+        """The features (B, F) of what was seen."""
+        if self.detail is None:
+            return self.behind(seen_BS)
+        pooled_BF, flat_BS = seen_BS.tensor_split([self.state_width], dim=1)
+        map_BCGG = flat_BS.unflatten(1, (-1, self.detail.side, self.detail.side))
+        return self.behind(torch.cat([pooled_BF, self.detail(map_BCGG)], dim=1))
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        return self.behind(self.pooled(pixels_BCHW))
+        if self.detail is None:
+            return self.features(self.seen(pixels_BCHW))
+        # not by way of what is stored, whose shape an exporter does not know
+        pooled_BF, map_BCGG = self._both(pixels_BCHW, self.detail)
+        return self.behind(torch.cat([pooled_BF, self.detail(map_BCGG)], dim=1))
+
+    def _both(self, pixels_BCHW: Tensor, detail: Detail) -> tuple[Tensor, Tensor]:
+        """Pooled features, and the map that detail looks at, from one pass."""
+        output = self.backbone(pixel_values=pixels_BCHW, output_hidden_states=True)
+        return self._pooled(output), detail.map(pixels_BCHW, _twice_as_fine(output))
 
     def with_regions(self, pixels_BCHW: Tensor) -> Tensor:
-        """Features in the first row, the states of the regions behind it (B, 1 + G, F), from one pass."""
+        """Features in the first row, the states of the regions behind it (B, 1 + G, F), from one pass.
+
+        Only without detail, with which features are wider than states.
+        """
         output = self.backbone(pixel_values=pixels_BCHW)
-        features_B1F = self.behind(self._pooled(output)).unsqueeze(1)
+        features_B1F = self.features(self._pooled(output)).unsqueeze(1)
         return torch.cat([features_B1F, _regions(output.last_hidden_state)], dim=1)
 
     def _pooled(self, output: Any) -> Tensor:
@@ -99,6 +189,28 @@ class ImageTower(nn.Module):
         if self.pooling == "first":
             return hidden[:, 0]
         return hidden.mean(dim=(2, 3)) if hidden.dim() == 4 else hidden.mean(dim=1)
+
+
+@torch.no_grad()
+def _inner(backbone: nn.Module, pixels_BCHW: Tensor) -> Tensor:
+    """The map that detail is taken from. Raises ConfigError for a tower that has none."""
+    training = backbone.training
+    try:
+        return _twice_as_fine(backbone.eval()(pixel_values=pixels_BCHW, output_hidden_states=True))
+    except (TypeError, AttributeError, IndexError, StopIteration):
+        raise ConfigError(
+            f"model.image.detail needs a tower whose maps get smaller and are kept, which "
+            f"{type(backbone).__name__} is not; take mobilenet_v2, resnet or another convolutional type, or "
+            "leave detail out"
+        ) from None
+    finally:
+        backbone.train(training)
+
+
+def _twice_as_fine(output: Any) -> Tensor:
+    """The last hidden state (B, F, G, G) of at least twice the side of the tower's own."""
+    side = output.last_hidden_state.shape[3]
+    return next(state for state in reversed(output.hidden_states) if state.shape[3] >= 2 * side)
 
 
 class Bag(nn.Module):

@@ -19,6 +19,13 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
+def few(plan: Plan, k: int) -> tuple[str, ...]:
+    """What is to be said where a plan hands on fewer rows than are asked for."""
+    if plan.candidates == "all" or plan.candidates >= k:
+        return ()
+    return (f"candidates={plan.candidates} is less than k={k}, and no more is found; raise the candidates",)
+
+
 def choose(
     tuned: Tuned | None, *, recall: float | None, items: int, live: int, k: int, where: Path
 ) -> Choice:

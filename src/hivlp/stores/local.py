@@ -24,7 +24,7 @@ from hivlp.index.where import Condition
 from hivlp.plans import Plan, default_plan
 from hivlp.search import RawResult
 from hivlp.stores.base import Rerank
-from hivlp.stores.choice import Choice, choose
+from hivlp.stores.choice import Choice, choose, few
 from hivlp.stores.filters import Filters, note
 from hivlp.tuned import MatchModel, Tuned
 from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item
@@ -129,7 +129,7 @@ class LocalStore:
                 chosen, scores = replace(chosen, rerank=rerank.depth), self._scores(rerank, state)
             results = search.run(chosen, queries, view, k, rerank=scores)
             items = self._items_of(results, state.generation)
-            notes = (*choice.notes, *note(state.mask, view.mask, k, where=where, kind=kind))
+            notes = (*choice.notes, *note(state.mask, view.mask, k, where=where, kind=kind), *few(chosen, k))
             return [_hits(result, items, chosen, notes) for result in results]
 
         return self._of_one_moment(answer)

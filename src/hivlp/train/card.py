@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hivlp.config import SourceConfig, TrainConfig
+from hivlp.train.presets import changed
 
 CARD = "README.md"
 
@@ -42,6 +44,7 @@ def write_card(
     widths = ", ".join(str(width) for width in model.levels.widths)
     size, vocabulary = model.preprocessing.size, model.vocabulary
     start = f" --model {_short(config.start)}" if config.start else ""
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in changed(config))
     lines = [
         f"# {model.name}",
         "",
@@ -54,7 +57,7 @@ def write_card(
         f"| files | {_megabytes(folder):.1f} MB |",
         f"| training | {_training(config, steps, device)}, {seconds / 60:.0f} minutes |",
         f"| machine | {platform.machine()}, Python {platform.python_version()} |",
-        f"| recipe | `hivlp train --preset {config.preset}{start} --data DATA --out RUN` |",
+        f"| recipe | `hivlp train --preset {config.preset}{start} --data DATA --out RUN{settings}` |",
         *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
         "## Data",

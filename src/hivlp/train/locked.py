@@ -21,7 +21,7 @@ from hivlp.encode.onnx import open_graph
 from hivlp.errors import ModelError
 from hivlp.model.dual import DualEncoder
 
-# what of a configuration its features depend on; norm and dropout come behind them
+# what of a configuration its features depend on; detail, norm and dropout come behind them
 READ = {"image": {"kind", "options", "pooling"}, "preprocessing": True}
 
 
@@ -30,15 +30,16 @@ class LockedTower:
 
     def __init__(self, model: DualEncoder) -> None:
         self._model = model
-        self.size, self.width = model.config.preprocessing.size, model.image_tower.width
+        self.size, self.width = model.config.preprocessing.size, model.image_tower.seen_width
         config = model.config.model_dump_json(include=READ)
         weights = hashlib.sha256(config.encode())
-        for value in model.image_tower.state_dict().values():
+        for value in model.image_tower.backbone.state_dict().values():
             weights.update(value.cpu().contiguous().numpy().tobytes())
+        weights.update(str(self.width).encode())  # with detail, an inner map is stored too
         self.key = f"locked:{weights.hexdigest()[:12]}"
 
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The tower's pooled features (V, width) of views, before norm and dropout.
+        """What the tower sees of views (V, width): its pooled features, with detail also an inner map.
 
         Raises:
             ModelError: one is too large for half precision.
@@ -71,4 +72,4 @@ class LockedTower:
     def _by_torch(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._model.eval()
         shown_VCHW = torch.from_numpy(pixels_VCHW).to(self._model.pixel_scale.device)
-        return self._model.image_tower.pooled(self._model.normalise(shown_VCHW)).cpu().numpy()
+        return self._model.image_tower.seen(self._model.normalise(shown_VCHW)).cpu().numpy()

@@ -36,7 +36,7 @@ class MaskedObjectives(nn.Module):
             size = model.config.preprocessing.size
             self.regions = MaskedHead(
                 objective.lrm,
-                states=model.image_tower.width,
+                states=model.image_tower.state_width,
                 embedding=self.fine,
                 out=cells(torch.zeros(1, 3, size, size), side=self.side).shape[2],
             )

@@ -40,7 +40,7 @@ class Passes:
     def pictures(self, batch: Batch) -> Tensor:
         """Features (B, F) of the pictures' crops."""
         if self._locked:
-            return self._model.image_tower.behind(self.put(batch.features_BD))
+            return self._model.image_tower.features(self.put(batch.features_BD))
         return self._over_pictures(
             batch, lambda pixels, boxes, mirror: self._model.image_features(self.view(pixels, boxes, mirror))
         )

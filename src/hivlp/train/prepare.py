@@ -69,6 +69,7 @@ def prepare(
         world.leader_first(partial(_pack, source, settings, config, out / "packs", progress))
         for source, settings in zip(sources, config.sources, strict=True)
     ]
+    _check_captions(packs, config)
     model, tokenizer = _model(config, packs, out, world, progress)
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
@@ -100,6 +101,17 @@ def prepare(
         tokenizer=tokenizer,
         failures=[failure for taken in packs for failure in taken.failures],
     )
+
+
+def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
+    """Raises DataError where there is nothing to learn: pictures without captions and without a teacher."""
+    taught = config.teacher is not None and any(source.views for source in config.sources)
+    if not taught and not any(captions for taken in packs for captions in taken.captions):
+        specs = ", ".join(source.spec for source in config.sources)
+        raise DataError(
+            f"none of the sources has captions ({specs}); training needs pictures with captions, such as a "
+            "table of both: see docs/data.md"
+        )
 
 
 def opened(source: SourceConfig) -> Source:
@@ -209,7 +221,7 @@ def _views(
 def _teacher(config: TrainConfig, model: DualEncoder) -> Teacher | None:
     """Whose features of pictures are stored: a frozen model's, or those of the run's own tower."""
     if config.lock_image:
-        model.image_tower.requires_grad_(False)
+        model.image_tower.backbone.requires_grad_(False)
         return LockedTower(model)
     if config.teacher is None or not any(source.views for source in config.sources):
         return None

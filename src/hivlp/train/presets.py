@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hivlp.config import TrainConfig, apply_overrides, parse
-from hivlp.errors import ConfigError
+from hivlp.errors import ConfigError, HivlpError
 from hivlp.registry import suggestion
 
 # 2,001 of the products, chosen by a hash of their ids, are never trained on
@@ -154,8 +155,8 @@ def mini() -> dict[str, Any]:
         "preset": "mini",
         "model": {
             "name": "mini",
-            "image": {**mobilenet(), "norm": True, "dropout": 0.4},
-            "text": {**words(width=64, dropout=0.1), "pairs": 384, "bag": 256, "dropout": 0.3},
+            "image": {**mobilenet(), "detail": 144, "norm": True, "dropout": 0.4},
+            "text": {**words(width=64, dropout=0.1), "pairs": 384, "bag": 160, "dropout": 0.3},
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512], "hidden": 320},
             "preprocessing": {"size": 192},
             "vocabulary": 5000,
@@ -212,7 +213,18 @@ def mini() -> dict[str, Any]:
     }
 
 
-_PLACE = "{data}"
+_PLACE, _ANY = "{data}", "DATA"
+_NOT_SAID = (
+    "sources",
+    "validation",
+    "stages.sources",
+    "teacher.path",
+    "start",
+    "threads",
+    "data_workers",
+    "log_every",
+    "checkpoint_every",
+)
 PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {
     preset.__name__: preset for preset in (tiny, small, medium, large, scratch, mini)
 }
@@ -243,6 +255,40 @@ def load_preset(
     if data is not None and not _mentions_data(values):
         raise ConfigError(_no_place(name, config, data))
     return config
+
+
+def changed(config: TrainConfig) -> list[str]:
+    """What `--set` made of the preset of a configuration, as ``a.b=v``; nothing of a preset that is unknown.
+
+    Sources and where the teacher lies are left out, which `--data` says, and what only this machine needs.
+    """
+    if config.preset not in PRESETS:
+        return []
+    try:
+        plain = load_preset(
+            config.preset, data=_ANY if _needs_data(config.preset) else None, start=config.start
+        )
+    except HivlpError:  # the model that it started from is gone
+        return []
+    before, after = _leaves(plain.model_dump()), _leaves(config.model_dump())
+    return [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in after.items()
+        if value != before.get(name) and not name.startswith(_NOT_SAID)
+    ]
+
+
+def _needs_data(name: str) -> bool:
+    return _mentions_data(PRESETS[name]())
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _leaves(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
 
 
 def _no_place(name: str, config: TrainConfig, data: str) -> str:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hivlp.data.sources import Source
 
 
+_BLOCK = 32
+
+
 @dataclass(frozen=True, slots=True)
 class Reinforced:
     """The views of a pack and what the teacher made of them.
@@ -70,12 +73,17 @@ def reinforce(
 ) -> Reinforced:
     """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
 
-    The teacher sees crops of the original pictures, not of the pack's small ones.
+    The teacher sees crops of the original pictures, not of the pack's small ones; but whole frames that the
+    pack has at the teacher's size are not made again.
     """
     stem = pack.folder / f"teacher-{digest([teacher.key, teacher.width, views, min_area, seed])}"
     boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
 
     def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
+        if views == 1 and (pack.preprocessing.fit, pack.preprocessing.size) == ("squeeze", teacher.size):
+            for row in range(done, len(pack), _BLOCK):
+                yield row, teacher.features(np.asarray(pack.pixels_NCHW[row : row + _BLOCK]))[:, None]
+            return
         for row, image in pictures(source, pack, skip=done):
             crops = [pixels_of(crop_of(image, box_4), teacher.size) for box_4 in boxes_NV4[row]]
             yield row, teacher.features(np.stack(crops))[None]

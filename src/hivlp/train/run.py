@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
-from hivlp.errors import ConfigError, MissingExtraError, ModelError
+from hivlp.errors import ConfigError, HivlpError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
@@ -26,8 +27,9 @@ from hivlp.train.distributed import World, joined
 from hivlp.train.loop import CHECKPOINTS, Ended, fit
 from hivlp.train.lora import merge
 from hivlp.train.memory import keep_freed
-from hivlp.train.prepare import TOKENIZER, opened, prepare
+from hivlp.train.prepare import START, TOKENIZER, opened, prepare
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
+from hivlp.tune.queries import LEAST
 
 Progress = Callable[[str], None]
 CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
@@ -75,8 +77,7 @@ def _run(
 ) -> dict[str, Any]:
     started, device = time.perf_counter(), world.device
     sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
-    if world.leads:
-        _claim(out, config, resume=resume)
+    new = world.leads and _claim(out, config, resume=resume)
     config = _evaluable(config, progress)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -86,7 +87,14 @@ def _run(
     progress(f"training on {device.type} in {config.precision}{many}")
     for warning in filter(None, (gpu_left_idle(device), slow_here(device, config.precision))):
         progress(f"\n!!! WARNING: {warning}\n")
-    parts = prepare(config, sources, out, world, progress)
+    try:
+        parts = prepare(config, sources, out, world, progress)
+    except HivlpError:
+        if new:  # nothing was begun, so the corrected command may have the folder
+            for path in (out / CONFIG, out / TOKENIZER):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(out / START, ignore_errors=True)
+        raise
     model, tokenizer = parts.task.model, parts.tokenizer
     ended = fit(
         parts.task,
@@ -126,7 +134,12 @@ def _run(
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
-    calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL)
+    progress("learning what a match is")
+    if calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL) is None:
+        progress(
+            f"no match probabilities: they need {LEAST} pictures with captions to validate on, or later "
+            "`hivlp tune` on an index with captions"
+        )
     return document
 
 
@@ -169,6 +182,7 @@ def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
 def _save_model(
     model: DualEncoder, tokenizer: Tokenizer, folder: Path, *, half: bool, progress: Progress
 ) -> None:
+    progress("writing the model and its graphs")
     model.eval()
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder / TOKENIZER)
@@ -179,10 +193,11 @@ def _save_model(
         progress(f"{error}; it is used by torch then")
 
 
-def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
-    """Refuses to mix two runs in one folder."""
+def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
+    """Refuses to mix two runs in one folder. Returns whether the folder held none."""
     path = out / CONFIG
-    if path.is_file():
+    there = path.is_file()
+    if there:
         if not resume:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
@@ -204,6 +219,7 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> None:
     temporary = out / (CONFIG + ".tmp")
     temporary.write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+    return not there
 
 
 def _lasting(config: TrainConfig) -> dict[str, Any]:
@@ -234,6 +250,7 @@ def _evaluate(
         if not _has_split(source):
             progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
             continue
+        progress(f"evaluating on {source.spec}")
         result = evaluate_karpathy(encoder, opened(source)).as_dict()
         recall = result["text_to_image"]["R@10"]
         progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
