@@ -63,9 +63,9 @@ anything about them.
 MADE = """
 On one core of a shared AVX2 processor, without an accelerator, in about three and a half hours: 9 minutes
 for the teacher's maps of 51,000 views, 83 for the stages, 79 for all of them together, 30 for the features
-of the locked tower and for drawing scenes, and 31, on two cores, for words, levels and detail. The stages were
-learned by the prototype of what `hivlp train` does now: the same parts, maps, losses and batches of 8 to 64
-views, but for minutes instead of steps, some stages in two pieces, and with the first stage left as it was
+of the locked tower and for drawing scenes, and 31, on two cores, for words, levels and detail. The stages
+were learned by the prototype of what `hivlp train` does now: the same parts, maps, losses and batches of 8 to
+64 views, but for minutes instead of steps, some stages in two pieces, and with the first stage left as it was
 when all of them learned together. The steps of the stages in the preset are what fitted into those minutes,
 so the command makes a model of this kind and not this one bit by bit. `docs/experiments.md` tells what was
 tried.
