@@ -222,5 +222,5 @@ def test_towers_without_maps_that_get_smaller_have_no_detail():
     tower = Tower(kind="vit", options={**options, "patch_size": 8}, detail=8)
     with pytest.raises(ConfigError, match=r"model\.image\.detail needs a tower whose maps get smaller"):
         ImageTower(tower, size=32)
-    with pytest.raises(ConfigError, match=r"in 36 × 36 squares, and preprocessing\.size=34 is no multiple"):
-        micro_model(image=DETAILED, preprocessing={"size": 34})
+    with pytest.raises(ConfigError, match=r"in 40 × 40 squares, and preprocessing\.size=38 is no multiple"):
+        micro_model(image=DETAILED, preprocessing={"size": 38})

@@ -311,6 +311,6 @@ def test_features_of_a_locked_tower_are_standardised(tmp_path: Path):
     torch.testing.assert_close(norm.running_mean, mean_F, atol=0.1, rtol=0.1)
     pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
-        rows_BF = trained.image_tower.pooled(trained.normalise(pixels))
+        rows_BF = trained.image_tower.seen(trained.normalise(pixels))
         expected_BF = (rows_BF - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
         torch.testing.assert_close(trained.image_features(pixels), expected_BF)

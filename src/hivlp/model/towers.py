@@ -148,30 +148,31 @@ class ImageTower(nn.Module):
 
     def seen(self, pixels_BCHW: Tensor) -> Tensor:
         """What of the pictures is stored where the tower is locked (B, S): all that `features` needs."""
-        if self.detail is None:
-            return self._pooled(self.backbone(pixel_values=pixels_BCHW))
-        pooled_BF, map_BCGG = self._both(pixels_BCHW, self.detail)
-        return torch.cat([pooled_BF, map_BCGG.flatten(1)], dim=1)
+        pooled_BF, map_BCGG = self._pooled_and_map(pixels_BCHW)
+        return pooled_BF if map_BCGG is None else torch.cat([pooled_BF, map_BCGG.flatten(1)], dim=1)
 
     def features(self, seen_BS: Tensor) -> Tensor:
         """The features (B, F) of what was seen."""
         if self.detail is None:
-            return self.behind(seen_BS)
-        pooled_BF, flat_BS = seen_BS.tensor_split([self.state_width], dim=1)
-        map_BCGG = flat_BS.unflatten(1, (-1, self.detail.side, self.detail.side))
-        return self.behind(torch.cat([pooled_BF, self.detail(map_BCGG)], dim=1))
+            return self._features(seen_BS, None)
+        pooled_BF, flat_BN = seen_BS.tensor_split([self.state_width], dim=1)
+        return self._features(pooled_BF, flat_BN.unflatten(1, (-1, self.detail.side, self.detail.side)))
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        if self.detail is None:
-            return self.features(self.seen(pixels_BCHW))
-        # not by way of what is stored, whose shape an exporter does not know
-        pooled_BF, map_BCGG = self._both(pixels_BCHW, self.detail)
-        return self.behind(torch.cat([pooled_BF, self.detail(map_BCGG)], dim=1))
+        # not by way of `seen`, flat as it is: an exporter would not know the shapes any more
+        return self._features(*self._pooled_and_map(pixels_BCHW))
 
-    def _both(self, pixels_BCHW: Tensor, detail: Detail) -> tuple[Tensor, Tensor]:
+    def _pooled_and_map(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Pooled features, and the map that detail looks at, from one pass."""
-        output = self.backbone(pixel_values=pixels_BCHW, output_hidden_states=True)
-        return self._pooled(output), detail.map(pixels_BCHW, _twice_as_fine(output))
+        output = self.backbone(pixel_values=pixels_BCHW, output_hidden_states=self.detail is not None)
+        if self.detail is None:
+            return self._pooled(output), None
+        return self._pooled(output), self.detail.map(pixels_BCHW, _twice_as_fine(output))
+
+    def _features(self, pooled_BF: Tensor, map_BCGG: Tensor | None) -> Tensor:
+        if self.detail is not None and map_BCGG is not None:
+            pooled_BF = torch.cat([pooled_BF, self.detail(map_BCGG)], dim=1)
+        return self.behind(pooled_BF)
 
     def with_regions(self, pixels_BCHW: Tensor) -> Tensor:
         """Features in the first row, the states of the regions behind it (B, 1 + G, F), from one pass.
@@ -179,7 +180,7 @@ class ImageTower(nn.Module):
         Only without detail, with which features are wider than states.
         """
         output = self.backbone(pixel_values=pixels_BCHW)
-        features_B1F = self.features(self._pooled(output)).unsqueeze(1)
+        features_B1F = self.behind(self._pooled(output)).unsqueeze(1)
         return torch.cat([features_B1F, _regions(output.last_hidden_state)], dim=1)
 
     def _pooled(self, output: Any) -> Tensor:
