@@ -50,7 +50,7 @@ def test_steps_of_a_graph_have_short_names_and_compute_the_same():
     pixels_BCHW = torch.rand(2, 3, 32, 32)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter that keeps batch norms apart
+        warnings.simplefilter("ignore")  # of the exporter's age, and of shapes that are fixed here
         torch.onnx.export(model.image_tower.eval(), (pixels_BCHW,), buffer, dynamo=False, **path_to)
     long = onnx.load_from_string(buffer.getvalue())
     short = with_short_names(onnx.load_from_string(buffer.getvalue()))

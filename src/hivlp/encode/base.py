@@ -224,7 +224,10 @@ def lacks_graphs(encoder: Encoder) -> bool:
     """Whether an encoder is a model folder that torch runs on a CPU for want of graphs."""
     if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY or device_of(encoder) != "cpu":
         return False
-    return _located(encoder.name)[1] == "torch"
+    try:
+        return _located(encoder.name)[1] == "torch"
+    except ModelError:  # of an encoder that was made elsewhere nothing is known
+        return False
 
 
 def runtime_of(fingerprint: str) -> str | None:
