@@ -85,10 +85,13 @@ def test_every_generated_page_is_tested(generate: ModuleType) -> None:
 
 
 def test_generator_replaces_what_is_stale_and_keeps_the_rest(generate: ModuleType) -> None:
-    text = "before\n<!-- config -->\nold\n<!-- /config -->\nafter\n"
+    text = (
+        "before\n<!-- config -->\nold\n<!-- /config -->\nbetween\n<!-- towers -->\n<!-- /towers -->\nafter\n"
+    )
     fresh = generate.generated("models.md", text)
     assert fresh.startswith("before\n<!-- config -->\n| setting |")
-    assert fresh.endswith("\n<!-- /config -->\nafter\n")
+    assert "\n<!-- /config -->\nbetween\n<!-- towers -->\n| tower |" in fresh
+    assert fresh.endswith("\n<!-- /towers -->\nafter\n")
     assert "old" not in fresh
     assert "`max_tokens`" in fresh
     with pytest.raises(ValueError, match="must hold <!-- config -->"):

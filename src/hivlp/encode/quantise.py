@@ -8,9 +8,11 @@ as leave the embeddings where they were.
 from __future__ import annotations
 
 import logging
+import shutil
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -104,17 +106,30 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
     """
     pictures = calibration_pixels(size, count=128) if pixels_BCHW is None else pixels_BCHW
     image, text = folder / "image.int8.onnx", folder / "text.int8.onnx"
-    prepared = folder / "image.prepared.onnx"
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser logs to the root logger, a line a node
     try:
-        quant_pre_process(str(folder / "image.onnx"), str(prepared), skip_symbolic_shape=True)
-        _quantise_pictures(prepared, image, pictures)
-        quant_pre_process(str(folder / "text.onnx"), str(prepared), skip_symbolic_shape=True)
-        quantize_dynamic(
-            str(prepared), str(text), weight_type=QuantType.QInt8, per_channel=True, reduce_range=_SEVEN_BITS
-        )
+        with TemporaryDirectory() as place:
+            prepared, made = Path(place) / "prepared.onnx", Path(place) / "made.onnx"
+            quant_pre_process(str(folder / "image.onnx"), str(prepared), skip_symbolic_shape=True)
+            _quantise_pictures(prepared, made, pictures)
+            _put(made, image)
+            quant_pre_process(str(folder / "text.onnx"), str(prepared), skip_symbolic_shape=True)
+            quantize_dynamic(
+                str(prepared),
+                str(made),
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=_SEVEN_BITS,
+            )
+            _put(made, text)
     finally:
         logging.getLogger().setLevel(level)
-        prepared.unlink(missing_ok=True)
     return [image, text]
+
+
+def _put(made: Path, out: Path) -> None:
+    """A finished graph into its place, where a kill leaves the one before or this one."""
+    temporary = out.with_suffix(".tmp")
+    shutil.copyfile(made, temporary)
+    temporary.replace(out)
