@@ -255,10 +255,15 @@ def _purpose(path: Path) -> str:
     return " ".join(sentence.replace("``", "").replace("`", "").split())
 
 
+def _newest(kind: str) -> tuple[Path, dict[str, Any]]:
+    """The last result file of a kind by its name, and what it holds."""
+    path = max((ROOT / "benchmarks" / "results").glob(f"{kind}-*.json"), key=lambda path: path.name)
+    return path, json.loads(path.read_text(encoding="utf-8"))
+
+
 def mini_table() -> str:
     """What the shipped model reaches, from the result file that `benchmarks/model_card.py` wrote."""
-    path = max((ROOT / "benchmarks" / "results").glob("model-mini-*.json"), key=lambda path: path.name)
-    measured = json.loads(path.read_text(encoding="utf-8"))
+    path, measured = _newest("model-mini")
     lines = [
         "| searched | level | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
         "|---|---|---|---|---|",
@@ -282,8 +287,7 @@ def mini_table() -> str:
 
 def towers_table() -> str:
     """Compact picture towers at equal cost, as `benchmarks/towers.py` measured them."""
-    path = max((ROOT / "benchmarks" / "results").glob("towers-*.json"), key=lambda path: path.name)
-    measured = json.loads(path.read_text(encoding="utf-8"))
+    path, measured = _newest("towers")
     lines = [
         "| tower | views seen | variance explained | text→image R@10 | ms a picture | MB |",
         "|---|---|---|---|---|---|",

@@ -104,9 +104,13 @@ def prepare(
 
 
 def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
-    """Raises DataError where there is nothing to learn: pictures without captions and without a teacher."""
+    """Raises DataError where captions are needed and there are none.
+
+    Only a model that has a vocabulary can do without, where a teacher says what pictures show.
+    """
     taught = config.teacher is not None and any(source.views for source in config.sources)
-    if not taught and not any(captions for taken in packs for captions in taken.captions):
+    can_do_without = taught and config.start is not None
+    if not can_do_without and not any(captions for taken in packs for captions in taken.captions):
         specs = ", ".join(source.spec for source in config.sources)
         raise DataError(
             f"none of the sources has captions ({specs}); training needs pictures with captions, such as a "
@@ -251,8 +255,6 @@ def _guide(model: DualEncoder, views: Sequence[Reinforced | None], settings: Tea
 def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
     if not path.is_file():
         texts = [caption for taken in packs for captions in taken.captions for caption in captions]
-        if not texts:
-            raise DataError("none of the sources has captions; training needs pictures with captions")
         trained = Tokenizer.train(
             texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
         )
