@@ -338,7 +338,7 @@ def test_training_data_for_a_preset_that_takes_none(tmp_path: Path, hivlp: Hivlp
     assert not out.exists()
 
 
-@pytest.mark.parametrize("command", [["train", "--out", "r"], ["export", "mini"]])
+@pytest.mark.parametrize("command", [["train", "--out", "r"], ["export", "mini", "--out", "g"]])
 def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     code = (
         f"import sys; sys.modules['torch'] = None; from hivlp.cli.main import main; sys.exit(main({command}))"
@@ -347,6 +347,10 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     assert ran.returncode == 2
     assert "needs the package 'torch'" in ran.stderr or "needs the package 'onnx'" in ran.stderr
     assert "pip install 'hivlp[train]'" in ran.stderr
+
+
+def test_a_shipped_model_is_exported_elsewhere(hivlp: Hivlp) -> None:
+    refused(hivlp("export", "mini", "--json"), "mini is part of the package", "--out DIR")
 
 
 def test_a_wrong_path_is_refused_before_any_extra_is_asked_for(tmp_path: Path) -> None:

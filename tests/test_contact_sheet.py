@@ -147,6 +147,17 @@ def test_the_font_that_lacks_the_fewest_letters_is_taken(monkeypatch: pytest.Mon
     assert lettering.readable("snow", 20)[1] is lettering.font(20)
 
 
+@pytest.mark.parametrize("name", ["boat.jpg", "1000268201_693b08cb0e.jpg", "y" * 5_000 + ".jpg", "雪" * 300])
+def test_shortened_names_fit_and_keep_both_ends(name: str) -> None:
+    font = lettering.font(13)
+    line = lettering.shortened(name, font, 120)
+    assert font.getlength(line) <= 120
+    start, dots, end = line.partition("…")
+    assert name.startswith(start) and name.endswith(end)
+    assert (line == name) == (name == "boat.jpg") and bool(dots) == (line != name)
+    assert abs(len(start) - len(end)) <= 1 or not dots
+
+
 @pytest.mark.parametrize("text", ["a few words of a caption", "雪" * 300, "x" * 5_000, "a " + "y" * 80, ""])
 def test_wrapped_lines_fit(text: str) -> None:
     font = lettering.font(13)

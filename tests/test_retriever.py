@@ -50,6 +50,8 @@ def test_a_batch_gives_what_single_queries_give(filled: Index) -> None:
         [(h.id, h.score) for h in hits] for hits in alone
     ]
     assert filled.search_batch([]) == []
+    with pytest.raises(QueryError, match=r"several texts are wanted, and 'red boat' is one"):
+        filled.search_batch("red boat")
 
 
 def test_exact_candidates_and_plan(filled: Index) -> None:
@@ -80,11 +82,20 @@ def test_a_query_without_a_visible_character_is_refused(filled: Index, text: str
         filled.search(text)
 
 
+def test_words_that_the_model_cannot_read_are_told(tmp_path: Path) -> None:
+    with Index.create(tmp_path / "x.hivlp", "mini") as index:
+        assert len(index.search("a dog").notes) == 1, "that the index is empty"
+        note, _ = index.search("a dog in the снег").notes
+    assert note.startswith("the model can't read 'снег': such letters were not in the captions")
+
+
 def test_a_query_is_cleaned_and_kept_otherwise() -> None:
     assert clean_query("  two\tdogs\0on\na beach ") == "two dogs on a beach"
     assert clean_query("雪地里的一只狗") == "雪地里的一只狗"
     assert clean_query("👩\u200d👧 at the sea") == "👩\u200d👧 at the sea"
     assert clean_query("bad\udc80byte") == "bad byte"
+    with pytest.raises(QueryError, match=r"and 3 is int; give some words"):
+        clean_query(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["雪地里的一只狗", "🐕❄️", "red " * 2500])

@@ -54,6 +54,12 @@ def test_every_text_has_tokens(text: str):
     assert 2 <= mask_BT.sum() <= 12
 
 
+def test_letters_that_were_never_met_are_told_as_they_are_written():
+    tokenizer = trained()
+    assert tokenizer.unread("A RED 狗 on 🐶 and 狗") == ["狗", "🐶"]
+    assert tokenizer.unread("a red boat") == tokenizer.unread("") == []
+
+
 def test_opened_equals_saved(tmp_path):
     tokenizer = trained()
     tokenizer.save(tmp_path / "t.json")

@@ -91,8 +91,13 @@ def clean_query(text: str) -> str:
     """The text without control characters and surrounding space.
 
     Raises:
-        QueryError: nothing that can be seen is left.
+        QueryError: it is no text, or nothing that can be seen is left.
     """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise QueryError(
+            f"a query of words is text, and {text!r:.40} is {type(text).__name__}; give some words, such as "
+            "'a dog in the snow', or search by a picture or an item instead"
+        )
     # Control characters, and surrogates (undecodable bytes of a command line), would upset a tokenizer.
     # Format characters stay: they join the parts of emoji and of Persian words. Alone they show nothing.
     visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)

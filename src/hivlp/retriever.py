@@ -20,7 +20,7 @@ from hivlp import tune as tuning
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
-from hivlp.encode.base import runtime_of, stored_match
+from hivlp.encode.base import runtime_of, stored_match, unread_by
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
@@ -257,6 +257,10 @@ class Index:
     ) -> list[Hits]:
         """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
         asked = Asked.of(options)
+        if isinstance(texts, str):  # whose letters would be searched one by one
+            raise QueryError(
+                f"several texts are wanted, and {texts[:40]!r} is one; give [text], or search it"
+            )
         cleaned = [clean_query(text) for text in texts]
         if not cleaned:
             return []
@@ -476,8 +480,15 @@ class Index:
 
 def notes_on(text: str, encoder: Encoder) -> tuple[str, ...]:
     """What a person should know of how an encoder reads a text: one sentence a note."""
-    cut = encoder.cuts(text)
-    return ("the query is longer than the model reads; its end was cut and does not count",) if cut else ()
+    notes = list[str]()
+    if encoder.cuts(text):
+        notes.append("the query is longer than the model reads; its end was cut and does not count")
+    if unread := unread_by(encoder, text):
+        named = ", ".join(repr(word[:20]) for word in unread[:3])
+        notes.append(
+            f"the model can't read {named}: such letters were not in the captions that it learned from"
+        )
+    return tuple(notes)
 
 
 def import_index(

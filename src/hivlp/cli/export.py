@@ -53,9 +53,11 @@ def export(
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode import hub
-    from hivlp.encode.base import model_source
+    from hivlp.encode.base import model_source, shipped_models
 
     folder = model_source(model)  # before what may not be installed
+    if out is None and model in shipped_models():
+        raise QueryError(f"{model} is part of the package, and stays as it is; name a folder with --out DIR")
     if not (hub.is_transformers(folder) or hub.is_heads(folder)):
         from hivlp.encode.export import export as write
 

@@ -15,6 +15,8 @@ from hivlp.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+# of a server's index: a command that has just opened one has made no coarse index of it yet
+_WHILE_IT_RUNS = {"coarse_bytes"}
 _MANIFEST, _CONFIG = "manifest.json", "config.json"
 
 
@@ -78,7 +80,7 @@ def _show(console: Console, document: Mapping[str, Any]) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, value in document.items():
-        if value is not None:
+        if value is not None and key not in _WHILE_IT_RUNS:
             table.add_row(key.replace("_", " "), Text(_PLAINLY.get(key, _words)(value)))
     console.print(table)
 
@@ -98,5 +100,4 @@ _PLAINLY: Mapping[str, Callable[[Any], str]] = {
         f"fitted on {counted(made['fitted_on'], 'item')}"
     ),
     "tuned": lambda is_tuned: "yes" if is_tuned else "no; see hivlp tune --help",
-    "coarse_bytes": lambda held: _words(held) if held else "no coarse index is in memory",
 }

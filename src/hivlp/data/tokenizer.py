@@ -81,6 +81,12 @@ class Tokenizer:
         """Whether this text has more tokens than the model reads."""
         return bool(self._backend.encode(text).overflowing)
 
+    def unread(self, text: str) -> list[str]:
+        """The parts of a text that are [UNK] to the model, as they are written: letters it has never met."""
+        encoding = self._backend.encode(text)
+        spots = [encoding.offsets[n] for n, token in enumerate(encoding.tokens) if token == UNKNOWN]
+        return list(dict.fromkeys(text[start:end] for start, end in spots))
+
     def save(self, path: Path) -> None:
         temporary = path.with_name(path.name + ".tmp")
         self._backend.save(str(temporary))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,6 +117,12 @@ class SquareInput(ABC):
 def device_of(encoder: Encoder) -> str:
     """Where an encoder computes, such as ``cpu`` or ``cuda``; a runtime that does not say so uses the CPU."""
     return str(getattr(encoder, "device", "cpu"))
+
+
+def unread_by(encoder: Encoder, text: str) -> list[str]:
+    """The parts of a text that mean nothing to an encoder; none where it does not tell."""
+    tell: Callable[[str], list[str]] | None = getattr(encoder, "unread", None)
+    return tell(text) if tell is not None else []
 
 
 def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:

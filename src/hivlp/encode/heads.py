@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hivlp.config import CONFIG_FILE, Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.encode import hub
-from hivlp.encode.base import Encoder, Picture, device_of, load
+from hivlp.encode.base import Encoder, Picture, device_of, load, unread_by
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings, FloatArray
 
@@ -154,6 +154,10 @@ class HeadsEncoder:
 
     def cuts(self, text: str) -> bool:
         return self.base.cuts(text)
+
+    def unread(self, text: str) -> list[str]:
+        """The parts of a text that mean nothing to the model underneath."""
+        return unread_by(self.base, text)
 
     def _images(self, base: Embeddings) -> Embeddings:
         return Embeddings({width: head.images(base) for width, head in self.heads.items()})

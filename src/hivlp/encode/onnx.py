@@ -84,6 +84,10 @@ class OnnxEncoder(SquareInput):
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)
 
+    def unread(self, text: str) -> list[str]:
+        """The parts of a text that mean nothing to the model."""
+        return self._tokenizer.unread(text)
+
     def _run(self, session: Any, inputs: dict[str, NDArray[Any]]) -> Embeddings:
         outputs = session.run(
             self._outputs, {name: np.ascontiguousarray(value) for name, value in inputs.items()}

@@ -63,6 +63,10 @@ class TorchEncoder(SquareInput):
     def cuts(self, text: str) -> bool:
         return self._tokenizer.cuts(text)
 
+    def unread(self, text: str) -> list[str]:
+        """The parts of a text that mean nothing to the model."""
+        return self._tokenizer.unread(text)
+
 
 def _to_numpy(levels: dict[int, torch.Tensor]) -> Embeddings:
     return Embeddings({width: rows.cpu().numpy() for width, rows in levels.items()})

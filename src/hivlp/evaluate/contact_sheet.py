@@ -135,6 +135,8 @@ class _Caption:
 
 def _caption(hit: Hit, layout: Layout) -> _Caption:
     text, font = lettering.readable(hit.caption or Path(hit.uri).name, 13)
+    if hit.caption is None:  # two names often differ at their ends only
+        return _Caption([lettering.shortened(text, font, layout.thumb)], font)
     return _Caption(lettering.wrap(text, font, layout.thumb, layout.caption_lines), font)
 
 
@@ -224,7 +226,8 @@ def _draw_hit(
     rank = f"{hit.rank}"
     draw.text((x, y), rank, fill=ACCENT, font=lettering.font(15, bold=True), anchor="la")
     after = x + int(lettering.font(15, bold=True).getlength(rank)) + 8
-    draw.text((after, y), f"{hit.score:.3f}", fill=SOFT_INK, font=lettering.font(15), anchor="la")
+    match = "" if hit.probability is None else f" · {hit.probability:.0%} match"
+    draw.text((after, y), f"{hit.score:.3f}{match}", fill=SOFT_INK, font=lettering.font(15), anchor="la")
     for line in caption.lines:
         y += 19
         draw.text((x, y + 3), line, fill=INK, font=caption.font, anchor="la")

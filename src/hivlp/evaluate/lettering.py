@@ -71,6 +71,19 @@ def ellipsis(text: str, font: Font, width: int) -> str:
     return text.rstrip() + "…"
 
 
+def shortened(name: str, font: Font, width: int) -> str:
+    """A name on one line of at most `width` pixels: its beginning and its end, with an ellipsis between."""
+    if len(name) <= LONGEST and font.getlength(name) <= width:
+        return name
+    kept = min(len(name), LONGEST) - 1
+    while kept > 1:
+        line = f"{name[: (kept + 1) // 2]}…{name[-(kept // 2) :]}"
+        if font.getlength(line) <= width:
+            return line
+        kept -= 1
+    return ellipsis(name, font, width)
+
+
 def wrap(text: str, font: Font, width: int, lines: int) -> list[str]:
     """Words into at most `lines` lines of at most `width` pixels; what does not fit ends in an ellipsis."""
     done: list[str] = []

@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hivlp.wording import counted
+
 _DIRECTIONS = (("text_to_image", "T→I"), ("image_to_text", "I→T"))
 _RECALLS = ("R@1", "R@5", "R@10")
 
@@ -57,8 +59,6 @@ def _notes(result: Mapping[str, Any]) -> list[Text]:
         notes.append(Text(f"The cascade keeps {share} of the AR of the finest level."))
     failed: Sequence[Mapping[str, str]] = result.get("failed", [])
     if failed:
-        first = failed[0]
-        notes.append(
-            Text(f"{len(failed)} left out, the first: {first['uri']}: {first['error']}", style="yellow")
-        )
+        without = f"Without {counted(len(failed), 'picture')} that could not be used."
+        notes.append(Text(without, style="yellow"))
     return notes
