@@ -26,7 +26,7 @@ from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.types import Sample
-from micro import micro_folder, micro_model
+from micro import micro_folder, micro_model, with_detail
 
 TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x " * 500]
 
@@ -42,6 +42,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result["int8"]["image_cosine"] > 0.9
     assert result["int8"]["text_cosine"] > 0.9
     return folder
+
+
+def test_graphs_of_a_model_with_places_equal_torch(tmp_path):
+    result = export(micro_folder(tmp_path, **with_detail(hidden=4, places=True)), int8=True)
+    assert result["max_abs_diff"] <= TOLERANCE
+    assert min(result["int8"].values()) > 0.9
 
 
 def test_steps_of_a_graph_have_short_names_and_compute_the_same():

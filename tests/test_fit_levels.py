@@ -27,11 +27,11 @@ from hivlp.stores.local import LocalStore
 from hivlp.train import fit_levels as fitting
 from hivlp.train.cached import Cached, cached
 from hivlp.train.fit_levels import fit_levels, rotation
-from hivlp.train.fold import fold
+from hivlp.train.fold import can_fold, fold
 from hivlp.train.learned import _batches, _Run, learn, recalls
 from hivlp.types import Embeddings, Sample
 from hub_models import made
-from micro import micro_folder
+from micro import micro_folder, with_detail
 from ran import Ran
 
 CPU = device("cpu")
@@ -70,6 +70,15 @@ def test_folded_heads_give_the_same_as_heads_on_top(tmp_path: Path, kind: str) -
                 given = TEXTS if name == "encode_texts" else PICTURES
                 expected, found = getattr(on_top, name)(given)[width], getattr(folded, name)(given)[width]
                 np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [{"hidden": 4}, {"places": True}])
+def test_levels_of_more_than_one_layer_take_no_heads_in(tmp_path: Path, levels: dict[str, object]) -> None:
+    base = micro_folder(tmp_path / "base", **with_detail(**levels))
+    assert not can_fold(base)
+    with pytest.raises(ModelError, match="more than one linear layer already"):
+        fold(base, some_heads(32, np.random.default_rng(0)), tmp_path / "folded")
+    assert not (tmp_path / "folded").exists()
 
 
 def test_a_map_is_applied_to_the_level_it_reads() -> None:

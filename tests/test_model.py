@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hivlp.config import Tower
+from hivlp.config import ModelConfig, Tower, parse
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model.dual import DualEncoder
-from hivlp.model.folder import open_model
-from hivlp.model.levels import NestedLevels, SeparateLevels
+from hivlp.model.folder import open_model, save
+from hivlp.model.levels import PLACES, LevelHead, NestedLevels, SeparateLevels, heads_of
 from hivlp.model.towers import ImageTower
-from micro import micro_folder, micro_model, model_values
+from micro import micro_folder, micro_model, model_values, with_detail
 
 PIXELS = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -195,26 +195,104 @@ def test_detail_by_hand_and_its_parts_have_gradients():
     patches = small.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
     map_BCGG = detail.look(detail.scale(torch.cat([inner_BFGG, patches], dim=1)))
     map_BCGG = map_BCGG + detail.again(map_BCGG)
-    weight_CPGG = detail.where.weight.view(6, detail.PLACES, *map_BCGG.shape[2:])
-    found = (map_BCGG.unsqueeze(2) * weight_CPGG).sum(dim=(3, 4)).flatten(1)
+    torch.nn.init.normal_(detail.there)
+    weights = [detail.there, *detail.slopes_QGG]
+    found = torch.cat([(map_BCGG * weight).mean(dim=(2, 3)) for weight in weights], dim=1)
     pooled = output.last_hidden_state.mean(dim=(2, 3))
     torch.testing.assert_close(tower(rows), tower.behind(torch.cat([pooled, found], dim=1)))
-    assert tower(rows).shape[1] == tower.width == tower.state_width + 6 * detail.PLACES
+    assert tower(rows).shape[1] == tower.width == tower.state_width + 6 * PLACES
     model.train()
     model.encode_pixels(PIXELS)[32].square().sum(dim=0)[:3].sum().backward()
     assert all(parameter.grad is not None for parameter in detail.parameters())
 
 
+def test_detail_has_a_dropout_of_its_own():
+    image = {**DETAILED, "norm": False, "dropout": 0.5, "detail_dropout": 0.0}
+    model, _ = micro_model(image=image)
+    tower = model.image_tower.train()
+    torch.manual_seed(0)
+    kept_BF, whole_BF = tower.behind(torch.ones(8, tower.width)), torch.ones(8, tower.width)
+    own = tower.state_width
+    assert torch.equal(kept_BF[:, own:], whole_BF[:, own:])
+    assert set(kept_BF[:, :own].unique().tolist()) == {0.0, 2.0}
+    assert torch.equal(tower.eval().behind(whole_BF), whole_BF)
+
+
 def test_detail_tells_left_from_right_where_an_average_does_not():
-    """Its first weights over the map: everywhere, across and down."""
+    """Its weights over the map, at first: everywhere, across and down."""
     model, _ = micro_model(image=DETAILED)
     detail = model.image_tower.detail
     assert detail is not None
-    weight_PGG = detail.where.weight[: detail.PLACES, 0]
+    weight_PGG = torch.stack([detail.there[0], *detail.slopes_QGG])
     spot = torch.zeros(weight_PGG.shape[1:])
     spot[0, -1] = 1  # above, right
     mean, across, down = (weight_PGG * spot).sum(dim=(1, 2)).sign().tolist()
     assert (mean, across, down) == (1, 1, -1)
+
+
+def test_words_are_moved_by_the_words_around_them():
+    model, tokenizer = micro_model(**with_detail(places=True))
+    tower = model.text_tower.eval()
+    assert tower.bag is not None and tower.bag.moves is not None
+    torch.nn.init.normal_(tower.bag.log_weight.weight)
+    word_VF, weight_V = tower.bag.words.weight, tower.bag.log_weight.weight[:, 0].exp()
+    move_VP = tower.bag.moves.weight
+    tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a red boat on the sea", "one cat"]))
+    given_BPF = tower(tokens_BT, mask_BT)[:, -PLACES * 5 :].unflatten(1, (PLACES, 5))
+    for row, (tokens_T, mask_T) in enumerate(zip(tokens_BT, mask_BT, strict=True)):
+        words = tokens_T[mask_T == 1].tolist()
+        expected_PF = torch.zeros(PLACES, 5)
+        for place, word in enumerate(words):
+            behind, before = words[place + 1 :], words[:place]
+            moved_P = move_VP[behind].sum(dim=0) - move_VP[before].sum(dim=0)
+            counts_P = weight_V[word] * torch.cat([torch.ones(1), moved_P])
+            expected_PF += counts_P[:, None] * word_VF[word]
+        torch.testing.assert_close(given_BPF[row], expected_PF / weight_V[words].sum() ** 0.5)
+
+
+def test_levels_with_places_by_hand():
+    head = LevelHead(4 + PLACES * 2, 8, hidden=3, placed=2)
+    assert head.bound is not None and head.first is not None and head.second is not None
+    torch.nn.init.normal_(head.second.weight)
+    rows_BF = torch.randn(5, 10, generator=torch.Generator().manual_seed(0))
+    plain_BF, (there_BC, across_BC, down_BC) = rows_BF[:, :6], rows_BF[:, 4:].split(2, dim=1)
+    expected_BD = plain_BF @ head.weight.T + head.bias
+    expected_BD = expected_BD + F.relu(head.first(plain_BF)) @ head.second.weight.T
+    expected_BD = expected_BD + there_BC @ head.bound.weight.T
+    for part_BC, order_D in zip((across_BC, down_BC), head.bound.orders, strict=True):
+        assert sorted(order_D.tolist()) == list(range(8)) and order_D.tolist() != list(range(8))
+        expected_BD = expected_BD + part_BC @ head.bound.weight[order_D].T
+    torch.testing.assert_close(head(rows_BF), expected_BD)
+
+
+@pytest.mark.parametrize("kind", ["nested", "separate"])
+def test_a_model_with_places_binds_both_sides_alike_and_is_kept(kind: str, tmp_path):
+    model, tokenizer = micro_model(**with_detail(kind=kind, hidden=6, places=True))
+    model.train()
+    image = model.encode_pixels(PIXELS)
+    tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(["a boat left", "left a boat", "a cat"]))
+    text = model.encode_tokens(tokens_BT, mask_BT)
+    torch.stack([(image[w] @ text[w].T).logsumexp(1).sum() for w in image]).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == ["log_scale_L"]
+    ours, theirs = heads_of(model.image_levels), heads_of(model.text_levels)
+    assert all(torch.equal(i.bound.orders, t.bound.orders) for i, t in zip(ours, theirs, strict=True))
+    model.eval()
+    save(model, tmp_path)
+    torch.testing.assert_close(open_model(tmp_path).encode_pixels(PIXELS), model.encode_pixels(PIXELS))
+
+
+def test_places_need_what_has_places():
+    with pytest.raises(
+        ConfigError, match=r"levels\.places needs image\.detail and text\.bag, and they are 0 and 0"
+    ):
+        parse(ModelConfig, model_values(levels=with_detail(places=True)["levels"]), where="here")
+
+
+@pytest.mark.parametrize(("side", "setting"), [("image", "bag"), ("image", "pairs"), ("text", "detail")])
+def test_what_only_the_other_side_has_is_refused(side: str, setting: str):
+    values = {**model_values(), side: {**model_values()[side], setting: 8}}
+    with pytest.raises(ConfigError, match=f"{setting}.*leave them out"):
+        parse(ModelConfig, values, where="here")
 
 
 def test_towers_without_maps_that_get_smaller_have_no_detail():

@@ -88,6 +88,9 @@ class Tower(Settings):
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
     )
+    detail_dropout: float = Field(
+        default=0.0, ge=0.0, lt=1.0, description="of pictures: the same, of what detail finds"
+    )
 
     @field_validator("bag", mode="before")
     @classmethod
@@ -108,6 +111,11 @@ class Levels(Settings):
     )
     hidden: int = Field(
         default=0, ge=0, description="units of a small MLP around each linear head; 0: heads are linear"
+    )
+    places: bool = Field(
+        default=False,
+        description="what stands left, and what high, goes one way into both embeddings, for captions that "
+        "say so; needs model.image.detail and model.text.bag",
     )
 
     @field_validator("widths")
@@ -149,12 +157,30 @@ class ModelConfig(Settings):
     max_tokens: int = Field(default=40, ge=4, le=4096, description="longer texts are cut here")
     logit_scale: float = Field(default=14.3, gt=0, description="initial inverse temperature of every level")
 
+    @field_validator("image")
+    @classmethod
+    def _of_pictures(cls, image: Tower) -> Tower:
+        if image.bag or image.pairs:
+            raise ValueError("bag and pairs are of words, for text towers; leave them out")
+        return image
+
     @field_validator("text")
     @classmethod
     def _of_texts(cls, text: Tower) -> Tower:
+        if text.detail or text.detail_dropout:
+            raise ValueError("detail and its dropout are for picture towers; leave them out")
         if text.norm:
             raise ValueError("norm is for picture towers, since texts are encoded in groups of like length")
         return text
+
+    @model_validator(mode="after")
+    def _have_places(self) -> ModelConfig:
+        if self.levels.places and not (self.image.detail and self.text.bag):
+            raise ValueError(
+                f"levels.places needs image.detail and text.bag, and they are {self.image.detail} and "
+                f"{self.text.bag}; give both, such as 144 and 160, or leave levels.places out"
+            )
+        return self
 
     @field_validator("schema_version")
     @classmethod

@@ -226,11 +226,20 @@ def _draw_hit(
     rank = f"{hit.rank}"
     draw.text((x, y), rank, fill=ACCENT, font=lettering.font(15, bold=True), anchor="la")
     after = x + int(lettering.font(15, bold=True).getlength(rank)) + 8
-    match = "" if hit.probability is None else f" · {hit.probability:.0%} match"
-    draw.text((after, y), f"{hit.score:.3f}{match}", fill=SOFT_INK, font=lettering.font(15), anchor="la")
+    numbers = _numbers(hit, x + layout.thumb - after)
+    draw.text((after, y), numbers, fill=SOFT_INK, font=lettering.font(15), anchor="la")
     for line in caption.lines:
         y += 19
         draw.text((x, y + 3), line, fill=INK, font=caption.font, anchor="la")
+
+
+def _numbers(hit: Hit, room: int) -> str:
+    """The score of a hit, and how likely it matches: as much of that as `room` pixels take."""
+    score, font = f"{hit.score:.3f}", lettering.font(15)
+    if hit.probability is None:
+        return score
+    likely = f"{score} · {hit.probability:.0%}"
+    return next((line for line in (f"{likely} match", likely) if font.getlength(line) <= room), score)
 
 
 def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Image.Image:

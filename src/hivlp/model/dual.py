@@ -27,10 +27,14 @@ class DualEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.image_tower = ImageTower(config.image, size=config.preprocessing.size)
-        self.text_tower = TextTower(config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens)
-        make_levels = resolve("levels", config.levels.kind)
-        self.image_levels = make_levels(self.image_tower.width, config.levels.widths, config.levels.hidden)
-        self.text_levels = make_levels(self.text_tower.width, config.levels.widths, config.levels.hidden)
+        levels = config.levels
+        self.text_tower = TextTower(
+            config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens, places=levels.places
+        )
+        make_levels = resolve("levels", levels.kind)
+        in_image, in_text = (config.image.detail, config.text.bag) if levels.places else (0, 0)
+        self.image_levels = make_levels(self.image_tower.width, levels.widths, levels.hidden, in_image)
+        self.text_levels = make_levels(self.text_tower.width, levels.widths, levels.hidden, in_text)
         self.fusion = None
         if config.fusion is not None:
             self.fusion = FusionHead(

@@ -20,6 +20,7 @@ from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrained
 
 from hivlp.config import Tower
 from hivlp.errors import ConfigError, ModelError
+from hivlp.model.levels import PLACES
 
 
 def _defaults(kind: str) -> dict[str, Any]:
@@ -70,11 +71,12 @@ class Detail(nn.Module):
     A tower that was taught to name what a picture shows gives one vector for all of it, which hardly tells
     which of two things is red and which stands left. Here two small convolutions look at the last map of at
     least twice the side of the tower's own, with the pixels in as many patches beside it, and what they find
-    is summed over the map by learned weights, which begin as a mean, a slope across and a slope down: what is
-    there, and where (`docs/experiments.md`).
+    is averaged over the map three times: by learned weights, which begin alike, and by a slope across and one
+    down, which stay as they are, so that no place is given up for another (`docs/experiments.md`).
     """
 
-    PATCH, PLACES = 4, 3
+    PATCH = 4
+    slopes_QGG: Tensor
 
     def __init__(self, inner_BFGG: Tensor, channels: int, *, size: int) -> None:
         super().__init__()
@@ -87,14 +89,13 @@ class Detail(nn.Module):
                 "detail out"
             )
         seen = inner_BFGG.shape[1] + 3 * self.PATCH**2
-        self.width = self.PLACES * channels
+        self.width = PLACES * channels
         self.scale = nn.BatchNorm2d(seen)
         self.look = _convolution(seen, channels, stride=2)
         self.again = _convolution(channels, channels)
         side = (self.side + 1) // 2
-        self.where = nn.Conv2d(channels, self.width, side, groups=channels, bias=False)
-        with torch.no_grad():
-            self.where.weight.copy_(_places(side).repeat(channels, 1, 1).unsqueeze(1))
+        self.there = nn.Parameter(torch.ones(channels, side, side))
+        self.register_buffer("slopes_QGG", _slopes(side), persistent=False)
 
     def map(self, pixels_BCHW: Tensor, inner_BFGG: Tensor) -> Tensor:
         """What this looks at (B, C, G, G): the inner map, and normalised pixels in patches."""
@@ -102,9 +103,11 @@ class Detail(nn.Module):
         return torch.cat([inner_BFGG, F.pixel_unshuffle(small_BCHW, self.PATCH)], dim=1)
 
     def forward(self, map_BCGG: Tensor) -> Tensor:
-        """Features (B, width) of such a map."""
+        """Features (B, width) of such a map: all channels everywhere, all across, all down."""
         found_BCGG = self.look(self.scale(map_BCGG))
-        return self.where(found_BCGG + self.again(found_BCGG))[:, :, 0, 0]
+        found_BCGG = found_BCGG + self.again(found_BCGG)
+        weights = (self.there, *self.slopes_QGG)
+        return torch.cat([(found_BCGG * weight).mean(dim=(2, 3)) for weight in weights], dim=1)
 
 
 def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
@@ -112,11 +115,10 @@ def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU())
 
 
-def _places(side: int) -> Tensor:
-    """How much each place of a map counts at first (PLACES, side, side): everywhere, across, down."""
+def _slopes(side: int) -> Tensor:
+    """From -1 to 1 over a map (PLACES - 1, side, side): from left to right, and from above to below."""
     line = torch.linspace(-1, 1, side)
-    across, down = line.expand(side, side), line.unsqueeze(1).expand(side, side)
-    return torch.stack([torch.ones(side, side), across, down]) / side**2
+    return torch.stack([line.expand(side, side), line.unsqueeze(1).expand(side, side)])
 
 
 class ImageTower(nn.Module):
@@ -140,7 +142,7 @@ class ImageTower(nn.Module):
             self.detail = Detail(_inner(self.backbone, pixels), tower.detail, size=size)
             self.width += self.detail.width
             self.seen_width = self.seen(pixels).shape[1]
-        self.behind = _behind(tower, self.width)
+        self.behind = _behind(tower, self.width, own=self.state_width)
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
@@ -218,21 +220,38 @@ class Bag(nn.Module):
     """A weighted bag of words beside a text tower.
 
     Captions are few, and which words they hold tells most of what they say: each word has a vector, and one
-    number for how much it counts.
+    number for how much it counts. With places each word also has a number for each place, by which it moves
+    the words before it one way and the words behind it the other: *left* moves the boat that it follows to
+    the left, and the kite behind it to the right.
     """
 
-    def __init__(self, vocabulary: int, width: int) -> None:
+    def __init__(self, vocabulary: int, width: int, *, places: bool = False) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
         self.log_weight = nn.Embedding(vocabulary, 1)
+        self.moves = nn.Embedding(vocabulary, PLACES - 1) if places else None
+        self.width = PLACES * width if places else width
         nn.init.normal_(self.words.weight, std=width**-0.5)
         nn.init.zeros_(self.log_weight.weight)
+        if self.moves is not None:  # not 0, so that words and places learn of each other from the first step
+            nn.init.normal_(self.moves.weight, std=0.1)
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """One vector a text (B, F): the weighted sum of its words by the root of the sum of the weights."""
+        """One vector a text (B, width): the weighted sum of its words by the root of the sum of weights."""
         weight_BT1 = self.log_weight(tokens_BT).exp() * mask_BT.unsqueeze(-1)
-        total_B1 = weight_BT1.sum(dim=1).clamp(min=1e-3)
-        return (self.words(tokens_BT) * weight_BT1).sum(dim=1) / total_B1.sqrt()
+        total_B11 = weight_BT1.sum(dim=1, keepdim=True).clamp(min=1e-3)
+        weight_BTP = weight_BT1
+        if self.moves is not None:
+            moved_BTP = _moved(self.moves(tokens_BT) * mask_BT.unsqueeze(-1))
+            weight_BTP = torch.cat([weight_BT1, weight_BT1 * moved_BTP], dim=-1)
+        summed_BPF = weight_BTP.transpose(1, 2) @ self.words(tokens_BT)
+        return (summed_BPF / total_B11.sqrt()).flatten(1)
+
+
+def _moved(moves_BTP: Tensor) -> Tensor:
+    """What the words behind each word say less what those before it say."""
+    so_far_BTP = moves_BTP.cumsum(dim=1)
+    return moves_BTP.sum(dim=1, keepdim=True) - 2 * so_far_BTP + moves_BTP
 
 
 class Pairs(nn.Module):
@@ -273,7 +292,7 @@ class TextTower(nn.Module):
         state_width: of the state of a token.
     """
 
-    def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
+    def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int, places: bool = False) -> None:
         super().__init__()
         self.backbone = _build(tower, {"vocab_size": vocabulary, "max_position_embeddings": max_tokens})
         self.pooling = tower.pooling
@@ -284,9 +303,10 @@ class TextTower(nn.Module):
         self.state_width = _width(self, start, torch.ones_like(start))
         if tower.pairs:
             self.pairs = Pairs(self.state_width, tower.pairs)
+        self.width = self.state_width + tower.pairs
         if tower.bag:
-            self.bag = Bag(vocabulary, tower.bag)
-        self.width = self.state_width + tower.pairs + tower.bag
+            self.bag = Bag(vocabulary, tower.bag, places=places)
+            self.width += self.bag.width
         self.behind = _behind(tower, self.width)
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -350,11 +370,26 @@ def _members(child: nn.Module) -> list[nn.Module]:
     return list(lists[0]) if holds_no_more else [child]
 
 
-def _behind(tower: Tower, width: int) -> nn.Sequential:
-    """What lies between a tower's features and its levels."""
+def _behind(tower: Tower, width: int, *, own: int | None = None) -> nn.Sequential:
+    """What lies between a tower's features and its levels; behind its `own` ones come those of detail."""
     # without weights of its own: the levels, which come next, are linear
     norm = [nn.BatchNorm1d(width, affine=False)] if tower.norm else []
-    return nn.Sequential(*norm, nn.Dropout(tower.dropout))
+    return nn.Sequential(*norm, Dropouts(tower.dropout, tower.detail_dropout, first=own or width))
+
+
+class Dropouts(nn.Module):
+    """Dropout of the first features, and another of those behind them."""
+
+    def __init__(self, share: float, share_behind: float, *, first: int) -> None:
+        super().__init__()
+        self.share, self.share_behind, self.first = share, share_behind, first
+
+    def forward(self, features_BF: Tensor) -> Tensor:
+        """Features (B, F), some of them 0 and the others larger while training."""
+        if not self.training:
+            return features_BF
+        first_BF, behind_BF = features_BF.tensor_split([self.first], dim=1)
+        return torch.cat([F.dropout(first_BF, self.share), F.dropout(behind_BF, self.share_behind)], dim=1)
 
 
 def _regions(hidden: Tensor) -> Tensor:

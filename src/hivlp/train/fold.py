@@ -40,12 +40,12 @@ def folded(old: DualEncoder, heads: Mapping[int, Head]) -> DualEncoder:
     """The model with what the heads make of its levels, of the kind ``separate``.
 
     Raises:
-        ModelError: the levels of the model are MLPs, which can't take more in.
+        ModelError: the levels of the model are no single linear layer, and can't take more in.
     """
-    if old.config.levels.hidden:
+    if not _are_linear(old.config.levels):
         raise ModelError(
-            f"the levels of {old.config.name} are MLPs already, and heads on top of them can't become one "
-            "layer with them; make the levels from the model that it was made of"
+            f"the levels of {old.config.name} are more than one linear layer already, and heads on top of "
+            "them can't become one layer with them; make the levels from the model that it was made of"
         )
     mlps = [mlp for head in heads.values() for mlp in (head.image_mlp, head.text_mlp) if mlp is not None]
     hidden = max((mlp.first_SH.shape[1] for mlp in mlps), default=0)
@@ -68,7 +68,11 @@ def folded(old: DualEncoder, heads: Mapping[int, Head]) -> DualEncoder:
 
 def can_fold(base: Path) -> bool:
     """Whether the levels of a HiVLP model are linear, so that heads can be taken into them."""
-    return read_model_config(base).levels.hidden == 0
+    return _are_linear(read_model_config(base).levels)
+
+
+def _are_linear(levels: Levels) -> bool:
+    return not levels.hidden and not levels.places
 
 
 def _take_in(made: LevelHead, behind: tuple[Tensor, Tensor], map_SD: FloatArray, mlp: Mlp | None) -> None:
