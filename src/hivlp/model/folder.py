@@ -28,7 +28,10 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
     if half:
         round_to_half(model)
     dtype = torch.float16 if half else torch.float32
-    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in _floats(model).items()}
+    state = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in _kept(model).items()
+    }
     temporary = folder / (WEIGHTS_FILE + ".tmp")
     save_file(state, temporary, metadata={"format": "pt"})
     temporary.chmod(0o644)  # safetensors makes files that only their owner may read
@@ -48,12 +51,13 @@ def open_model(folder: Path) -> DualEncoder:
     config = read_model_config(folder)
     model = DualEncoder(config)
     try:
-        state = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+        stored = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
         ) from None
-    wanted = {name: tuple(tensor.shape) for name, tensor in _floats(model).items()}
+    state = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in _kept(model).items()}
     wrong = sorted(
         {name for name, shape in wanted.items() if name not in state or tuple(state[name].shape) != shape}
     )
@@ -70,10 +74,11 @@ def open_model(folder: Path) -> DualEncoder:
 def round_to_half(model: DualEncoder) -> None:
     """Rounds every weight to the nearest float16, in place."""
     with torch.no_grad():
-        for tensor in _floats(model).values():
-            tensor.copy_(tensor.half())
+        for tensor in _kept(model).values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())
 
 
-def _floats(model: DualEncoder) -> dict[str, torch.Tensor]:
-    """Weights and running statistics; counters of batch norm are not needed for inference."""
-    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+def _kept(model: DualEncoder) -> dict[str, torch.Tensor]:
+    """All of the state but counters of batch norm, which are not needed for inference."""
+    return {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}

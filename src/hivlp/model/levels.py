@@ -26,8 +26,8 @@ class Bound(nn.Linear):
     *The dog on the left* is a thing and a place. If every place had a map of its own, every thing would have
     to be learned again at each; with one map for all, things are learned once, and places once. Permutations
     keep the parts of the sum apart, since a permuted vector looks like a random one (Sahlgren, Holst and
-    Kanerva, "Permutations as a means to encode order in word space", 2008). They are fixed by the width, so
-    that both sides have the same.
+    Kanerva, "Permutations as a means to encode order in word space", 2008). The width says which, so
+    both sides begin with the same; they are kept with the weights, since another torch may draw others.
     """
 
     orders: Tensor
@@ -36,7 +36,7 @@ class Bound(nn.Linear):
         super().__init__(features, width, bias=False)
         dice = torch.Generator().manual_seed(width)
         orders = torch.stack([torch.randperm(width, generator=dice) for _ in range(PLACES - 1)])
-        self.register_buffer("orders", orders, persistent=False)
+        self.register_buffer("orders", orders)
 
     def forward(self, parts_BPC: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Rows (B, width) of the parts (B, PLACES, C) of features."""
