@@ -21,7 +21,6 @@ from hivlp.plans import Plan  # noqa: E402
 from hivlp.reproduce.clock import Effort  # noqa: E402
 from hivlp.reproduce.flickr8k import (  # noqa: E402
     ablations,
-    cca,
     chart,
     claims,
     features,
@@ -38,6 +37,7 @@ from hivlp.reproduce.flickr8k.materials import Materials  # noqa: E402
 from hivlp.reproduce.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
 from hivlp.reproduce.flickr8k.systems import Systems  # noqa: E402
 from hivlp.reproduce.ledger import Ledger  # noqa: E402
+from hivlp.train import cca  # noqa: E402
 from hivlp.types import Embeddings  # noqa: E402
 from index_tools import unit  # noqa: E402
 

@@ -203,6 +203,11 @@ def test_parts_of_a_tower_are_the_tower():
         assert torch.equal(states, tower(pixel_values=rows).last_hidden_state)
 
 
+def detailed_model(**image: Any) -> dict[str, Any]:
+    """Settings of the micro model with detail."""
+    return model_values(image={**model_values()["image"], "detail": 4, "norm": True, **image})
+
+
 def locked(**changes: Any) -> TrainConfig:
     values: dict[str, Any] = {
         "lock_image": True,
@@ -248,8 +253,7 @@ def test_stored_features_are_those_of_the_tower(tmp_path: Path):
 
 
 def test_detail_learns_over_a_locked_tower_from_what_is_stored_of_it(tmp_path: Path):
-    detailed = model_values(image={**model_values()["image"], "detail": 4, "norm": True})
-    run(locked(model=detailed, steps=8), out=tmp_path / "r")
+    run(locked(model=detailed_model(), steps=8), out=tmp_path / "r")
     model = open_model(tmp_path / "r" / "model").eval()
     torch.manual_seed(0)
     begun = DualEncoder(model.config)
@@ -272,6 +276,73 @@ def test_detail_learns_over_a_locked_tower_from_what_is_stored_of_it(tmp_path: P
     for width in model.config.levels.widths:
         rows = encoder.encode_pixels(pixels)[width]
         np.testing.assert_allclose(rows, by_torch[width].numpy(), atol=1e-4)
+
+
+def test_the_end_of_a_locked_tower_learns_from_what_is_stored_of_its_middle(tmp_path: Path):
+    rates = {"learning_rate": 5e-3, "warmup_steps": 2, "top_rate": 0.5}
+    config = locked(model=detailed_model(), steps=8, optimisation=rates)
+    run(config, out=tmp_path / "r")
+    model = open_model(tmp_path / "r" / "model").eval()
+    torch.manual_seed(0)
+    begun = DualEncoder(model.config)
+    begun.image_tower.thaw_top(size=32)
+    top = {id(parameter) for part in begun.image_tower.top for parameter in part.parameters()}
+    learned = set[bool]()
+    for name, start in begun.image_tower.backbone.named_parameters():
+        is_kernel = id(start) in top and start.ndim == 4
+        assert start.requires_grad or not is_kernel
+        moved = not torch.equal(model.image_tower.backbone.get_parameter(name), start)
+        assert moved == is_kernel, name
+        learned.add(moved)
+    assert learned == {False, True}
+    for name, start in begun.image_tower.backbone.named_buffers():  # statistics stay with what was learned
+        assert torch.equal(model.image_tower.backbone.get_buffer(name), start), name
+    # one that was cut off and went on is the same
+    run(config, out=tmp_path / "again", stop_after=3)
+    run(config, out=tmp_path / "again", resume=True)
+    again = open_model(tmp_path / "again" / "model").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
+
+
+def test_what_is_stored_teaches_the_end_of_a_tower_what_pixels_would():
+    """The slow twin: the gradients of the whole tower, from the pixels on."""
+    torch.manual_seed(0)
+    model = DualEncoder(locked(model=detailed_model()).model).eval()
+    tower = model.image_tower
+    rows = model.normalise(torch.randint(0, 256, (6, 3, 32, 32)))
+    with torch.no_grad():
+        seen = tower.seen(rows)
+    weight = torch.rand(6, tower.width)
+    tower.requires_grad_(True)
+    (tower(rows) * weight).sum().backward()
+    expected = {name: parameter.grad for name, parameter in tower.named_parameters()}
+    tower.zero_grad()
+    tower.backbone.requires_grad_(False)
+    tower.thaw_top(size=32)
+    (tower.features(seen) * weight).sum().backward()
+    thawed = [name for name, parameter in tower.backbone.named_parameters() if parameter.requires_grad]
+    assert thawed
+    for name in thawed:
+        found, wanted = tower.backbone.get_parameter(name).grad, expected[f"backbone.{name}"]
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lock_image": False, "sources": [{"spec": "scenes:48?size=32"}]},
+        {"model": model_values()},
+        {"model": detailed_model(pooling="own")},
+    ],
+)
+def test_a_tower_whose_end_learns_must_be_locked_and_have_detail(changes: dict[str, Any]):
+    with pytest.raises(ConfigError, match=r"optimisation\.top_rate=0\.5 trains the end of a locked picture"):
+        locked(**{"model": detailed_model(), "optimisation": {"top_rate": 0.5}, **changes})
+
+
+def test_the_end_of_a_tower_is_trained_or_adapted():
+    with pytest.raises(ConfigError, match=r"top_rate=0\.5 trains weights that lora\.rank=2 leaves"):
+        locked(model=detailed_model(), optimisation={"top_rate": 0.5}, start="mini", lora={"rank": 2})
 
 
 def test_another_tower_has_other_features():

@@ -441,6 +441,16 @@ class Optimisation(Settings):
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="rate of a tower's block, as a share of that of the next one"
     )
+    top_rate: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="with lock_image and model.image.detail: rate of the picture tower's parts behind the "
+        "map that detail looks at, as a share of the learning rate; 0 leaves them as they are",
+    )
+    given_rate: float = Field(
+        default=0.3, gt=0, le=1, description="rate of what linear_start gave, as a share of the learning rate"
+    )
 
 
 class EarlyStopping(Settings):
@@ -510,6 +520,11 @@ class TrainConfig(Settings):
     lock_image: bool = Field(
         default=False,
         description="the picture tower stays as it is; its features of each view are computed once",
+    )
+    linear_start: bool = Field(
+        default=False,
+        description="words and pictures begin where they agree most by a linear analysis; needs lock_image "
+        "and model.text.bag",
     )
     distil: Distillation = Distillation()
     objective: Objective = Objective()
@@ -630,6 +645,23 @@ class TrainConfig(Settings):
 
     def _check_locked(self) -> None:
         """Raises ValueError where something asks for more of a locked picture tower than its features."""
+        top_rate, image = self.optimisation.top_rate, self.model.image
+        if top_rate and not (self.lock_image and image.detail and image.pooling == "mean"):
+            raise ValueError(
+                f"optimisation.top_rate={top_rate} trains the end of a locked picture tower from the map "
+                "that is stored for detail; set lock_image=true, model.image.detail and "
+                "model.image.pooling=mean, or top_rate=0"
+            )
+        if top_rate and self.lora.rank:
+            raise ValueError(
+                f"optimisation.top_rate={top_rate} trains weights that lora.rank={self.lora.rank} leaves as "
+                "they are; set one of them to 0"
+            )
+        if self.linear_start and not (self.lock_image and self.model.text.bag and self.start is None):
+            raise ValueError(
+                "linear_start is for words of a new model that meet what a locked tower sees; set "
+                "lock_image=true and model.text.bag, leave --model out, or set linear_start=false"
+            )
         if not self.lock_image:
             return
         without = [source.spec for source in self.sources if not source.views]

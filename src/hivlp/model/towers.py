@@ -102,6 +102,10 @@ class Detail(nn.Module):
         small_BCHW = F.avg_pool2d(pixels_BCHW, self.pixel)
         return torch.cat([inner_BFGG, F.pixel_unshuffle(small_BCHW, self.PATCH)], dim=1)
 
+    def inner(self, map_BCGG: Tensor) -> Tensor:
+        """The inner map (B, F, G, G) in such a map."""
+        return map_BCGG[:, : -3 * self.PATCH**2]
+
     def forward(self, map_BCGG: Tensor) -> Tensor:
         """Features (B, width) of such a map: all channels everywhere, all across, all down."""
         found_BCGG = self.look(self.scale(map_BCGG))
@@ -128,6 +132,7 @@ class ImageTower(nn.Module):
         width: of the features.
         state_width: of the state of a region.
         seen_width: of what `seen` gives.
+        top: parts of the backbone that `features` asks, instead of what was stored of them; see `thaw_top`.
     """
 
     def __init__(self, tower: Tower, *, size: int) -> None:
@@ -135,6 +140,7 @@ class ImageTower(nn.Module):
         self.backbone = _build(tower, {"image_size": size})
         self.pooling = tower.pooling
         self.detail: Detail | None = None
+        self.top: list[nn.Module] = []  # of the backbone, which has them already
         self.behind = nn.Sequential()
         pixels = torch.zeros(1, 3, size, size)
         self.width = self.state_width = self.seen_width = _width(self, pixels)
@@ -158,7 +164,28 @@ class ImageTower(nn.Module):
         if self.detail is None:
             return self._features(seen_BS, None)
         pooled_BF, flat_BN = seen_BS.tensor_split([self.state_width], dim=1)
-        return self._features(pooled_BF, flat_BN.unflatten(1, (-1, self.detail.side, self.detail.side)))
+        map_BCGG = flat_BN.unflatten(1, (-1, self.detail.side, self.detail.side))
+        if self.top:
+            states_BFGG = self.detail.inner(map_BCGG)
+            for part in self.top:
+                states_BFGG = part(states_BFGG)
+            pooled_BF = states_BFGG.mean(dim=(2, 3))
+        return self._features(pooled_BF, map_BCGG)
+
+    def thaw_top(self, *, size: int) -> None:
+        """Lets the end of a locked backbone learn from what was stored of its inner map.
+
+        That is its parts behind the map that detail looks at. Their batch norms stay as they are.
+
+        Raises:
+            ConfigError: the backbone is no chain of parts.
+        """
+        self.top = _behind_inner(self.backbone, size=size)
+        for part in self.top:
+            for module in part.modules():
+                if not isinstance(module, _BatchNorm):
+                    for parameter in module.parameters(recurse=False):
+                        parameter.requires_grad_(True)
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         # not by way of `seen`, flat as it is: an exporter would not know the shapes any more
@@ -343,7 +370,7 @@ def chain(backbone: nn.Module, *, size: int) -> list[nn.Module]:
     """
     children = [child for name, child in backbone.named_children() if name != "pooler"]
     parts = [part for child in children for part in _members(child)]
-    example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    example = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(_device(backbone))
     training = backbone.training
     backbone.eval()
     try:
@@ -360,6 +387,25 @@ def chain(backbone: nn.Module, *, size: int) -> list[nn.Module]:
             "mobilenet_v2, resnet or another convolutional type, or leave stages out"
         )
     return parts
+
+
+@torch.no_grad()
+def _behind_inner(backbone: nn.Module, *, size: int) -> list[nn.Module]:
+    """The parts of a chain behind the map that detail looks at."""
+    parts, states = chain(backbone, size=size), torch.zeros(1, 3, size, size, device=_device(backbone))
+    training = backbone.training
+    backbone.eval()
+    sides = list[int]()
+    for part in parts:
+        states = part(states)
+        sides.append(states.shape[3])
+    backbone.train(training)
+    inner = max(number for number, side in enumerate(sides) if side >= 2 * sides[-1])
+    return parts[inner + 1 :]
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def _members(child: nn.Module) -> list[nn.Module]:

@@ -21,6 +21,7 @@ from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
 from hivlp.train.distributed import World
 from hivlp.train.freeze import Schedule, rate_shares
+from hivlp.train.linear_start import given
 from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.step import Task
 from hivlp.train.stopping import Best
@@ -71,6 +72,8 @@ def fit(
     """
     world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
     shares = rate_shares(task.model, config.optimisation)
+    if config.linear_start:
+        shares |= dict.fromkeys(given(task.model), config.optimisation.given_rate)
     optimizer = make_optimizer(task, config.optimisation, shares=shares)
     schedule = Schedule(task.model, config)
     start, best = 0, checkpoint.NONE_YET

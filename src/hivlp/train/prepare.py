@@ -23,6 +23,7 @@ from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.registry import resolve
+from hivlp.train import linear_start
 from hivlp.train.distributed import World
 from hivlp.train.guide import Guide
 from hivlp.train.lessons import taught
@@ -38,7 +39,7 @@ from hivlp.train.teacher import Teacher
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]
-TOKENIZER, START, STAGES = "tokenizer.json", "start", "stages"
+TOKENIZER, START, STAGES, LINEAR = "tokenizer.json", "start", "stages", "linear-start.safetensors"
 KNOWN = 1_000  # pictures of each source that a teacher's statistics are taken from, or a few more
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
@@ -95,9 +96,12 @@ def prepare(
         locked=config.lock_image,
         world=world,
     )
+    mixture = _mixture(config, packs, views, tokenizer, world)
+    if config.linear_start:
+        world.leader_first(partial(linear_start.begin, model, mixture, out / LINEAR, progress))
     return Prepared(
         task=task.to(world.device),
-        mixture=_mixture(config, packs, views, tokenizer, world),
+        mixture=mixture,
         tokenizer=tokenizer,
         failures=[failure for taken in packs for failure in taken.failures],
     )
@@ -226,7 +230,10 @@ def _teacher(config: TrainConfig, model: DualEncoder) -> Teacher | None:
     """Whose features of pictures are stored: a frozen model's, or those of the run's own tower."""
     if config.lock_image:
         model.image_tower.backbone.requires_grad_(False)
-        return LockedTower(model)
+        locked = LockedTower(model)
+        if config.optimisation.top_rate:
+            model.image_tower.thaw_top(size=config.model.preprocessing.size)
+        return locked
     if config.teacher is None or not any(source.views for source in config.sources):
         return None
     wanted = config.teacher

@@ -16,7 +16,7 @@ import hivlp
 from hivlp.bench import machine
 from hivlp.errors import QueryError
 from hivlp.registry import suggestion
-from hivlp.reproduce.flickr8k import cca, scoring
+from hivlp.reproduce.flickr8k import scoring
 from hivlp.reproduce.flickr8k.ablations import Ablations
 from hivlp.reproduce.flickr8k.claims import PAPER, targets
 from hivlp.reproduce.flickr8k.corpus import VAL
@@ -26,6 +26,7 @@ from hivlp.reproduce.flickr8k.recipes import FULL, SMALL, SYSTEMS, Sizes, plain
 from hivlp.reproduce.flickr8k.reranking import Duo
 from hivlp.reproduce.flickr8k.systems import VERSION, Systems
 from hivlp.reproduce.ledger import Ledger
+from hivlp.train import cca
 
 RERANKED = ("hivlp-compact", "hivlp-distilled")
 RERANKERS = ("uniter", "meter")

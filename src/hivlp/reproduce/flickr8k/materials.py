@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hivlp.data.masking import words
-from hivlp.reproduce.flickr8k import cca, corpus, features
-from hivlp.reproduce.flickr8k.cca import Floor
+from hivlp.reproduce.flickr8k import corpus, features
 from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL, Corpus
 from hivlp.reproduce.flickr8k.features import Backbone, MobileNet, Pictures, RandomBackbone, Scaling
 from hivlp.reproduce.flickr8k.recipes import Sizes
-from hivlp.reproduce.flickr8k.towers import rarity
+from hivlp.train import cca
+from hivlp.train.cca import Floor, rarity
 from hivlp.types import IntArray
 
 

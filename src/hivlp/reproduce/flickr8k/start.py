@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from hivlp.baselines.dual import LightningDot, RegionHiVLP
 from hivlp.baselines.parts import RegionEmbedding
 from hivlp.model.levels import heads_of
-from hivlp.reproduce.flickr8k.cca import Floor
 from hivlp.reproduce.flickr8k.towers import CompactTowers
+from hivlp.train.cca import Floor
 
 WORD_STD, PLACE_STD = 0.05, 0.02
 _PASSED_ON = ("attention.self.value", "attention.output.dense")  # of self- and of cross-attention

@@ -19,7 +19,7 @@ import torch
 from hivlp.baselines.meter import Meter
 from hivlp.baselines.uniter import Uniter
 from hivlp.model.levels import unit
-from hivlp.reproduce.flickr8k import cca, scoring, training
+from hivlp.reproduce.flickr8k import scoring, training
 from hivlp.reproduce.flickr8k.batches import Batches
 from hivlp.reproduce.flickr8k.corpus import TRAIN, VAL
 from hivlp.reproduce.flickr8k.fusion import FusionModel
@@ -30,6 +30,7 @@ from hivlp.reproduce.flickr8k.start import compact_from_floor, from_floor
 from hivlp.reproduce.flickr8k.teachers import teaching_of
 from hivlp.reproduce.flickr8k.towers import CompactTowers, RegionTowers
 from hivlp.reproduce.ledger import Ledger
+from hivlp.train import cca
 from hivlp.train.stored import stored
 from hivlp.types import FloatArray, IntArray
 

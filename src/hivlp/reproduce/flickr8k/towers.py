@@ -5,7 +5,6 @@ B pictures or captions, R regions, F features of a region, L tokens, D width of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -145,15 +144,6 @@ class Prefixes(nn.Module):
 
     def forward(self, rows_BD: Tensor) -> dict[int, Tensor]:
         return {width: unit(rows_BD[:, :width]) for width in self.widths}
-
-
-def rarity(tokens_TL: Tensor, vocabulary: int) -> Tensor:
-    """log(T / captions with the word) of each word (V,), the rarest 1; 0 for what no caption holds."""
-    seen_V = torch.zeros(vocabulary)
-    for tokens_L in tokens_TL:
-        seen_V[tokens_L.unique()] += 1
-    log_V = torch.where(seen_V > 0, math.log(len(tokens_TL)) - seen_V.clamp(min=1).log(), 0.0)
-    return log_V / log_V.max().clamp(min=1e-6)
 
 
 def by_length(

@@ -5,6 +5,7 @@ N pairs of a picture and a caption, F features, V words, D canonical directions,
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 
@@ -102,6 +103,15 @@ def tf_idf(tokens_TL: Tensor, words_TL: Tensor, idf_V: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(
         places_2P, values_P / length_P, shape, is_coalesced=True, check_invariants=True
     )
+
+
+def rarity(tokens_TL: Tensor, vocabulary: int) -> Tensor:
+    """log(T / captions with the word) of each word (V,), the rarest 1; 0 for what no caption holds."""
+    seen_V = torch.zeros(vocabulary)
+    for tokens_L in tokens_TL:
+        seen_V[tokens_L.unique()] += 1
+    log_V = torch.where(seen_V > 0, math.log(len(tokens_TL)) - seen_V.clamp(min=1).log(), 0.0)
+    return log_V / log_V.max().clamp(min=1e-6)
 
 
 def _moments(words_VN: Tensor, words_NV: Tensor) -> Tensor:

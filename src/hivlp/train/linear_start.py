@@ -1,0 +1,159 @@
+"""Where a run over a locked tower begins: at the directions in which pictures and words agree most.
+
+A canonical correlation analysis of what the tower sees and of words by their rarity is found in seconds, in
+closed form. From random weights some thousand steps come to less, because they learn captions by heart on
+their way (`docs/experiments.md`). So words begin where it puts them, pictures too, and training goes on from
+there.
+
+N pairs of a picture and a caption, F features of a locked tower, V words, D directions, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hivlp.data.batches import Mixture
+from hivlp.data.tokenizer import SPECIAL
+from hivlp.errors import HivlpError
+from hivlp.model.dual import DualEncoder
+from hivlp.model.levels import LevelHead, heads_of
+from hivlp.model.towers import Bag
+from hivlp.train import cca
+
+Progress = Callable[[str], None]
+PAIRS = 60_000  # of a picture and a caption, from the first batches of the run
+_BATCHES = 2_000  # that are looked at for them, at most
+_NOISE = 0.1  # what else heads begin with, as a share of their random start: directions come first
+_LEAST = 0.05  # weight of a word that is everywhere, or nowhere
+
+
+def begin(model: DualEncoder, mixture: Mixture, path: Path, progress: Progress) -> None:
+    """Puts the directions into a model, of the run's first batches, or as a file keeps them.
+
+    Raises:
+        HivlpError: the file can't be read.
+    """
+    if not path.is_file():
+        progress("words begin where they agree with pictures most")
+        _write(_found(model, mixture), path)
+    try:
+        _put(load_file(path), model)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HivlpError(
+            f"{path} can't be read, or is of another model ({reason}); delete it, and --resume makes it anew"
+        ) from None
+
+
+def given(model: DualEncoder) -> list[nn.Parameter]:
+    """The weights that this gives, which have a rate of their own."""
+    bag, found = _bag(model), list[nn.Parameter]()
+    for head in heads_of(model.image_levels):
+        found += [head.weight, head.bias]
+    return [*found, *(head.bias for head in heads_of(model.text_levels)), *_words(bag)]
+
+
+def _found(model: DualEncoder, mixture: Mixture) -> dict[str, Tensor]:
+    """The directions, as tensors by name, scaled so that pictures' numbers have a root mean square of 1."""
+    image_NF, tokens_NL, words_NL = _pairs(mixture, model.image_tower.state_width)
+    mean_F, std_F = image_NF.mean(dim=0), image_NF.std(dim=0).clamp(min=1e-4)
+    image_NF = (image_NF - mean_F) / std_F
+    bag = _bag(model)
+    vocabulary, width = bag.words.weight.shape
+    rarity_V = cca.rarity(torch.where(words_NL, tokens_NL, 0), vocabulary)
+    rows_NV = cca.tf_idf(tokens_NL, words_NL, rarity_V)
+    floor = cca.fit(image_NF, rows_NV, components=min(width, model.config.levels.widths[-1]))
+    scale = 1 / (image_NF @ floor.image_FD).square().mean().sqrt()
+    return {
+        "image_FD": floor.image_FD * scale,
+        "text_VD": floor.text_VD * scale,
+        "text_mean_V": floor.text_mean_V,
+        "rarity_V": rarity_V,
+        "mean_F": mean_F,
+        "std_F": std_F,
+    }
+
+
+def _pairs(mixture: Mixture, features: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the tower saw of the picture of each caption (N, F), its tokens, and which of these are words."""
+    pictures, texts, count = list[np.ndarray](), list[np.ndarray](), 0
+    for step in range(_BATCHES):
+        batch = mixture.batch(step, whole=True)
+        right_T = batch.picture_of_text_T >= 0
+        tokens_NL = np.where(batch.mask_TT, batch.tokens_TT, 0)[right_T]
+        pictures.append(batch.features_BD[batch.picture_of_text_T[right_T], :features])
+        texts.append(tokens_NL)
+        count += len(tokens_NL)
+        if count >= PAIRS:
+            break
+    longest = max(tokens_NL.shape[1] for tokens_NL in texts)
+    padded = [np.pad(rows_NL, ((0, 0), (0, longest - rows_NL.shape[1]))) for rows_NL in texts]
+    tokens_NL = torch.from_numpy(np.concatenate(padded))
+    return torch.from_numpy(np.concatenate(pictures)), tokens_NL, tokens_NL >= len(SPECIAL)
+
+
+@torch.no_grad()
+def _put(found: dict[str, Tensor], model: DualEncoder) -> None:
+    image_FD, text_VD, rarity_V = found["image_FD"], found["text_VD"], found["rarity_V"]
+    mean_F, std_F = found["mean_F"], found["std_F"]
+    norm = next((part for part in model.image_tower.behind if isinstance(part, _BatchNorm)), None)
+    if norm is None:  # the maps standardise what no norm does
+        image_FD, mean_F = image_FD / std_F[:, None], mean_F
+        start_D = -mean_F @ image_FD
+    else:
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean[: len(mean_F)] = mean_F
+        norm.running_var[: len(std_F)] = std_F.square()
+        start_D = torch.zeros(image_FD.shape[1])
+    bag, places = _bag(model), _bag_columns(model)
+    for head in heads_of(model.image_levels):
+        _begun(head, slice(0, len(image_FD)), image_FD.T, start_D)
+    for head in heads_of(model.text_levels):
+        _begun(head, places, torch.eye(text_VD.shape[1]), -found["text_mean_V"] @ text_VD)
+    width = bag.words.weight.shape[1]
+    bag.words.weight.copy_(F.pad(text_VD, (0, width - text_VD.shape[1])))
+    bag.log_weight.weight.copy_(rarity_V.clamp(min=_LEAST).log()[:, None])
+
+
+def _begun(head: LevelHead, columns: slice, directions_DF: Tensor, start_D: Tensor) -> None:
+    """A head whose first numbers are directions, of some of its features; the rest is small."""
+    for linear in filter(None, (head, head.bound)):
+        linear.weight.mul_(_NOISE)
+    head.bias.zero_()
+    rows = min(len(head.weight), len(directions_DF))
+    columns = slice(columns.start, columns.start + directions_DF.shape[1])
+    head.weight[:rows, columns] = directions_DF[:rows].to(head.weight)
+    head.bias[:rows] = start_D[:rows].to(head.bias)
+
+
+def _bag(model: DualEncoder) -> Bag:
+    bag = model.text_tower.bag
+    assert bag is not None
+    return bag
+
+
+def _words(bag: Bag) -> list[nn.Parameter]:
+    return [bag.words.get_parameter("weight"), bag.log_weight.get_parameter("weight")]
+
+
+def _bag_columns(model: DualEncoder) -> slice:
+    """Where in a text's features its bag of words stands."""
+    tower, bag = model.text_tower, _bag(model)
+    start = tower.width - bag.width
+    return slice(start, start + bag.words.weight.shape[1])
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
+    temporary.replace(path)
