@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from hivlp.config import TrainConfig
-from hivlp.errors import ConfigError, HivlpError
+from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.model.levels import heads_of, unit
@@ -57,7 +58,7 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
     model = prepared(config, tmp_path)
     parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
     width = model.image_tower.state_width
-    image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, width)
+    image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, np.array([0]), width)
     assert 200 <= len(image_NF) < 240
     std_F = image_NF.std(dim=0).clamp(min=1e-4)
     standard_NF = (image_NF - image_NF.mean(dim=0)) / std_F
@@ -131,6 +132,37 @@ def test_a_damaged_start_is_named(tmp_path: Path):
     (tmp_path / "r" / LINEAR).write_bytes(b"not tensors")
     with pytest.raises(HivlpError, match=r"linear-start\.safetensors can't be read"):
         run(begun(), out=tmp_path / "r", resume=True)
+
+
+def test_only_sources_that_count_are_looked_at(tmp_path: Path):
+    sources = [
+        {"spec": SCENES, "views": 1, "captions": 2},
+        {"spec": "scenes:30?size=32", "views": 1, "linear_start": False},
+    ]
+    config = begun(sources=sources)
+    parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
+    width = parts.task.model.image_tower.state_width
+    each = [np.asarray(part.views.features_NVD[:, 0, :width]) for part in parts.mixture._parts if part.views]
+    for number, features_NF in enumerate(each):
+        seen_NF, _, _ = linear_start._pairs(parts.mixture, np.array([number]), width)
+        known = {row.tobytes() for row in features_NF.astype(np.float32)}
+        assert {row.tobytes() for row in seen_NF.numpy()} <= known
+    (first,), (second,) = ([{**source, "linear_start": False}] for source in sources)
+    with pytest.raises(ConfigError, match=r"linear_start has no source to look at"):
+        begun(sources=[first, second])
+
+
+def test_sources_without_captions_give_no_start(tmp_path: Path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (40, 40), (40 * number, 0, 0)).save(folder / f"{number}.png")
+    sources = [
+        {"spec": str(folder), "views": 1},
+        {"spec": SCENES, "views": 1, "linear_start": False},
+    ]
+    with pytest.raises(DataError, match=r"linear_start found no captions"):
+        run(begun(sources=sources), out=tmp_path / "r")
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,9 @@ class SourceConfig(Settings):
     views: int = Field(
         default=0, ge=0, le=64, description="views a picture shown to the teachers; 0 does without them"
     )
+    linear_start: bool = Field(
+        default=True, description="whether a linear_start looks at it; false for captions made by a rule"
+    )
 
 
 def _check_views(sources: Sequence[SourceConfig]) -> None:
@@ -656,6 +659,10 @@ class TrainConfig(Settings):
             raise ValueError(
                 f"optimisation.top_rate={top_rate} trains weights that lora.rank={self.lora.rank} leaves as "
                 "they are; set one of them to 0"
+            )
+        if self.linear_start and not any(source.linear_start for source in self.sources):
+            raise ValueError(
+                "linear_start has no source to look at; set linear_start=true for one of them, or for none"
             )
         if self.linear_start and not (self.lock_image and self.model.text.bag and self.start is None):
             raise ValueError(

@@ -10,7 +10,7 @@ N pairs of a picture and a caption, F features of a locked tower, V words, D dir
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +21,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hivlp.data.batches import Mixture
+from hivlp.data.batches import LARGEST_PACK, Mixture
 from hivlp.data.tokenizer import SPECIAL
-from hivlp.errors import HivlpError
+from hivlp.errors import DataError, HivlpError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.levels import LevelHead, heads_of
 from hivlp.model.towers import Bag
 from hivlp.train import cca
+from hivlp.types import IntArray
 
 Progress = Callable[[str], None]
 PAIRS = 60_000  # of a picture and a caption, from the first batches of the run
-_BATCHES = 2_000  # that are looked at for them, at most
+_BATCHES = 500  # that are looked at for them, at most
 _NOISE = 0.1  # what else heads begin with, as a share of their random start: directions come first
 _LEAST = 0.05  # weight of a word that is everywhere, or nowhere
 
 
-def begin(model: DualEncoder, mixture: Mixture, path: Path, progress: Progress) -> None:
-    """Puts the directions into a model, of the run's first batches, or as a file keeps them.
+def begin(
+    model: DualEncoder, mixture: Mixture, looked_at: Sequence[bool], path: Path, progress: Progress
+) -> None:
+    """Puts the directions into a model: those of the run's first batches, or those that a file keeps.
+
+    Args:
+        looked_at: which parts of the mixture count.
 
     Raises:
+        DataError: the parts that count have no captions.
         HivlpError: the file can't be read.
     """
     if not path.is_file():
         progress("words begin where they agree with pictures most")
-        _write(_found(model, mixture), path)
+        _write(_found(model, mixture, np.flatnonzero(looked_at)), path)
     try:
         _put(load_file(path), model)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
@@ -62,9 +69,9 @@ def given(model: DualEncoder) -> list[nn.Parameter]:
     return [*found, *(head.bias for head in heads_of(model.text_levels)), *_words(bag)]
 
 
-def _found(model: DualEncoder, mixture: Mixture) -> dict[str, Tensor]:
+def _found(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str, Tensor]:
     """The directions, as tensors by name, scaled so that pictures' numbers have a root mean square of 1."""
-    image_NF, tokens_NL, words_NL = _pairs(mixture, model.image_tower.state_width)
+    image_NF, tokens_NL, words_NL = _pairs(mixture, parts_P, model.image_tower.state_width)
     mean_F, std_F = image_NF.mean(dim=0), image_NF.std(dim=0).clamp(min=1e-4)
     image_NF = (image_NF - mean_F) / std_F
     bag = _bag(model)
@@ -83,18 +90,24 @@ def _found(model: DualEncoder, mixture: Mixture) -> dict[str, Tensor]:
     }
 
 
-def _pairs(mixture: Mixture, features: int) -> tuple[Tensor, Tensor, Tensor]:
+def _pairs(mixture: Mixture, parts_P: IntArray, features: int) -> tuple[Tensor, Tensor, Tensor]:
     """What the tower saw of the picture of each caption (N, F), its tokens, and which of these are words."""
     pictures, texts, count = list[np.ndarray](), list[np.ndarray](), 0
     for step in range(_BATCHES):
         batch = mixture.batch(step, whole=True)
-        right_T = batch.picture_of_text_T >= 0
+        part_T = batch.picture_B[batch.picture_of_text_T] // LARGEST_PACK
+        right_T = (batch.picture_of_text_T >= 0) & np.isin(part_T, parts_P)
         tokens_NL = np.where(batch.mask_TT, batch.tokens_TT, 0)[right_T]
         pictures.append(batch.features_BD[batch.picture_of_text_T[right_T], :features])
         texts.append(tokens_NL)
         count += len(tokens_NL)
         if count >= PAIRS:
             break
+    if count < 2:
+        raise DataError(
+            "linear_start found no captions in the sources that it looks at; set linear_start=true for one "
+            "that has some, or do without it"
+        )
     longest = max(tokens_NL.shape[1] for tokens_NL in texts)
     padded = [np.pad(rows_NL, ((0, 0), (0, longest - rows_NL.shape[1]))) for rows_NL in texts]
     tokens_NL = torch.from_numpy(np.concatenate(padded))

@@ -98,7 +98,8 @@ def prepare(
     )
     mixture = _mixture(config, packs, views, tokenizer, world)
     if config.linear_start:
-        world.leader_first(partial(linear_start.begin, model, mixture, out / LINEAR, progress))
+        looked_at = [source.linear_start for source in config.sources]
+        world.leader_first(partial(linear_start.begin, model, mixture, looked_at, out / LINEAR, progress))
     return Prepared(
         task=task.to(world.device),
         mixture=mixture,

@@ -181,6 +181,7 @@ def mini() -> dict[str, Any]:
             ],
         },
         "lock_image": True,
+        "linear_start": True,
         "sources": [
             {"spec": flickr, "split": "train", "share": 6, "views": 3, "captions": 5},
             {"spec": flickr, "split": "unused", "share": 0.1, "views": 3, "captions": 5},
@@ -195,6 +196,7 @@ def mini() -> dict[str, Any]:
                 "negatives_each": 4,
                 "views": 1,
                 "captions": 2,
+                "linear_start": False,
             },
         ],
         "validation": [
