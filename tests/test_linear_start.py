@@ -14,9 +14,10 @@ from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
-from hivlp.model.levels import heads_of, unit
+from hivlp.model.levels import unit
 from hivlp.train import cca, linear_start
-from hivlp.train.freeze import rate_shares
+from hivlp.train.loop import fit
+from hivlp.train.optim import make_optimizer
 from hivlp.train.prepare import LINEAR, opened, prepare
 from hivlp.train.run import run
 from hivlp.train.step import ALONE
@@ -99,19 +100,35 @@ def test_such_a_start_finds_what_random_weights_do_not(tmp_path: Path):
     assert recall() > 2 * recall(linear_start=False)
 
 
-def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(tmp_path: Path):
-    model = prepared(begun(), tmp_path)
+def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = begun(
+        model=model_values(**with_detail(hidden=4, places=True)),
+        optimisation={"learning_rate": 1e-3, "given_rate": 0.25},
+    )
+    model = prepared(config, tmp_path)
     given = linear_start.given(model)
-    (picture,), (words,) = heads_of(model.image_levels), heads_of(model.text_levels)
-    assert any(weight is picture.weight for weight in given)
-    assert not any(weight is words.weight for weight in given)
-    assert len(given) == len({id(weight) for weight in given}) == 5
-    config = begun(optimisation={"learning_rate": 1e-3, "given_rate": 0.25})
-    shares = rate_shares(model, config.optimisation) | dict.fromkeys(given, config.optimisation.given_rate)
-    assert [shares[weight] for weight in given] == [0.25] * 5
-    run(config, out=tmp_path / "r")
-    checkpoint = next((tmp_path / "r" / "checkpoints").glob("*"))
-    assert checkpoint.exists()
+    slow = {name for name, weight in model.named_parameters() if any(weight is one for one in given)}
+    heads = {
+        f"{side}_levels.head.{part}"
+        for side in ("image", "text")
+        for part in ("weight", "bias", "first.weight", "first.bias", "second.weight")
+    }
+    assert slow == heads | {"text_tower.bag.words.weight", "text_tower.bag.log_weight.weight"}
+    assert model.image_levels.head.bound is not None  # which learns what stands where, at all of the rate
+    seen = list[dict[Any, float]]()
+
+    def noted(*args: Any, shares: dict[Any, float]) -> torch.optim.Optimizer:
+        seen.append({id(parameter): share for parameter, share in shares.items()})
+        return make_optimizer(*args, shares=shares)
+
+    monkeypatch.setattr("hivlp.train.loop.make_optimizer", noted)
+    parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
+    fit(parts.task, parts.mixture, config, tmp_path, resume=False, progress=lambda line: None)
+    shares = {name: seen[0].get(id(weight), 1.0) for name, weight in parts.task.model.named_parameters()}
+    assert {name for name, share in shares.items() if share == 0.25} == slow
+    assert set(shares.values()) == {0.25, 1.0}
 
 
 def test_a_run_that_was_cut_off_goes_on_from_its_own_start(tmp_path: Path):

@@ -10,7 +10,7 @@ N pairs of a picture and a caption, F features of a locked tower, V words, D dir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +62,15 @@ def begin(
 
 
 def given(model: DualEncoder) -> list[nn.Parameter]:
-    """The weights that this gives, which have a rate of their own."""
-    bag, found = _bag(model), list[nn.Parameter]()
-    for head in heads_of(model.image_levels):
-        found += [head.weight, head.bias]
-    return [*found, *(head.bias for head in heads_of(model.text_levels)), *_words(bag)]
+    """The weights that this gives, which have a rate of their own: heads and bag, without what has places."""
+    words, found = _bag(model), [*_weights(model)]
+    return [*found, words.words.get_parameter("weight"), words.log_weight.get_parameter("weight")]
+
+
+def _weights(model: DualEncoder) -> Iterator[nn.Parameter]:
+    """Those of all heads; what stands where is learned anew."""
+    for head in (*heads_of(model.image_levels), *heads_of(model.text_levels)):
+        yield from (weight for name, weight in head.named_parameters() if not name.startswith("bound."))
 
 
 def _found(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str, Tensor]:
@@ -152,10 +156,6 @@ def _bag(model: DualEncoder) -> Bag:
     bag = model.text_tower.bag
     assert bag is not None
     return bag
-
-
-def _words(bag: Bag) -> list[nn.Parameter]:
-    return [bag.words.get_parameter("weight"), bag.log_weight.get_parameter("weight")]
 
 
 def _bag_columns(model: DualEncoder) -> slice:
