@@ -662,6 +662,14 @@ def test_a_held_out_share_is_between_0_and_1(tmp_path, share: str):
         open_source(f"{tmp_path}?held_out={share}")
 
 
+def test_what_stands_behind_a_source_is_named_where_it_is_not_known(tmp_path):
+    (tmp_path / "t.tsv").write_text("image\tcaption\n")
+    with pytest.raises(DataError, match=r"t\.tsv is there, and 'held_uot=0\.1' behind its \? is not known"):
+        open_source(f"{tmp_path / 't.tsv'}?held_uot=0.1")
+    with pytest.raises(DataError, match=r"does not exist"):
+        open_source(f"{tmp_path / 'u.tsv'}?held_uot=0.1")
+
+
 def test_nothing_is_held_out_of_a_source_with_splits(tmp_path):
     picture(tmp_path / "a.jpg")
     (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\na.jpg\tx\ttrain\n")

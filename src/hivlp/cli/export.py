@@ -58,6 +58,7 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
     folder = model_source(model)  # before what may not be installed
     if out is None and model in shipped_models():
         raise QueryError(f"{model} is part of the package, and stays as it is; name a folder with --out DIR")
+    output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
     if not (hub.is_transformers(folder) or hub.is_heads(folder)):
         from hivlp.encode.export import export as write
 

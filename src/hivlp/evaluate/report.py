@@ -57,6 +57,9 @@ def _notes(result: Mapping[str, Any]) -> list[Text]:
         kept = cascade["kept"]
         share = "-" if kept is None else f"{kept:.2%}"
         notes.append(Text(f"The cascade keeps {share} of the AR of the finest level."))
+        candidates = cascade["candidates"]
+        if candidates == "all" or candidates >= result["images"]:
+            notes.append(Text("Every picture is a candidate here, so that says little.", style="dim"))
     failed: Sequence[Mapping[str, str]] = result.get("failed", [])
     if failed:
         without = f"Without {counted(len(failed), 'picture')} that could not be used."

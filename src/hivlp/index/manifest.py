@@ -159,8 +159,8 @@ def _not_an_index(folder: Path) -> str:
         )
     what = "has no manifest.json" if folder.is_dir() else "is a file"
     return (
-        f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, or to "
-        "make a new one a name that is free, such as photos.hivlp."
+        f"{folder} is not an index folder: it {what}. Give the folder that `hivlp index --out` made, or make "
+        "one under a name that is free: hivlp index SOURCE --out photos.hivlp"
     )
 
 

@@ -83,6 +83,10 @@ def fit(
     stop = start if best.is_final(patience) else min(config.steps, stop_after or config.steps)
     if start:
         progress(f"resumed at step {start:,} of {config.steps:,}")
+    elif stop:
+        progress(
+            f"{config.steps:,} steps of {config.batch_size:,} pictures, a line every {config.log_every:,}"
+        )
     watch = None
     if world.leads:
         watch = Watch(folder, start=start, steps=config.steps, device=world.device, progress=progress)

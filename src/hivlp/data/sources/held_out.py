@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from hivlp.data.sources.base import Report, Source, clean_split, unknown_split
 from hivlp.errors import DataError
@@ -22,10 +23,16 @@ def asked_for(spec: str) -> tuple[str, float] | None:
     """The source and the share of ``SOURCE?held_out=SHARE``; None where nothing is held back.
 
     Raises:
-        DataError: the share is no number between 0 and 1.
+        DataError: the share is no number between 0 and 1, or something else is asked of a source.
     """
     match = _SPEC.fullmatch(spec)
     if match is None:
+        whole, _, option = spec.rpartition("?")
+        if whole and Path(whole).exists():
+            raise DataError(
+                f"{whole} is there, and {option!r} behind its ? is not known; what can stand there is "
+                "held_out=SHARE, such as ?held_out=0.1"
+            )
         return None
     try:
         share = float(match[2])
