@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
 from match_check import checked
 from numpy.typing import NDArray
 
@@ -61,14 +62,15 @@ names, written text, rare things and fine detail it does not. Do not use it to i
 anything about them.
 """
 MADE = """
-On one core of a shared AVX2 processor, without an accelerator, in about four hours: 9 minutes for the
-teacher's maps of 51,000 views, 83 for the stages, 79 for all of them together, 30 for the features of the
-locked tower and for drawing scenes, and 45, on two cores, for words, levels, detail and places. The stages
-were learned by the prototype of what `hivlp train` does now: the same parts, maps, losses and batches of 8 to
-64 views, but for minutes instead of steps, some stages in two pieces, and with the first stage left as it was
-when all of them learned together. The steps of the stages in the preset are what fitted into those minutes,
-so the command makes a model of this kind and not this one bit by bit. `docs/experiments.md` tells what was
-tried.
+On processors that others shared, without an accelerator. The picture tower took three hours of one core
+with AVX2: 9 minutes for the teacher's maps of 51,000 views, 83 for the stages, 79 for all of them together.
+The rest took half an hour of two cores with AVX-512: 8 minutes for the features of the locked tower and for
+drawing scenes, and 19 for words, levels, detail and places. It began with the tower of the `mini` before
+it, whose weights had been rounded to half precision. The stages were learned by the prototype of what
+`hivlp train` does now: the same parts, maps, losses and batches of 8 to 64 views, but for minutes instead
+of steps, some stages in two pieces, and with the first stage left as it was when all of them learned
+together. The steps of the stages in the preset are what fitted into those minutes, so the command makes a
+model of this kind and not this one bit by bit. `docs/experiments.md` tells what was tried.
 """
 LICENCE = """
 Weights: Apache-2.0, with this notice. The photographs that it learned from are not part of this package.
@@ -208,6 +210,7 @@ def of_signs(pairs: Pairs) -> dict[str, Any]:
 def environment() -> dict[str, Any]:
     return {
         "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
@@ -263,7 +266,8 @@ def facts(measured: dict[str, Any]) -> dict[str, str]:
         "one picture": times("picture_ms", 1),
         "from JPEG files": f"{fast['pictures_per_s_from_files']:.0f} pictures/s with one thread to encode, "
         f"{measured['pictures_per_s_on_two_threads']:.0f} with two; two decode",
-        "measured on": f"{where['machine']}, {where['cpus']} CPUs, onnxruntime {where['onnxruntime']}",
+        "measured on": f"{where['machine']} with {where['instructions']}, {where['cpus']} CPUs, "
+        f"onnxruntime {where['onnxruntime']}",
         "ONNX against torch": f"largest difference {measured['max_abs_diff_onnx_torch']:.0e}",
         "scenes' near-misses": f"{measured['near_misses_ranked_right']:.1f} % score below the caption of the "
         "same words",

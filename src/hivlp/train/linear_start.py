@@ -124,7 +124,7 @@ def _put(found: dict[str, Tensor], model: DualEncoder) -> None:
     mean_F, std_F = found["mean_F"], found["std_F"]
     norm = next((part for part in model.image_tower.behind if isinstance(part, _BatchNorm)), None)
     if norm is None:  # the maps standardise what no norm does
-        image_FD, mean_F = image_FD / std_F[:, None], mean_F
+        image_FD = image_FD / std_F[:, None]
         start_D = -mean_F @ image_FD
     else:
         assert norm.running_mean is not None and norm.running_var is not None

@@ -155,7 +155,7 @@ def mini() -> dict[str, Any]:
         "preset": "mini",
         "model": {
             "name": "mini",
-            "image": {**mobilenet(), "detail": 144, "norm": True, "dropout": 0.4, "detail_dropout": 0.1},
+            "image": {**mobilenet(), "detail": 144, "norm": True, "dropout": 0.5, "detail_dropout": 0.1},
             "text": {**words(width=64, dropout=0.1), "pairs": 384, "bag": 160, "dropout": 0.1},
             "levels": {"kind": "nested", "widths": [32, 64, 128, 512], "hidden": 320, "places": True},
             "preprocessing": {"size": 192},
@@ -205,7 +205,12 @@ def mini() -> dict[str, Any]:
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],
         "objective": {"consistency": 0.1},
-        "optimisation": {"learning_rate": 4e-3, "warmup_steps": 50, "weight_decay": 0.05},
+        "optimisation": {
+            "learning_rate": 4e-3,
+            "given_rate": 0.1,
+            "warmup_steps": 50,
+            "weight_decay": 0.05,
+        },
         "augmentation": {"min_area": 0.5, "mirror": False, "word_dropout": 0.1},
         "steps": 2800,
         "batch_size": 320,
