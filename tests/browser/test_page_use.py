@@ -164,7 +164,11 @@ def test_the_layout_is_known_before_the_pictures(page: Driver) -> None:
     page.tab.route(re.compile("/thumbnail"), lambda route: held.append(route))
     page.open(q="a boat")
     before = page.tab.evaluate(boxes)
-    assert len(held) > 0
+    for _ in range(500):  # frames are there a moment before their pictures are asked for
+        if held:
+            break
+        page.tab.wait_for_timeout(20)
+    assert held
     for route in held:
         route.continue_()
     page.tab.locator(".box img.loaded").first.wait_for()
