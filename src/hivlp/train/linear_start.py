@@ -1,9 +1,9 @@
 """Where a run over a locked tower begins: at the directions in which pictures and words agree most.
 
 A canonical correlation analysis of what the tower sees and of words by their rarity is found in seconds, in
-closed form. From random weights some thousand steps come to less, because they learn captions by heart on
-their way (`docs/experiments.md`). So words begin where it puts them, pictures too, and training goes on from
-there.
+closed form. From random weights hundreds of steps come to no more, and those that follow find less, because
+captions are learned by heart on the way (`docs/experiments.md`). So words begin where it puts them, pictures
+too, and training goes on from there.
 
 N pairs of a picture and a caption, F features of a locked tower, V words, D directions, L tokens.
 """
