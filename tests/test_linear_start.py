@@ -12,13 +12,12 @@ from torch.nn import functional as F
 
 from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, DataError, HivlpError
-from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.model.levels import unit
 from hivlp.train import cca, linear_start
 from hivlp.train.loop import fit
 from hivlp.train.optim import make_optimizer
-from hivlp.train.prepare import LINEAR, opened, prepare
+from hivlp.train.prepare import LINEAR, Prepared, opened, prepare
 from hivlp.train.run import run
 from hivlp.train.step import ALONE
 from micro import micro_run, model_values, with_detail
@@ -40,9 +39,8 @@ def begun(**changes: Any) -> TrainConfig:
     return micro_run(**values)
 
 
-def prepared(config: TrainConfig, out: Path) -> DualEncoder:
-    parts = prepare(config, [opened(source) for source in config.sources], out, ALONE, lambda line: None)
-    return parts.task.model.eval()
+def prepared(config: TrainConfig, out: Path) -> Prepared:
+    return prepare(config, [opened(source) for source in config.sources], out, ALONE, lambda line: None)
 
 
 @pytest.mark.parametrize("norm", [True, False])
@@ -56,8 +54,8 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
     changes = with_detail(kind=kind, hidden=4, places=True)
     changes["image"] = {**changes["image"], "norm": norm}
     config = begun(model=model_values(**changes))
-    model = prepared(config, tmp_path)
-    parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
+    parts = prepared(config, tmp_path)
+    model = parts.task.model.eval()
     width = model.image_tower.state_width
     image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, np.array([0]), width)
     assert 200 <= len(image_NF) < 240
@@ -107,7 +105,8 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
         model=model_values(**with_detail(hidden=4, places=True)),
         optimisation={"learning_rate": 1e-3, "given_rate": 0.25},
     )
-    model = prepared(config, tmp_path)
+    parts = prepared(config, tmp_path)
+    model = parts.task.model
     given = linear_start.given(model)
     slow = {name for name, weight in model.named_parameters() if any(weight is one for one in given)}
     heads = {
@@ -124,9 +123,8 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
         return make_optimizer(*args, shares=shares)
 
     monkeypatch.setattr("hivlp.train.loop.make_optimizer", noted)
-    parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
     fit(parts.task, parts.mixture, config, tmp_path, resume=False, progress=lambda line: None)
-    shares = {name: seen[0].get(id(weight), 1.0) for name, weight in parts.task.model.named_parameters()}
+    shares = {name: seen[0].get(id(weight), 1.0) for name, weight in model.named_parameters()}
     assert {name for name, share in shares.items() if share == 0.25} == slow
     assert set(shares.values()) == {0.25, 1.0}
 
@@ -157,7 +155,7 @@ def test_only_sources_that_count_are_looked_at(tmp_path: Path):
         {"spec": "scenes:30?size=32", "views": 1, "linear_start": False},
     ]
     config = begun(sources=sources)
-    parts = prepare(config, [opened(source) for source in config.sources], tmp_path, ALONE, lambda line: None)
+    parts = prepared(config, tmp_path)
     width = parts.task.model.image_tower.state_width
     each = [np.asarray(part.views.features_NVD[:, 0, :width]) for part in parts.mixture._parts if part.views]
     for number, features_NF in enumerate(each):

@@ -180,7 +180,7 @@ def test_a_bag_stands_beside_the_states():
         torch.testing.assert_close(given_BF[row, -5:], expected)
 
 
-DETAILED = {**model_values()["image"], "detail": 6, "norm": True}
+DETAILED = with_detail()["image"]
 
 
 def test_detail_by_hand_and_its_parts_have_gradients():

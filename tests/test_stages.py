@@ -27,7 +27,7 @@ from hivlp.train.locked import LockedTower
 from hivlp.train.reinforce import crop_of, pictures, pixels_of
 from hivlp.train.run import run
 from hivlp.train.stages import segments
-from micro import micro_run, model_values
+from micro import micro_run, model_values, with_detail
 
 TOWER = {
     "kind": "resnet",
@@ -205,7 +205,8 @@ def test_parts_of_a_tower_are_the_tower():
 
 def detailed_model(**image: Any) -> dict[str, Any]:
     """Settings of the micro model with detail."""
-    return model_values(image={**model_values()["image"], "detail": 4, "norm": True, **image})
+    values = with_detail()
+    return model_values(**{**values, "image": {**values["image"], **image}})
 
 
 def locked(**changes: Any) -> TrainConfig:

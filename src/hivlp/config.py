@@ -637,6 +637,7 @@ class TrainConfig(Settings):
                 "model.image.detail gives features of another width; set one of them to 0"
             )
         self._check_locked()
+        self._check_needs_locked()
         levels = self.model.levels.widths
         for name, taught in (("distil", self.distil.widths), ("objective.reranker", reranker.widths)):
             unknown = sorted(set(taught or ()) - set(levels))
@@ -646,8 +647,8 @@ class TrainConfig(Settings):
                     f"{', '.join(map(str, levels))}"
                 )
 
-    def _check_locked(self) -> None:
-        """Raises ValueError where something asks for more of a locked picture tower than its features."""
+    def _check_needs_locked(self) -> None:
+        """Raises ValueError where what goes with a locked picture tower lacks it, or something else."""
         top_rate, image = self.optimisation.top_rate, self.model.image
         if top_rate and not (self.lock_image and image.detail and image.pooling == "mean"):
             raise ValueError(
@@ -669,6 +670,9 @@ class TrainConfig(Settings):
                 "linear_start is for words of a new model that meet what a locked tower sees; set "
                 "lock_image=true and model.text.bag, leave --model out, or set linear_start=false"
             )
+
+    def _check_locked(self) -> None:
+        """Raises ValueError where something asks for more of a locked picture tower than its features."""
         if not self.lock_image:
             return
         without = [source.spec for source in self.sources if not source.views]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -239,8 +239,14 @@ def _inner(backbone: nn.Module, pixels_BCHW: Tensor) -> Tensor:
 
 def _twice_as_fine(output: Any) -> Tensor:
     """The last hidden state (B, F, G, G) of at least twice the side of the tower's own."""
-    side = output.last_hidden_state.shape[3]
-    return next(state for state in reversed(output.hidden_states) if state.shape[3] >= 2 * side)
+    maps = output.hidden_states
+    return maps[_last_twice_as_fine(maps, output.last_hidden_state)]
+
+
+def _last_twice_as_fine(maps: Sequence[Tensor], own_BCHW: Tensor) -> int:
+    """Which is the last map of at least twice the side of a tower's own."""
+    side = own_BCHW.shape[3]
+    return next(number for number in reversed(range(len(maps))) if maps[number].shape[3] >= 2 * side)
 
 
 class Bag(nn.Module):
@@ -395,13 +401,12 @@ def _behind_inner(backbone: nn.Module, *, size: int) -> list[nn.Module]:
     parts, states = chain(backbone, size=size), torch.zeros(1, 3, size, size, device=_device(backbone))
     training = backbone.training
     backbone.eval()
-    sides = list[int]()
+    maps = list[Tensor]()
     for part in parts:
         states = part(states)
-        sides.append(states.shape[3])
+        maps.append(states)
     backbone.train(training)
-    inner = max(number for number, side in enumerate(sides) if side >= 2 * sides[-1])
-    return parts[inner + 1 :]
+    return parts[_last_twice_as_fine(maps, states) + 1 :]
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -10,24 +10,24 @@ N pairs of a picture and a caption, F features of a locked tower, V words, D dir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hivlp.data.batches import LARGEST_PACK, Mixture
 from hivlp.data.tokenizer import SPECIAL
-from hivlp.errors import DataError, HivlpError
+from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.levels import LevelHead, heads_of
 from hivlp.model.towers import Bag
 from hivlp.train import cca
+from hivlp.train.kept import keep, put
 from hivlp.types import IntArray
 
 Progress = Callable[[str], None]
@@ -51,26 +51,20 @@ def begin(
     """
     if not path.is_file():
         progress("words begin where they agree with pictures most")
-        _write(_found(model, mixture, np.flatnonzero(looked_at)), path)
-    try:
-        _put(load_file(path), model)
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HivlpError(
-            f"{path} can't be read, or is of another model ({reason}); delete it, and --resume makes it anew"
-        ) from None
+        keep(_found(model, mixture, np.flatnonzero(looked_at)), path)
+    put(path, partial(_give, model), of="model")
 
 
 def given(model: DualEncoder) -> list[nn.Parameter]:
     """The weights that this gives, which have a rate of their own: heads and bag, without what has places."""
-    words, found = _bag(model), [*_weights(model)]
-    return [*found, words.words.get_parameter("weight"), words.log_weight.get_parameter("weight")]
-
-
-def _weights(model: DualEncoder) -> Iterator[nn.Parameter]:
-    """Those of all heads; what stands where is learned anew."""
-    for head in (*heads_of(model.image_levels), *heads_of(model.text_levels)):
-        yield from (weight for name, weight in head.named_parameters() if not name.startswith("bound."))
+    bag, heads = _bag(model), (*heads_of(model.image_levels), *heads_of(model.text_levels))
+    of_heads = [
+        weight
+        for head in heads
+        for name, weight in head.named_parameters()
+        if not name.startswith("bound.")  # which learns what stands where from nothing
+    ]
+    return [*of_heads, *bag.words.parameters(), *bag.log_weight.parameters()]
 
 
 def _found(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str, Tensor]:
@@ -119,7 +113,7 @@ def _pairs(mixture: Mixture, parts_P: IntArray, features: int) -> tuple[Tensor, 
 
 
 @torch.no_grad()
-def _put(found: dict[str, Tensor], model: DualEncoder) -> None:
+def _give(model: DualEncoder, found: dict[str, Tensor]) -> None:
     image_FD, text_VD, rarity_V = found["image_FD"], found["text_VD"], found["rarity_V"]
     mean_F, std_F = found["mean_F"], found["std_F"]
     norm = next((part for part in model.image_tower.behind if isinstance(part, _BatchNorm)), None)
@@ -131,24 +125,24 @@ def _put(found: dict[str, Tensor], model: DualEncoder) -> None:
         norm.running_mean[: len(mean_F)] = mean_F
         norm.running_var[: len(std_F)] = std_F.square()
         start_D = torch.zeros(image_FD.shape[1])
-    bag, places = _bag(model), _bag_columns(model)
+    bag = _bag(model)
     for head in heads_of(model.image_levels):
-        _begun(head, slice(0, len(image_FD)), image_FD.T, start_D)
-    for head in heads_of(model.text_levels):
-        _begun(head, places, torch.eye(text_VD.shape[1]), -found["text_mean_V"] @ text_VD)
+        _begin_head(head, 0, image_FD.T, start_D)
+    for head in heads_of(model.text_levels):  # the bag stands last in a text's features
+        column = model.text_tower.width - bag.width
+        _begin_head(head, column, torch.eye(text_VD.shape[1]), -found["text_mean_V"] @ text_VD)
     width = bag.words.weight.shape[1]
     bag.words.weight.copy_(F.pad(text_VD, (0, width - text_VD.shape[1])))
     bag.log_weight.weight.copy_(rarity_V.clamp(min=_LEAST).log()[:, None])
 
 
-def _begun(head: LevelHead, columns: slice, directions_DF: Tensor, start_D: Tensor) -> None:
-    """A head whose first numbers are directions, of some of its features; the rest is small."""
+def _begin_head(head: LevelHead, column: int, directions_DF: Tensor, start_D: Tensor) -> None:
+    """Makes a head's first numbers directions of its features from a column on, and the rest small."""
     for linear in filter(None, (head, head.bound)):
         linear.weight.mul_(_NOISE)
     head.bias.zero_()
     rows = min(len(head.weight), len(directions_DF))
-    columns = slice(columns.start, columns.start + directions_DF.shape[1])
-    head.weight[:rows, columns] = directions_DF[:rows].to(head.weight)
+    head.weight[:rows, column : column + directions_DF.shape[1]] = directions_DF[:rows].to(head.weight)
     head.bias[:rows] = start_D[:rows].to(head.bias)
 
 
@@ -156,17 +150,3 @@ def _bag(model: DualEncoder) -> Bag:
     bag = model.text_tower.bag
     assert bag is not None
     return bag
-
-
-def _bag_columns(model: DualEncoder) -> slice:
-    """Where in a text's features its bag of words stands."""
-    tower, bag = model.text_tower, _bag(model)
-    start = tower.width - bag.width
-    return slice(start, start + bag.words.weight.shape[1])
-
-
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
-    temporary.replace(path)

@@ -20,8 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hivlp.config import Optimisation, SourceConfig, Stages, TrainConfig
@@ -33,6 +31,7 @@ from hivlp.model.towers import chain
 from hivlp.registry import resolve
 from hivlp.train import checkpoint
 from hivlp.train.guide import bounded
+from hivlp.train.kept import keep, put
 from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.reinforce import view_boxes
 from hivlp.train.stored import stored
@@ -64,8 +63,8 @@ def learn_stages(
     backbone, path = model.image_tower.backbone, out / "tower.safetensors"
     if not path.is_file():
         _learn(model, config, packed, out, progress)
-        _write(backbone, path)
-    _put(path, backbone)
+        keep(backbone.state_dict(), path)
+    put(path, backbone.load_state_dict, of="tower")
 
 
 def _learn(
@@ -235,17 +234,6 @@ def _together(stages: Sequence[nn.Sequential], lessons: StageLessons, step: int)
     return torch.stack(losses).sum()
 
 
-def _put(path: Path, module: nn.Module) -> None:
-    """The weights of a file into a module."""
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise HivlpError(
-            f"{path} can't be read, or is of another tower ({reason}); delete it, and --resume learns it anew"
-        ) from None
-
-
 def _trained(
     module: nn.Module,
     loss_of: Callable[[int], Tensor],
@@ -258,7 +246,7 @@ def _trained(
     """Trains, or finds trained weights below `out`; a run that was cut off goes on from its checkpoint."""
     path, folder = out / f"{name.replace(' ', '-')}.safetensors", out / name.replace(" ", "-")
     if path.is_file():
-        _put(path, module)
+        put(path, module.load_state_dict, of="tower")
         return
     rates = Optimisation(
         learning_rate=settings.learning_rate,
@@ -286,7 +274,7 @@ def _trained(
             progress(f"{name}: step {step + 1:,} of {steps:,}, loss {loss.item():.4f}")
         if (step + 1) % _SAVE_EVERY == 0:
             checkpoint.save(folder, step=step + 1, task=module, optimizer=optimizer, keep=1)
-    _write(module, path)
+    keep(module.state_dict(), path)
 
 
 @torch.no_grad()
@@ -304,10 +292,3 @@ def _check(stages: Sequence[nn.Sequential], teacher: Maps) -> None:
                 "elsewhere by stages.blocks, or take another tensor"
             )
         given_1CHW = wanted_1CHW
-
-
-def _write(module: nn.Module, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, temporary)
-    temporary.replace(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hivlp.baselines.parts import multiply_adds
@@ -19,6 +19,7 @@ from hivlp.reproduce.flickr8k.batches import Batches
 from hivlp.reproduce.flickr8k.lessons import MASKED_EVERY, Learner
 from hivlp.reproduce.flickr8k.recipes import Recipe
 from hivlp.train import checkpoint
+from hivlp.train.kept import keep as write
 from hivlp.train.optim import learning_rate, make_optimizer
 
 WEIGHTS = "weights.safetensors"
@@ -137,10 +138,7 @@ def _step(
 
 def keep(learner: nn.Module, folder: Path) -> None:
     """Writes the weights, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / (WEIGHTS + ".tmp")
-    save_file({name: value.contiguous() for name, value in learner.state_dict().items()}, temporary)
-    temporary.replace(folder / WEIGHTS)
+    write(learner.state_dict(), folder / WEIGHTS)
 
 
 def kept(learner: nn.Module, folder: Path) -> None:
