@@ -26,7 +26,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[train,watch,serve,openvino,dev]'
 	@touch $@ $(VENV)/.core
 
-demo: $(VENV)/.core  ## draw a gallery, index it, search it, write a contact sheet
+demo: $(VENV)/.core  ## index a gallery of photographs, search it, write a contact sheet
 	$(BIN)/hivlp demo --out demo
 	@echo 'For the commands above: . $(BIN)/activate'
 

@@ -1,7 +1,7 @@
 """How fast the search page is in a browser: prints one JSON document, and takes screenshots.
 
     python benchmarks/page.py photos.hivlp
-    hivlp demo --out demo && python benchmarks/page.py demo/gallery.hivlp --screenshots docs/images
+    hivlp demo --scenes --out demo && python benchmarks/page.py demo/scenes.hivlp --screenshots docs/images
 
 Needs chromium and playwright: apt-get install chromium; pip install playwright.
 """

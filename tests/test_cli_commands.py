@@ -247,21 +247,59 @@ def test_eval_of_a_split(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
-    ran = hivlp("demo", "--out", tmp_path / "demo", "--count", "10", "--json")
+    ran = hivlp("demo", "--out", tmp_path / "demo", "--json")
+    assert ran.code == 0
+    document = ran.document
+    assert document["items"] == document["indexed"] == 240
+    assert document["failed"] == document["notes"] == []
+    assert len({search["query"] for search in document["searches"]}) == 8
+    assert all(len(search["hits"]) == 6 for search in document["searches"])
+    assert len(list((tmp_path / "demo" / "gallery").glob("*.jpg"))) == 240
+    with Image.open(document["contact_sheet"]) as sheet:
+        assert sheet.height > 2000
+    shown = hivlp("demo", "--out", tmp_path / "demo")
+    assert "hivlp index ~/Pictures" in shown.out
+    assert "its picture at rank" not in shown.out, "nobody says which photograph is the right one"
+    assert document["searches"][0]["hits"][0]["caption"][:20] in shown.out
+    assert "240 were there before" in shown.err
+
+
+def test_demo_keeps_what_the_archive_says(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    hivlp("demo", "--out", tmp_path / "demo")
+    where = "caption like '%locomotive%' and library_of_congress = '2017878071'"
+    found = hivlp("search", tmp_path / "demo/gallery.hivlp", "black", "--where", where, "--json").document
+    (hit,) = found["hits"]
+    assert hit["caption"].startswith("Locomotive in a railroad yard")
+    assert Path(hit["uri"]).is_file()
+
+
+def test_demo_over_scenes(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    ran = hivlp("demo", "--scenes", "--out", tmp_path / "demo", "--count", "10", "--json")
     assert ran.code == 0
     document = ran.document
     assert {"index", "items", "searches", "contact_sheet"} <= set(document)
     assert document["items"] == 10
     assert len(document["searches"]) == 8
     assert len({search["query"] for search in document["searches"]}) == 8
-    assert len(list((tmp_path / "demo" / "gallery").glob("*.jpg"))) == 10
-    captions = next((tmp_path / "demo" / "gallery").glob("*.txt")).read_text(encoding="utf-8")
+    assert all(Path(search["drawn_as"]).is_file() for search in document["searches"])
+    assert len(list((tmp_path / "demo" / "scenes").glob("*.jpg"))) == 10
+    captions = next((tmp_path / "demo" / "scenes").glob("*.txt")).read_text(encoding="utf-8")
     assert captions.strip()
     with Image.open(document["contact_sheet"]) as sheet:
         assert sheet.height > 2000
-    shown = hivlp("demo", "--out", tmp_path / "demo", "--count", "10")
+    shown = hivlp("demo", "--scenes", "--out", tmp_path / "demo", "--count", "10")
     assert "hivlp index ~/Pictures" in shown.out
+    assert "its picture at rank" in shown.out
     assert "10 were there before" in shown.err
+    assert "earlier demo" not in shown.err
+
+
+def test_demo_tells_of_pictures_that_are_not_its_own(
+    tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
+) -> None:
+    hivlp("demo", "--scenes", "--out", tmp_path, "--count", "12")
+    fewer = hivlp("demo", "--scenes", "--out", tmp_path, "--count", "10")
+    assert "also holds 2 pictures of an earlier demo" in fewer.err
 
 
 def test_train_hands_over_the_recipe(tmp_path: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:

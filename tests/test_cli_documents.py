@@ -32,7 +32,7 @@ def test_the_documents_are_as_the_page_says(tmp_path: Path, colours: ColourEncod
         "`delete`": ("delete", index, "red.png"),
         "`compact`": ("compact", index),
         "`verify`": ("verify", index),
-        "`demo`": ("demo", "--out", tmp_path / "demo", "--count", "8"),
+        "`demo`": ("demo", "--scenes", "--out", tmp_path / "demo", "--count", "8"),
     }
     explained = {"`verify`": {"null"}, "`demo`": {"query", "drawn_as", "found_at_rank", "search", "searches"}}
     for command, arguments in commands.items():

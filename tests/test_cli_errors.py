@@ -118,10 +118,15 @@ def test_an_unknown_model(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp, 
     arguments = {
         "index": ["index", pictures, "--out", tmp_path / "x.hivlp", "--model", "nope"],
         "eval": ["eval", "--data", pictures, "--model", "nope"],
-        "demo": ["demo", "--out", tmp_path / "demo", "--count", "8", "--model", "nope"],
+        "demo": ["demo", "--out", tmp_path / "demo", "--model", "nope"],
     }[command]
     refused(hivlp(*arguments, "--json"), "unknown model 'nope'", "choose from")
     assert not (tmp_path / "x.hivlp").exists()
+
+
+def test_a_count_of_photographs(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    refused(hivlp("demo", "--out", tmp_path / "demo", "--count", "50", "--json"), "--count 50", "--scenes")
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_missing_folder_leaves_no_index(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
