@@ -1,7 +1,7 @@
 # The service `hivlp serve`: slim, unprivileged, fine with a read-only file system. See docs/serve.md.
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src ./src
 RUN python -m venv /opt/hivlp \
  && /opt/hivlp/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve]'

@@ -13,9 +13,12 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from PIL import Image
+
 from hivlp import Index, load
 from hivlp.data.photographs import TABLE
 from hivlp.data.sources import open_source
+from hivlp.encode.base import Encoder
 from hivlp.evaluate.contact_sheet import Layout, Row, contact_sheet, save
 
 PHOTOGRAPHS = (
@@ -84,6 +87,21 @@ SOMEBODYS = (
 )
 
 
+def searches(
+    encoder: Encoder, source: str | None = None, *, split: str | None = None, columns: int = 6
+) -> Image.Image:
+    """The sheet of thirty searches over a source, or over the photographs that the package ships."""
+    queries = SOMEBODYS if source else PHOTOGRAPHS
+    with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", encoder) as index:
+        index.add(open_source(source or TABLE, split=split))
+        return contact_sheet(
+            [Row(query=query, hits=index.search(query, k=columns)) for query in queries],
+            title=f"{len(queries)} everyday searches",
+            subtitle=f"{len(index):,} pictures, model {encoder.name}",
+            layout=Layout(columns=columns, thumb=120, caption_lines=0),
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -94,17 +112,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=6, help="hits a query")
     parser.add_argument("--out", type=Path, required=True, help="the picture to write")
     asked = parser.parse_args()
-    queries = SOMEBODYS if asked.source else PHOTOGRAPHS
-    with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", load(asked.model)) as index:
-        index.add(open_source(asked.source or TABLE, split=asked.split))
-        rows = [Row(query=query, hits=index.search(query, k=asked.columns)) for query in queries]
-        sheet = contact_sheet(
-            rows,
-            title=f"{len(queries)} everyday searches",
-            subtitle=f"{len(index):,} pictures, model {asked.model}",
-            layout=Layout(columns=asked.columns, thumb=120, caption_lines=0),
-        )
-    save(sheet, asked.out)
+    save(searches(load(asked.model), asked.source, split=asked.split, columns=asked.columns), asked.out)
     print(asked.out)
 
 

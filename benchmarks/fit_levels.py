@@ -27,9 +27,9 @@ from hivlp.data.sources import open_source
 from hivlp.evaluate.protocols import Pairs
 from hivlp.model.levels import LevelHead, unit
 from hivlp.objectives.retrieval import hierarchical, positives
+from hivlp.reproduce.flickr8k.tflite import Tflite
 from hivlp.train.cached import Cached
 from hivlp.train.fit_levels import compare
-from hivlp.train.teacher import TfliteTeacher
 from hivlp.types import Embeddings
 
 WIDTH, POOLED = 512, 176
@@ -64,10 +64,10 @@ def read(data: str, split: str, backbone: Path, out: Path) -> tuple[np.ndarray, 
     samples = list(open_source(data, split=split))
     kept = out / f"{split}.npy"
     if not kept.is_file():
-        teacher = TfliteTeacher(backbone, tensor=POOLED, size=224)
+        model = Tflite(backbone, tensor=POOLED)
         square = Preprocessing(size=224, interpolation="bicubic")
         pixels = (load_pixels(sample.read(), square) for sample in samples)
-        both = [teacher.features(np.stack([picture, picture[..., ::-1]])) for picture in pixels]
+        both = [[model.features(one) for one in (picture, picture[..., ::-1])] for picture in pixels]
         np.save(kept, np.array(both))
     return np.load(kept).astype(np.float32), [list(sample.captions) for sample in samples]
 

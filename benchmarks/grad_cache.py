@@ -54,9 +54,7 @@ class Trainer:
         torch.manual_seed(0)
         model = DualEncoder(self.config.model)
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.task = Task(
-            model, self.config.objective, None, precision=self.config.precision, grad_cache=chunk
-        )
+        self.task = Task(model, self.config.objective, precision=self.config.precision, grad_cache=chunk)
         self.optimizer = make_optimizer(self.task.train(), self.config.optimisation)
         self.batch = noise(self.config, batch_size)
 

@@ -1,7 +1,7 @@
 """How fast the search page is in a browser: prints one JSON document, and takes screenshots.
 
     python benchmarks/page.py photos.hivlp
-    hivlp demo --scenes --out demo && python benchmarks/page.py demo/scenes.hivlp --screenshots docs/images
+    hivlp demo --out demo && python benchmarks/page.py demo/gallery.hivlp --screenshots docs/images
 
 Needs chromium and playwright: apt-get install chromium; pip install playwright.
 """
@@ -57,13 +57,13 @@ WATCH = """words => {
 FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
 PICTURES = "() => [...document.querySelectorAll('.box img')].slice(0, 6).every(one => one.complete)"
 
-KITE, NIGHT = "a yellow kite over the mountains", "?q=at+night&item=scene-test-0-000131.jpg"
+WORDS, MIXED = "a small yellow plane", "?q=in+the+snow&item=2017877696.jpg"
 SHOTS = {
-    "page-desktop": ((1280, 800), "light", f"?q={KITE}", None),
-    "page-desktop-dark": ((1280, 800), "dark", NIGHT, None),
+    "page-desktop": ((1280, 800), "light", f"?q={WORDS}", None),
+    "page-desktop-dark": ((1280, 800), "dark", MIXED, None),
     "page-tablet": ((820, 1100), "light", "", None),
-    "page-phone": ((390, 844), "light", f"?q={KITE}", None),
-    "page-detail": ((1280, 630), "dark", f"?q={KITE}", ".frame"),
+    "page-phone": ((390, 844), "light", f"?q={WORDS}", None),
+    "page-detail": ((1280, 630), "dark", f"?q={WORDS}", ".frame"),
 }
 """Name -> size of the window, look, address, and what is clicked on."""
 

@@ -285,27 +285,6 @@ def mini_table() -> str:
     )
 
 
-def towers_table() -> str:
-    """Compact picture towers at equal cost, as `benchmarks/towers.py` measured them."""
-    path, measured = _newest("towers")
-    lines = [
-        "| tower | views seen | variance explained | text→image R@10 | ms a picture | MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in measured["towers"].items():
-        told = f"{100 * row['variance_explained']:.1f} % | {row['text_to_image_R@10']:.1f}"
-        lines.append(f"| {name} | {row['views']:,} | {told} | {row['picture_ms']:.1f} | {row['megabytes']} |")
-    where = ", ".join(f"{name} {value}" for name, value in measured["environment"].items())
-    finds = f"{measured['teacher_text_to_image_R@10']:.1f}"
-    lines += [
-        "",
-        f"About {measured['minutes']:g} minutes of one core each, pictures of {measured['size']} pixels. The "
-        f"teacher's own features find {finds} at 224 pixels. "
-        f"[All numbers](../benchmarks/results/{path.name}): {where}.",
-    ]
-    return "\n".join(lines)
-
-
 def search_tables() -> str:
     """The best row of each engine in every result of `hivlp bench search`, largest first."""
     return _tables("search", _search_table, items=lambda measured: measured["data"]["items"])
@@ -430,7 +409,7 @@ def _recalls(values: Mapping[str, float]) -> str:
 
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
-    "models.md": {"config": lambda: settings_table(ModelConfig), "towers": towers_table},
+    "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
     "benchmarks.md": {"search": search_tables},
     "serve.md": {"serve": serve_tables},

@@ -83,7 +83,6 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
     task = Task(
         model,
         parse(Objective, OBJECTIVE, where="test"),
-        None,
         grad_cache=grad_cache // world.size,
         distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0, widths=(8, 32)),
         world=world,

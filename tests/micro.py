@@ -42,11 +42,11 @@ def micro_model(**changes: Any) -> tuple[DualEncoder, Tokenizer]:
     return DualEncoder(config).eval(), tokenizer
 
 
-def with_detail(**levels: Any) -> dict[str, Any]:
-    """Changes that give the model detail and a bag of words, and its levels what else is asked for."""
+def with_bag(**levels: Any) -> dict[str, Any]:
+    """Changes that give the model a norm and a bag of words, and its levels what else is asked for."""
     values = model_values()
     return {
-        "image": {**values["image"], "detail": 6, "norm": True},
+        "image": {**values["image"], "norm": True},
         "text": {**values["text"], "bag": 5},
         "levels": {"kind": "nested", "widths": [8, 32], **levels},
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hivlp.objectives.binary import binary
-from hivlp.objectives.distill import feature_distance, from_embeddings, from_scores, imitation
+from hivlp.objectives.distill import from_embeddings, from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
 from hivlp.objectives.masked import fuse, masked_regions, masked_words
 from hivlp.objectives.matching import matching
@@ -89,16 +89,6 @@ CASES: dict[str, Case] = {
         lambda size: {"image": normal(size, 4, seed=2), "text": normal(size, 4, seed=3)},
     ),
     "binary": Case(signs, both, smooth=False),
-    "imitation": Case(
-        lambda x, led: imitation(levels(x["image"]), levels(led["image"])),
-        lambda size: {"image": normal(size, 6)},
-        lambda size: {"image": normal(size, 6, seed=1)},
-    ),
-    "feature distance": Case(
-        lambda x, led: feature_distance(x["image"], led["image"]),
-        lambda size: {"image": normal(size, 6)},
-        lambda size: {"image": normal(size, 6, seed=1)},
-    ),
     "from embeddings": Case(
         teach, both, lambda size: {"image": normal(size, 5, seed=2), "text": normal(size, 5, seed=3)}
     ),

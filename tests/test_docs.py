@@ -85,15 +85,15 @@ def test_every_generated_page_is_tested(generate: ModuleType) -> None:
 
 
 def test_generator_replaces_what_is_stale_and_keeps_the_rest(generate: ModuleType) -> None:
-    text = (
-        "before\n<!-- config -->\nold\n<!-- /config -->\nbetween\n<!-- towers -->\n<!-- /towers -->\nafter\n"
+    settings = "<!-- settings -->\nstale\n<!-- /settings -->"
+    fresh = generate.generated(
+        "train.md", f"before\n{settings}\nbetween\n<!-- presets -->\n<!-- /presets -->\nafter\n"
     )
-    fresh = generate.generated("models.md", text)
-    assert fresh.startswith("before\n<!-- config -->\n| setting |")
-    assert "\n<!-- /config -->\nbetween\n<!-- towers -->\n| tower |" in fresh
-    assert fresh.endswith("\n<!-- /towers -->\nafter\n")
-    assert "old" not in fresh
-    assert "`max_tokens`" in fresh
+    assert fresh.startswith("before\n<!-- settings -->\n| setting |")
+    assert "\n<!-- /settings -->\nbetween\n<!-- presets -->\n| preset |" in fresh
+    assert fresh.endswith("\n<!-- /presets -->\nafter\n")
+    assert "\nstale\n" not in fresh
+    assert "`model.max_tokens`" in fresh
     with pytest.raises(ValueError, match="must hold <!-- config -->"):
         generate.generated("models.md", "no markers")
 

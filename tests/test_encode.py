@@ -26,7 +26,7 @@ from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.types import Sample
-from micro import micro_folder, micro_model, with_detail
+from micro import micro_folder, micro_model, with_bag
 
 TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x " * 500]
 
@@ -34,7 +34,7 @@ TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = micro_folder(tmp_path_factory.mktemp("model") / "m", half=True)
-    with pytest.raises(ModelError, match=r"has no 8-bit graphs in .*onnx; make them with `hivlp export"):
+    with pytest.raises(ModelError, match=r"has no 8-bit graphs in .*; make them with `hivlp export"):
         load(folder, runtime="onnx-int8")
     result = export(folder, int8=True)
     assert result["max_abs_diff"] <= TOLERANCE
@@ -44,8 +44,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_graphs_of_a_model_with_places_equal_torch(tmp_path):
-    result = export(micro_folder(tmp_path, **with_detail(hidden=4, places=True)), int8=True)
+def test_graphs_of_a_model_with_a_bag_equal_torch(tmp_path):
+    result = export(micro_folder(tmp_path, **with_bag(hidden=4)), int8=True)
     assert result["max_abs_diff"] <= TOLERANCE
     assert min(result["int8"].values()) > 0.9
 
@@ -88,7 +88,7 @@ def test_layers_become_integers_from_the_output_on_while_embeddings_stay(exporte
     def rounded(least: float) -> tuple[int, float]:
         """How many weights are in integers, and the mean cosine to float32."""
         monkeypatch.setattr(quantise, "LEAST_COSINE", least)
-        shutil.copytree(exported / "onnx", tmp_path, dirs_exist_ok=True)
+        shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
         image, _ = quantise.quantise(tmp_path, size=32, pixels_BCHW=pixels_BCHW)
         numbers = sum(
             tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
@@ -153,10 +153,36 @@ def test_openvino_is_an_extra(exported, monkeypatch):
 
 
 def test_half_weights_make_the_graphs_smaller(exported, tmp_path):
-    full = micro_folder(tmp_path / "m")
-    export(full)
+    export(exported, tmp_path / "half")
+    export(micro_folder(tmp_path / "m"), tmp_path / "full")
     for name in ("image.onnx", "text.onnx"):
-        assert (exported / "onnx" / name).stat().st_size < 0.8 * (full / "onnx" / name).stat().st_size
+        half, full = ((tmp_path / kind / name).stat().st_size for kind in ("half", "full"))
+        assert half < 0.8 * full
+
+
+def test_a_weight_lies_once_in_a_folder_and_graphs_elsewhere_hold_their_own(exported, tmp_path):
+    alone = tmp_path / "alone"
+    export(exported, alone)
+    pixels_BCHW = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    outside = 0
+    for name in ("image.onnx", "text.onnx"):
+        shared = onnx.load(str(exported / name), load_external_data=False)
+        for tensor in shared.graph.initializer:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                told = {entry.key: entry.value for entry in tensor.external_data}
+                assert told["location"] == "model.safetensors" and not tensor.raw_data
+                outside += int(told["length"])
+        assert not any(
+            tensor.data_location == onnx.TensorProto.EXTERNAL
+            for tensor in onnx.load(str(alone / name), load_external_data=False).graph.initializer
+        )
+        assert (exported / name).stat().st_size < 0.8 * (alone / name).stat().st_size
+        turned = [node for node in shared.graph.node if node.input and node.input[0].endswith(".turned")]
+        assert len(turned) > 0 or name == "image.onnx"  # of layers over sequences torch turns weights round
+    assert outside > 0.7 * (exported / "model.safetensors").stat().st_size
+    here, there = OnnxEncoder(exported), OnnxEncoder(exported, graphs=alone)
+    assert np.array_equal(here.encode_pixels(pixels_BCHW).fine, there.encode_pixels(pixels_BCHW).fine)
+    assert np.array_equal(here.encode_texts(TEXTS).fine, there.encode_texts(TEXTS).fine)
 
 
 def test_load_takes_onnx_where_there_are_graphs(exported, tmp_path):
@@ -196,11 +222,10 @@ def test_unknown_models_and_damaged_graphs_are_explained(exported, tmp_path):
     with pytest.raises(ModelError, match=r"is not a model folder: it has no config\.json"):
         load(tmp_path)
     folder = micro_folder(tmp_path / "m")
-    with pytest.raises(ModelError, match=r"has no ONNX graphs in .*onnx; make them with `hivlp export .*/m`"):
+    with pytest.raises(ModelError, match=r"has no ONNX graphs in .*; make them with `hivlp export .*/m`"):
         OnnxEncoder(folder)
-    (folder / "onnx").mkdir()
     for name in ("image.onnx", "text.onnx"):
-        (folder / "onnx" / name).write_bytes(b"no graph")
+        (folder / name).write_bytes(b"no graph")
     with pytest.raises(ModelError, match=r"image.onnx can't be opened .* make it again with `hivlp export`"):
         load(folder)
 

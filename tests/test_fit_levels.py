@@ -31,7 +31,7 @@ from hivlp.train.fold import can_fold, fold
 from hivlp.train.learned import _batches, _Run, learn, recalls
 from hivlp.types import Embeddings, Sample
 from hub_models import made
-from micro import micro_folder, with_detail
+from micro import micro_folder, with_bag
 from ran import Ran
 
 CPU = device("cpu")
@@ -72,9 +72,8 @@ def test_folded_heads_give_the_same_as_heads_on_top(tmp_path: Path, kind: str) -
                 np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("levels", [{"hidden": 4}, {"places": True}])
-def test_levels_of_more_than_one_layer_take_no_heads_in(tmp_path: Path, levels: dict[str, object]) -> None:
-    base = micro_folder(tmp_path / "base", **with_detail(**levels))
+def test_levels_of_more_than_one_layer_take_no_heads_in(tmp_path: Path) -> None:
+    base = micro_folder(tmp_path / "base", **with_bag(hidden=4))
     assert not can_fold(base)
     with pytest.raises(ModelError, match="more than one linear layer already"):
         fold(base, some_heads(32, np.random.default_rng(0)), tmp_path / "folded")

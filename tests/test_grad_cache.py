@@ -61,7 +61,7 @@ def gradients(task: Task, batch: Batch) -> dict[str, torch.Tensor]:
 def test_the_gradient_is_the_plain_one_with_dropout_on(monkeypatch):
     """Plain: the same chunks, so that the same numbers are dropped, with all activations kept."""
     model, batch = a_batch()
-    task = Task(model.train(), Objective(consistency=0.5), None, grad_cache=3)
+    task = Task(model.train(), Objective(consistency=0.5), grad_cache=3)
     cached = gradients(task, batch)
     monkeypatch.setattr(
         passes, "in_chunks", lambda *args, **options: in_chunks(*args, **{**options, "cache": False})
@@ -80,8 +80,8 @@ def test_the_gradient_is_the_plain_one_with_dropout_on(monkeypatch):
 def test_without_dropout_it_is_that_of_the_batch_in_one_piece(chunk: int):
     model, batch = a_batch()
     model.eval()
-    plain = gradients(Task(model, Objective(), None), batch)
-    cached = gradients(Task(model, Objective(), None, grad_cache=chunk), batch)
+    plain = gradients(Task(model, Objective()), batch)
+    cached = gradients(Task(model, Objective(), grad_cache=chunk), batch)
     for name in plain:
         torch.testing.assert_close(cached[name], plain[name], atol=1e-5, rtol=1e-4)
 

@@ -159,7 +159,7 @@ def test_the_loss_of_a_step_is_that_of_the_taught_rows():
     batch = mixture.batch(1)
     model, _ = micro_model()
     settings = Distillation(models=("a", "b"), weight=0.5, scale=0.1, widths=(8, 32))
-    task = Task(model, micro_run().objective, None, distil=settings).eval()
+    task = Task(model, micro_run().objective, distil=settings).eval()
     with torch.no_grad():
         terms = task(batch)
         image, text = (
@@ -206,7 +206,7 @@ def test_a_run_that_distils_resumes_bit_equal_also_in_chunks(tmp_path, monkeypat
     [
         ({"sources": [{"spec": "scenes:9"}]}, r"no source has views; give it views=4, or views=1"),
         ({"distil": {"models": ["x"], "widths": [12]}}, r"distil.widths has 12, .* take some of 8, 16, 32"),
-        ({"distil": {}}, r"there is no teacher; set distil.models, objective.reranker.model, or"),
+        ({"distil": {}}, r"nothing looks at them; set distil.models, objective.reranker.model or lock_image"),
     ],
 )
 def test_teachers_that_can_not_teach_are_refused(changes: dict[str, Any], message: str):

@@ -20,14 +20,14 @@ from hivlp.train.optim import make_optimizer
 from hivlp.train.prepare import LINEAR, Prepared, opened, prepare
 from hivlp.train.run import run
 from hivlp.train.step import ALONE
-from micro import micro_run, model_values, with_detail
+from micro import micro_run, model_values, with_bag
 
 SCENES = "scenes:96?size=32"
 
 
 def begun(**changes: Any) -> TrainConfig:
     values: dict[str, Any] = {
-        "model": model_values(**with_detail()),
+        "model": model_values(**with_bag()),
         "lock_image": True,
         "linear_start": True,
         "augmentation": {"mirror": False, "min_area": 0.5},
@@ -51,13 +51,12 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
     """The slow twin: the analysis itself, asked for the same pictures and captions."""
     monkeypatch.setattr(linear_start, "_NOISE", 0.0)
     monkeypatch.setattr(linear_start, "PAIRS", 200)
-    changes = with_detail(kind=kind, hidden=4, places=True)
+    changes = with_bag(kind=kind, hidden=4)
     changes["image"] = {**changes["image"], "norm": norm}
     config = begun(model=model_values(**changes))
     parts = prepared(config, tmp_path)
     model = parts.task.model.eval()
-    width = model.image_tower.state_width
-    image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, np.array([0]), width)
+    image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, np.array([0]))
     assert 200 <= len(image_NF) < 240
     std_F = image_NF.std(dim=0).clamp(min=1e-4)
     standard_NF = (image_NF - image_NF.mean(dim=0)) / std_F
@@ -66,8 +65,8 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
     batch = parts.mixture.batch(0)
     with torch.no_grad():
         seen_BS = torch.from_numpy(batch.features_BD)
-        found = model.image_levels(model.image_tower.features(seen_BS))
-        standard_BF = (seen_BS[:, :width] - image_NF.mean(dim=0)) / std_F
+        found = model.image_levels(model.image_tower.behind(seen_BS))
+        standard_BF = (seen_BS - image_NF.mean(dim=0)) / std_F
     for level in found:  # five directions, for a bag of five, and nothing behind them
         expected_BD = unit(F.pad(standard_BF @ floor.image_FD, (0, level - 5)))
         torch.testing.assert_close(found[level], expected_BD, atol=2e-3, rtol=2e-3)
@@ -102,12 +101,13 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     config = begun(
-        model=model_values(**with_detail(hidden=4, places=True)),
+        model=model_values(**with_bag(hidden=4)),
         optimisation={"learning_rate": 1e-3, "given_rate": 0.25},
     )
     parts = prepared(config, tmp_path)
     model = parts.task.model
-    given = linear_start.given(model)
+    given = linear_start.given(model, 0.25)
+    assert set(given.values()) == {0.25}
     slow = {name for name, weight in model.named_parameters() if any(weight is one for one in given)}
     heads = {
         f"{side}_levels.head.{part}"
@@ -115,7 +115,6 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
         for part in ("weight", "bias", "first.weight", "first.bias", "second.weight")
     }
     assert slow == heads | {"text_tower.bag.words.weight", "text_tower.bag.log_weight.weight"}
-    assert model.image_levels.head.bound is not None  # which learns what stands where, at all of the rate
     seen = list[dict[Any, float]]()
 
     def noted(*args: Any, shares: dict[Any, float]) -> torch.optim.Optimizer:
@@ -156,10 +155,9 @@ def test_only_sources_that_count_are_looked_at(tmp_path: Path):
     ]
     config = begun(sources=sources)
     parts = prepared(config, tmp_path)
-    width = parts.task.model.image_tower.state_width
-    each = [np.asarray(part.views.features_NVD[:, 0, :width]) for part in parts.mixture._parts if part.views]
+    each = [np.asarray(part.views.features_NVD[:, 0]) for part in parts.mixture._parts if part.views]
     for number, features_NF in enumerate(each):
-        seen_NF, _, _ = linear_start._pairs(parts.mixture, np.array([number]), width)
+        seen_NF, _, _ = linear_start._pairs(parts.mixture, np.array([number]))
         known = {row.tobytes() for row in features_NF.astype(np.float32)}
         assert {row.tobytes() for row in seen_NF.numpy()} <= known
     (first,), (second,) = ([{**source, "linear_start": False}] for source in sources)

@@ -102,7 +102,7 @@ def test_regions_are_the_grid_behind_the_pooled_vector(changes):
 
 def a_task(**objective: object) -> tuple[Task, Mixture]:
     model, tokenizer = micro_model()
-    task = Task(model, parse(Objective, objective, where="test"), None)
+    task = Task(model, parse(Objective, objective, where="test"))
     mixture = Mixture(
         [Part(pack=a_pack())], tokenizer, batch_size=10, augmentation=Augmentation(), seed=0, mask_share=0.3
     )
@@ -167,7 +167,7 @@ def test_it_works_in_chunks_too():
     found = []
     for chunk in (0, 3):
         torch.manual_seed(0)
-        task = Task(model, objective, None, grad_cache=chunk).eval()
+        task = Task(model, objective, grad_cache=chunk).eval()
         terms = task(mixture.batch(0))
         model.zero_grad()
         torch.stack(list(terms.values())).sum().backward()

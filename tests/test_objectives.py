@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hivlp.objectives.distill import feature_distance, imitation
 from hivlp.objectives.retrieval import consistency, contrastive, hierarchical, positives
 
 DIAGONAL = torch.eye(2, dtype=torch.bool)
@@ -129,13 +128,3 @@ def test_equal_wordings_are_positives_of_each_others_pictures():
     positive = positives(torch.arange(4), torch.tensor([0, 1, 2]), torch.tensor([7, 8, 7]))
     expected = [[True, False, True], [False, True, False], [True, False, True], [False, False, False]]
     assert positive.tolist() == expected
-
-
-def test_imitation_and_feature_distance_by_hand():
-    student = {2: torch.tensor([[1.0, 0.0], [0.0, 1.0]])}
-    leader = {2: torch.tensor([[1.0, 0.0], [1.0, 0.0]], requires_grad=True)}
-    assert imitation(student, leader).item() == pytest.approx(0.5)
-    assert not imitation(student, leader).requires_grad
-    assert feature_distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])).item() == pytest.approx(
-        2.0
-    )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
 from hivlp.objectives.binary import imbalance, sign_codes
-from hivlp.objectives.distill import feature_distance
-from objective_cases import CASES, Case, Tensors, normal
+from objective_cases import CASES, Case, Tensors
 
 every = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
@@ -83,9 +80,3 @@ def test_bits_that_never_change_are_unbalanced():
     assert imbalance(sign_codes(same)).item() == pytest.approx(1.0)
     assert imbalance(sign_codes(half)).item() == pytest.approx(0.0)
     assert sign_codes(torch.tensor([[0.3, -0.2, 0.0, -5.0]])).tolist() == [[0.5, -0.5, 0.5, -0.5]]
-
-
-def test_feature_distance_of_opposites_is_two():
-    rows = normal(3, 4)
-    assert feature_distance(rows, -rows).item() == pytest.approx(2.0)
-    assert math.isclose(feature_distance(rows, 3 * rows).item(), 0.0, abs_tol=1e-6)

@@ -12,20 +12,17 @@ from hivlp.data import scenes
 from hivlp.data.images import load_pixels
 from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
-from hivlp.errors import ConfigError, DataError, ModelError
-from hivlp.registry import TABLES
+from hivlp.errors import ConfigError, DataError
 from hivlp.train import stored as stored_module
 from hivlp.train.reinforce import reinforce, view_boxes
-from hivlp.train.run import run
-from hivlp.train.teacher import TfliteTeacher
 from micro import micro_run
 
 
-class FakeTeacher:
+class FakeTower:
     """Sees the mean colour of a crop, and counts how often it was asked."""
 
-    def __init__(self, path: Path = Path("none"), *, tensor: int = 0, size: int = 16, cells: int = 0) -> None:
-        self.size, self.width, self.key, self.asked = size, 3, "fake", 0
+    def __init__(self) -> None:
+        self.size, self.width, self.key, self.asked = 16, 3, "fake", 0
 
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         self.asked += len(pixels_VCHW)
@@ -83,7 +80,7 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     packed = pack(source, tmp_path / "packs", size=24, key="gallery")
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     options = {"views": 3, "min_area": 0.4}
-    whole = reinforce(source, packed, FakeTeacher(), **options)
+    whole = reinforce(source, packed, FakeTower(), **options)
     expected = np.array(whole.features_NVD)
     assert expected.shape == (7, 3, 3)
     # what a kill leaves: four rows saved, the others never written
@@ -92,57 +89,27 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     features = np.memmap(state.with_suffix(".f16"), np.float16, "r+", shape=(7, 3, 3))
     features[4:] = 0
     features.flush()
-    teacher = FakeTeacher()
-    assert np.array_equal(reinforce(source, packed, teacher, **options).features_NVD, expected)
-    assert teacher.asked == 3 * 3
-    idle = FakeTeacher()
+    tower = FakeTower()
+    assert np.array_equal(reinforce(source, packed, tower, **options).features_NVD, expected)
+    assert tower.asked == 3 * 3
+    idle = FakeTower()
     assert np.array_equal(reinforce(source, packed, idle, **options).features_NVD, expected)
     assert idle.asked == 0
 
 
-def test_a_teacher_guides_a_run(tmp_path, monkeypatch):
-    """The student learns to answer like the teacher's head, also on pictures without captions."""
-    monkeypatch.setitem(TABLES["teachers"], "fake", "test_pack:FakeTeacher")
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for caption in gallery(folder, 24).glob("1*.txt"):
-        caption.unlink()
-    config = micro_run(
-        sources=[{"spec": str(folder), "views": 2}, {"spec": "scenes:24?size=32", "crop": False}],
-        teacher={"kind": "fake", "path": "none", "tensor": 0, "size": 16},
-        objective={"guide": 1.0, "imitate": 2.0, "feature": 1.0, "consistency": 0.1},
-        steps=40,
-        optimisation={"learning_rate": 5e-3, "warmup_steps": 2},
-        log_every=5,
-    )
-    run(config, out=tmp_path / "r")
-    log = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
-    for name in ("guide", "imitate", "feature"):
-        assert log[-1][name] < 0.9 * log[0][name], name
-    shipped = (tmp_path / "r" / "model" / "model.safetensors").read_bytes()
-    assert b"guide" not in shipped
-
-
 def test_wishes_that_contradict_each_other_are_refused():
-    with pytest.raises(ConfigError, match="asks for teacher views and there is no teacher"):
+    with pytest.raises(ConfigError, match="asks for views and nothing looks at them"):
         micro_run(sources=[{"spec": "scenes:8", "views": 1}])
-    with pytest.raises(ConfigError, match="is not to be cropped and asks for 3 teacher views"):
-        teacher = {"path": "none", "tensor": 0}
-        micro_run(sources=[{"spec": "scenes:8", "views": 3, "crop": False}], teacher=teacher)
-
-
-def test_a_missing_teacher_is_named(tmp_path):
-    pytest.importorskip("ai_edge_litert")
-    with pytest.raises(ModelError, match=r"the teacher .*none.tflite is not there; set teacher.path"):
-        TfliteTeacher(tmp_path / "none.tflite", tensor=0, size=224)
+    with pytest.raises(ConfigError, match="is not to be cropped and asks for 3 views"):
+        micro_run(sources=[{"spec": "scenes:8", "views": 3, "crop": False}], lock_image=True)
 
 
 def test_whole_frames_of_the_right_size_come_from_the_pack(tmp_path):
     """The slow twin: the same frames, cut from the originals beside other views."""
     source = open_source(gallery(tmp_path))
-    teacher = FakeTeacher()
-    packed = pack(source, tmp_path / "packs", size=teacher.size, key="gallery")
-    from_originals = reinforce(source, packed, teacher, views=2, min_area=0.4).features_NVD[:, :1]
+    tower = FakeTower()
+    packed = pack(source, tmp_path / "packs", size=tower.size, key="gallery")
+    from_originals = reinforce(source, packed, tower, views=2, min_area=0.4).features_NVD[:, :1]
     (tmp_path / "0.jpg").unlink()  # not needed any more
-    from_pack = reinforce(source, packed, teacher, views=1, min_area=0.4).features_NVD
+    from_pack = reinforce(source, packed, tower, views=1, min_area=0.4).features_NVD
     assert np.array_equal(from_pack, from_originals)

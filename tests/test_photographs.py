@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hivlp import open_source
+from hivlp import Index, load, open_source
 from hivlp.data.photographs import FOLDER, TABLE, copy
 
 NUMBER = r"2017\d{6}|LC-US[A-Z0-9]+-[A-Z0-9-]*\d{6}"
@@ -60,3 +60,16 @@ def test_the_plain_captions_are_of_these_photographs() -> None:
     assert len(set(files)) == len(files) == 120
     assert set(files) <= {row["file"] for row in rows(TABLE)}
     assert len({row["caption"] for row in captions}) == 120, "no two of them ask for the same"
+
+
+def test_the_shipped_model_finds_them_by_plain_captions(tmp_path: Path) -> None:
+    """A floor below what it finds: a damaged vocabulary, graph or weight would fall through it."""
+    with Index.create(tmp_path / "x.hivlp", load("mini")) as index:
+        index.add(open_source(TABLE))
+        found = [
+            row["file"] in [Path(hit.uri).name for hit in index.search(row["caption"], k=10)]
+            for row in rows(CAPTIONS)
+        ]
+        goldfish = index.encoder.encode_texts(["goldfish", "a small orange fish", "a freight train"]).fine
+    assert sum(found) >= 75
+    assert goldfish[0] @ goldfish[1] > 0.2 + goldfish[0] @ goldfish[2]

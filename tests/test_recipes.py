@@ -76,4 +76,4 @@ def test_the_commands_of_a_recipe_run(page: Path, table: Path, capsys: pytest.Ca
     for result in table.glob("runs/*/result.json"):
         document = json.loads(result.read_text())
         assert document["eval"] and document["failed"] == []
-        assert (result.parent / "model" / "onnx" / "image.onnx").is_file()
+        assert (result.parent / "model" / "image.onnx").is_file()

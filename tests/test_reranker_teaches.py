@@ -122,7 +122,7 @@ def a_task(teacher: Path, packed: Pack, **settings: Any) -> tuple[Task, Mixture,
     parts = [Part(pack=packed, views=views), Part(pack=packed)]
     mixture = Mixture(parts, tokenizer, batch_size=6, augmentation=Augmentation(), seed=0)
     objective = parse(Objective, {"reranker": {"weight": 0.5, "widths": [8, 32], **settings}}, where="test")
-    return Task(model, objective, None).eval(), mixture, found
+    return Task(model, objective).eval(), mixture, found
 
 
 def test_a_batch_asks_the_pictures_of_taught_sources_by_their_view(teacher: Path, packed: Pack):
@@ -224,7 +224,10 @@ def test_a_student_comes_to_rank_as_the_scores_do():
         ({"objective": {"reranker": {"model": "x", "widths": [12]}}}, r"objective\.reranker\.widths has 12"),
         ({"objective": {"reranker": {"pool": 3}}}, r"pool=3 is less than the 7 negatives"),
         ({"objective": {"reranker": {"negative": 3}}}, r"negative.*negatives"),
-        ({"objective": {}}, r"no teacher; set distil\.models, objective\.reranker\.model, or"),
+        (
+            {"objective": {}},
+            r"nothing looks at them; set distil\.models, objective\.reranker\.model or",
+        ),
     ],
 )
 def test_rerankers_that_can_not_teach_are_refused(changes: dict[str, Any], message: str):

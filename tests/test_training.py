@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import hivlp.train.run
 from hivlp.config import Augmentation, Optimisation, Preprocessing, TrainConfig, parse
 from hivlp.data.batches import Mixture, Part, apportion
 from hivlp.data.pack import Pack, pack
@@ -24,7 +26,7 @@ from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, changed, load_preset
 from hivlp.train.run import run
 from hivlp.train.views import crop
-from micro import micro_run
+from micro import micro_model, micro_run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -93,6 +95,20 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
     del values["objective"]["reranker"]
     path.write_text(json.dumps(values))
     assert run(micro_run(), out=tmp_path / "r", resume=True)["steps"] == micro_run().steps
+
+
+def test_a_run_of_an_older_version_goes_on_unless_it_needs_what_is_gone(tmp_path):
+    run(micro_run(), out=tmp_path / "r", stop_after=1)
+    path = tmp_path / "r" / "train.json"
+    values = json.loads(path.read_text())
+    values |= {"teacher": None, "stages": {"tensors": [], "blocks": [], "batch_size": 64}}
+    values["model"]["text"]["pairs"] = values["augmentation"]["mixing"] = 0
+    path.write_text(json.dumps(values))
+    run(micro_run(), out=tmp_path / "r", resume=True, stop_after=2)
+    values["stages"]["tensors"], values["model"]["text"]["pairs"] = [120], 384
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=r"train\.json: .*had the settings model\.text\.pairs, stages, and"):
+        run(micro_run(), out=tmp_path / "r", resume=True)
 
 
 def test_a_wrong_path_leaves_no_run_behind(tmp_path):
@@ -186,6 +202,46 @@ def test_several_hard_negatives_of_a_picture_are_in_a_batch_and_all_of_them_diff
     wrong_T = batch.picture_of_text_T < 0
     assert wrong_T.sum() == sum(have)
     assert len(np.unique(batch.wording_T[wrong_T])) == sum(have)
+
+
+def test_no_words_are_dropped_of_pictures_with_hard_negatives(tmp_path):
+    """Without the word that makes it wrong a hard negative would be true."""
+    _, tokenizer = micro_model()
+    packed = pack(open_source("scenes:40?size=32"), tmp_path, size=32, key="k", negatives="near_misses")
+    parts = [Part(pack=packed, captions=2, negatives=2)]
+    augmentation = Augmentation(word_dropout=0.3)
+    mixture = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0)
+    batch = mixture.batch(0)
+    dropped_T = ((batch.tokens_TT == tokenizer.mask_id) & (batch.mask_TT > 0)).sum(axis=1)
+    wrong_T = batch.picture_of_text_T < 0
+    has_B = np.array([len(packed.negatives[row]) > 0 for row in mixture.rows(0, 0)])
+    own_T = has_B[batch.picture_of_text_T]
+    assert wrong_T.sum() > 20 and 0 < has_B.sum() < 40
+    assert dropped_T[wrong_T].sum() == dropped_T[~wrong_T & own_T].sum() == 0
+    words_T = batch.mask_TT.sum(axis=1)
+    plain_T = ~wrong_T & ~own_T
+    assert dropped_T[plain_T].sum() / words_T[plain_T].sum() == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_plateau_may_end_later_and_a_run_goes_on_as_if_it_had_been_planned_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
+    monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
+
+    def ending(steps: int, decay: int, **changes: Any) -> TrainConfig:
+        rates = {"warmup_steps": 1, "decay_steps": decay}
+        return micro_run(steps=steps, optimisation=rates, validation=[], **changes)
+
+    longer = ending(90, 50, log_every=3)
+    run(longer, out=tmp_path / "changed", stop_after=3)
+    with pytest.raises(ConfigError, match=r"would begin the decay before step 3, .* give 6 steps or more"):
+        run(ending(5, 3), out=tmp_path / "changed", resume=True)
+    run(ending(6, 3), out=tmp_path / "changed", resume=True)
+    with pytest.raises(ConfigError, match="or it has begun"):
+        run(longer, out=tmp_path / "changed", resume=True)
+    run(ending(6, 3), out=tmp_path / "planned")
+    one, two = (weights(tmp_path / name) for name in ("changed", "planned"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert json.loads((tmp_path / "changed/train.json").read_text())["steps"] == 6
 
 
 def toy_pack(count: int, captions: list[tuple[str, ...]] | None = None) -> Pack:

@@ -160,7 +160,7 @@ def test_bad_pictures_are_left_out_counted_and_named(tmp_path, no_graphs):
     [
         ("objective.vlm.wieght=1", r"unknown key 'objective\.vlm\.wieght': did you mean 'weight'"),
         ('sources=[{"spec":"x","spilt":"train"}]', r"unknown key 'sources\.0\.spilt': did you mean 'split'"),
-        ("teacher.paht=x", r"unknown key 'teacher\.paht': did you mean 'path'"),
+        ("distil.modles=x", r"unknown key 'distil\.modles': did you mean 'models'"),
         ("grad_cahce=5", r"unknown key 'grad_cahce': did you mean 'grad_cache'"),
         ("objective.lrm.share=1", r"objective\.lrm\.share: .*less than 1"),
         ("objective.form=triplet", r"objective\.form: .*'softmax' or 'sigmoid'"),

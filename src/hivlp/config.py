@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -52,15 +53,19 @@ class Preprocessing(Settings):
 
 
 class Tower(Settings):
-    """One tower, built by transformers from its configuration class."""
+    """One tower, built by transformers from its configuration class, or one of HiVLP's own."""
 
-    kind: str = Field(description="a model type of transformers, such as resnet, vit, convnextv2, bert")
+    kind: str = Field(
+        description="a model type of transformers, such as resnet, vit, convnextv2, bert; or "
+        "efficientnet_lite for pictures, words for texts"
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="arguments of that type's configuration"
     )
-    pooling: Literal["mean", "own", "first"] = Field(
+    pooling: Literal["mean", "own", "first", "stages"] = Field(
         default="mean",
-        description="how states become one vector: their mean, the type's own pooler, or the first token",
+        description="how states become one vector: their mean, the type's own pooler, or the first token; of "
+        "efficientnet_lite also stages, means of inner maps beside that of the last",
     )
     bag: int = Field(
         default=0,
@@ -68,28 +73,12 @@ class Tower(Settings):
         description="of texts: numbers of a weighted bag of words, with vectors of its own, beside what the "
         "states become; 0: there is none",
     )
-    pairs: int = Field(
-        default=0,
-        ge=0,
-        multiple_of=4,
-        description="of texts: products of two words' states, near ones and far ones, beside what the states "
-        "become; 0: there are none",
-    )
-    detail: int = Field(
-        default=0,
-        ge=0,
-        description="of pictures: channels of convolutions over an inner map and the pixels, beside the "
-        "tower's average, for which thing is red and which stands left; 0: there are none",
-    )
     norm: bool = Field(
         default=False,
         description="each number that comes out is brought to mean 0 and deviation 1 over pictures, or texts",
     )
     dropout: float = Field(
         default=0.0, ge=0.0, lt=1.0, description="dropout between the tower and its levels"
-    )
-    detail_dropout: float = Field(
-        default=0.0, ge=0.0, lt=1.0, description="of pictures: the same, of what detail finds"
     )
 
     @field_validator("bag", mode="before")
@@ -112,11 +101,7 @@ class Levels(Settings):
     hidden: int = Field(
         default=0, ge=0, description="units of a small MLP around each linear head; 0: heads are linear"
     )
-    places: bool = Field(
-        default=False,
-        description="what stands left, and what high, goes one way into both embeddings, for captions that "
-        "say so; needs model.image.detail and model.text.bag",
-    )
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="dropout of these units")
 
     @field_validator("widths")
     @classmethod
@@ -157,30 +142,30 @@ class ModelConfig(Settings):
     max_tokens: int = Field(default=40, ge=4, le=4096, description="longer texts are cut here")
     logit_scale: float = Field(default=14.3, gt=0, description="initial inverse temperature of every level")
 
+    @field_validator("image", "text")
+    @classmethod
+    def _has_stages(cls, tower: Tower) -> Tower:
+        if tower.pooling == "stages" and tower.kind != "efficientnet_lite":
+            raise ValueError(
+                f"pooling=stages is for efficientnet_lite, and the kind is {tower.kind}; take mean"
+            )
+        return tower
+
     @field_validator("image")
     @classmethod
     def _of_pictures(cls, image: Tower) -> Tower:
-        if image.bag or image.pairs:
-            raise ValueError("bag and pairs are of words, for text towers; leave them out")
+        if image.bag:
+            raise ValueError("bag is of words, for text towers; leave it out")
         return image
 
     @field_validator("text")
     @classmethod
     def _of_texts(cls, text: Tower) -> Tower:
-        if text.detail or text.detail_dropout:
-            raise ValueError("detail and its dropout are for picture towers; leave them out")
+        if text.kind == "words" and not text.bag:
+            raise ValueError("a words tower has vectors that learn; give their width as bag, such as 256")
         if text.norm:
             raise ValueError("norm is for picture towers, since texts are encoded in groups of like length")
         return text
-
-    @model_validator(mode="after")
-    def _have_places(self) -> ModelConfig:
-        if self.levels.places and not (self.image.detail and self.text.bag):
-            raise ValueError(
-                f"levels.places needs image.detail and text.bag, and they are {self.image.detail} and "
-                f"{self.text.bag}; give both, such as 144 and 160, or leave levels.places out"
-            )
-        return self
 
     @field_validator("schema_version")
     @classmethod
@@ -204,6 +189,10 @@ def read_model_config(folder: Path) -> ModelConfig:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} can't be read ({error}); copy the model folder again") from None
+    try:
+        values = without_removed(ModelConfig, values)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from None
     return parse(ModelConfig, values, where=str(path))
 
 
@@ -226,7 +215,7 @@ class SourceConfig(Settings):
         default=1, ge=1, description="how many of them of each picture are in a batch, where it has so many"
     )
     views: int = Field(
-        default=0, ge=0, le=64, description="views a picture shown to the teachers; 0 does without them"
+        default=0, ge=0, le=64, description="views a picture for teachers or a locked tower; 0: none"
     )
     linear_start: bool = Field(
         default=True, description="whether a linear_start looks at it; false for captions made by a rule"
@@ -234,90 +223,13 @@ class SourceConfig(Settings):
 
 
 def _check_views(sources: Sequence[SourceConfig]) -> None:
-    """Raises ValueError where a source that must stay whole is to be shown to a teacher in several crops."""
+    """Raises ValueError where a source that must stay whole is to be shown in several crops."""
     for source in sources:
         if source.views > 1 and not source.crop:
             raise ValueError(
-                f"{source.spec} is not to be cropped and asks for {source.views} teacher views; "
+                f"{source.spec} is not to be cropped and asks for {source.views} views; "
                 "give it crop=true, or views=1, which is the whole picture"
             )
-
-
-class TeacherConfig(Settings):
-    """A frozen picture model whose features guide the student."""
-
-    kind: str = Field(default="tflite", description="a name of the table `teachers` in hivlp.registry")
-    path: str = Field(description="the file of the model; {data} stands for the value of --data")
-    tensor: int = Field(ge=0, description="number of the tensor that holds its features")
-    cells: int = Field(
-        default=0,
-        ge=0,
-        description="side of a grid of cells whose features are learned, from a tensor before pooling; 0: "
-        "pooled features",
-    )
-    size: int = Field(default=224, ge=8, description="side of the teacher's square input, pixels")
-    hidden: int = Field(
-        default=0, ge=0, description="units of a small MLP around its linear head, which learns with the run"
-    )
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="of the features that its head learns from")
-
-
-class Stages(Settings):
-    """The picture tower learns a teacher's inner maps before the run, one stage at a time."""
-
-    tensors: tuple[int, ...] = Field(
-        default=(), description="the teacher's maps that end a stage, from its input on; empty: no stages"
-    )
-    blocks: tuple[int, ...] = Field(
-        default=(),
-        description="after how many of the tower's parts each is to be given, its stem counted as the first",
-    )
-    steps: tuple[int, ...] = Field(default=(), description="updates of each stage")
-    joint_steps: int = Field(
-        default=0, ge=0, description="updates of all stages together, each from what the one before it gives"
-    )
-    hint: float = Field(
-        default=0.2, ge=0, description="weight of the maps before the last one in these, which has 1"
-    )
-    sources: tuple[SourceConfig, ...] = Field(
-        default=(), description="whose pictures are shown, with or without captions; a list of sources"
-    )
-    batch_size: int = Field(default=64, ge=2, description="views a step")
-    learning_rate: float = Field(
-        default=8e-3,
-        gt=0,
-        description="of each stage, and a fifth of it together; it falls over the last seven tenths",
-    )
-    pooled: float = Field(
-        default=1.0, ge=0, description="weight of the last map's mean over its places, beside the map itself"
-    )
-
-    @model_validator(mode="after")
-    def _together(self) -> Stages:
-        if not len(self.tensors) == len(self.blocks) == len(self.steps):
-            raise ValueError(
-                f"stages has {len(self.tensors)} tensors, {len(self.blocks)} blocks and {len(self.steps)} "
-                "steps; give one of each a stage"
-            )
-        if list(self.blocks) != sorted(set(self.blocks)) or any(block < 1 for block in self.blocks):
-            raise ValueError(f"stages.blocks={list(self.blocks)} must be positive, different and ascending")
-        if not self.tensors:
-            return self
-        if not self.sources:
-            raise ValueError("stages has no sources; give the pictures that the teacher is to be shown")
-        if min(self.steps) < 1:
-            raise ValueError(f"stages.steps={list(self.steps)}: every stage needs at least one step")
-        if self.batch_size < len(self.sources):
-            raise ValueError(
-                f"stages.batch_size={self.batch_size} is smaller than the number of its sources, "
-                f"{len(self.sources)}; raise it"
-            )
-        _check_views(self.sources)
-        if any(source.views < 1 for source in self.sources):
-            raise ValueError(
-                "every source of stages needs views; give it views=1, which is the whole picture"
-            )
-        return self
 
 
 class Distillation(Settings):
@@ -413,14 +325,11 @@ class Objective(Settings):
     lrm: Masking = Field(default=Masking(), description="masked regions, told with the caption")
     itm: PairMatching = Field(default=PairMatching(), description="matching, of the fusion head")
     reranker: Reranker = Field(default=Reranker(), description="scores of a fusion head, learned")
-    guide: float = Field(
-        default=0.0, ge=0, description="weight of the retrieval loss of the teacher's own head"
-    )
-    imitate: float = Field(
-        default=0.0, ge=0, description="weight of 1 - cosine between student and teacher head"
-    )
-    feature: float = Field(
-        default=0.0, ge=0, description="weight of the distance to the teacher's own features"
+    kinds: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the retrieval loss of a classifier's rows and the names of its kinds; needs "
+        "pretrained.image and lock_image",
     )
 
 
@@ -443,13 +352,6 @@ class Optimisation(Settings):
     )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="rate of a tower's block, as a share of that of the next one"
-    )
-    top_rate: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="with lock_image and model.image.detail: rate of the picture tower's parts behind the "
-        "map that detail looks at, as a share of the learning rate; 0 leaves them as they are",
     )
     given_rate: float = Field(
         default=0.3, gt=0, le=1, description="rate of what linear_start gave, as a share of the learning rate"
@@ -476,15 +378,6 @@ class Augmentation(Settings):
     word_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="chance that a word of a caption is masked"
     )
-    synonyms: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="chance that an English word becomes another of its meaning, of those that have one",
-    )
-    mixing: float = Field(
-        default=0.0, ge=0, le=1, description="chance that another caption of its picture follows a caption"
-    )
 
 
 class Phase(Settings):
@@ -505,6 +398,17 @@ class Lora(Settings):
     dropout: float = Field(default=0.0, ge=0, lt=1, description="of what goes into the update")
 
 
+class Pretrained(Settings):
+    """Weights that packages of the extra `mini` carry, with which towers of a new model begin."""
+
+    image: str | None = Field(
+        default=None, description="of an efficientnet_lite tower: efficientnet-lite0 or efficientnet-lite2"
+    )
+    text: str | None = Field(
+        default=None, description="vectors and vocabulary of a words tower: all-minilm-l6-v2"
+    )
+
+
 class TrainConfig(Settings):
     """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
 
@@ -518,8 +422,7 @@ class TrainConfig(Settings):
     validation: tuple[SourceConfig, ...] = Field(
         default=(), description="what the model is evaluated on at the end; a list of sources"
     )
-    teacher: TeacherConfig | None = None
-    stages: Stages = Stages()
+    pretrained: Pretrained = Pretrained()
     lock_image: bool = Field(
         default=False,
         description="the picture tower stays as it is; its features of each view are computed once",
@@ -605,25 +508,38 @@ class TrainConfig(Settings):
             raise ValueError(
                 f"the phases of freeze end at {ends}; give ascending shares of the run, the last one 1"
             )
+        self._check_pretrained()
         if self.lora.rank and self.start is None:
             raise ValueError("lora.rank adapts a model that is there; give --model, such as --model mini")
         if len(self.sources) < 1:
             raise ValueError("a run needs at least one source; give --data")
         return self
 
+    def _check_pretrained(self) -> None:
+        """Raises ValueError where pretrained weights are asked for a tower that can't take them."""
+        for side, name, tower, kind in (
+            ("image", self.pretrained.image, self.model.image, "efficientnet_lite"),
+            ("text", self.pretrained.text, self.model.text, "words"),
+        ):
+            if name is not None and tower.kind != kind:
+                raise ValueError(
+                    f"pretrained.{side}={name} is for a tower of the kind {kind}, and model.{side}.kind is "
+                    f"{tower.kind}; change the one or the other"
+                )
+            if name is not None and self.start is not None:
+                raise ValueError(
+                    f"pretrained.{side}={name} is for a new model, and the run starts from {self.start}; "
+                    "leave one of them out"
+                )
+
     def _check_teachers(self) -> None:
         """Raises ValueError where teachers have nothing to look at, or levels that are not there."""
         has_views, reranker = any(source.views for source in self.sources), self.objective.reranker
         named = {"distil.models": self.distil.models, "objective.reranker.model": reranker.model}
-        if self.stages.tensors and (self.teacher is None or self.start is not None):
+        if has_views and not self.lock_image and not any(named.values()):
             raise ValueError(
-                "stages need a teacher whose maps are learned, and a tower from nothing; set teacher.path, "
-                "and leave --model out"
-            )
-        if has_views and self.teacher is None and not self.lock_image and not any(named.values()):
-            raise ValueError(
-                "a source asks for teacher views and there is no teacher; set distil.models, "
-                "objective.reranker.model, or teacher.path and teacher.tensor"
+                "a source asks for views and nothing looks at them; set distil.models, "
+                "objective.reranker.model or lock_image, or leave views out"
             )
         for name, teacher in named.items():
             if teacher and not has_views:
@@ -631,11 +547,6 @@ class TrainConfig(Settings):
                     f"what {name} names is shown views of pictures and no source has views; give it "
                     "views=4, or views=1, which is the whole picture"
                 )
-        if self.model.image.detail and self.teacher is not None and self.teacher.cells:
-            raise ValueError(
-                f"teacher.cells={self.teacher.cells} compares the tower's regions with the teacher's, and "
-                "model.image.detail gives features of another width; set one of them to 0"
-            )
         self._check_locked()
         self._check_needs_locked()
         levels = self.model.levels.widths
@@ -649,21 +560,15 @@ class TrainConfig(Settings):
 
     def _check_needs_locked(self) -> None:
         """Raises ValueError where what goes with a locked picture tower lacks it, or something else."""
-        top_rate, image = self.optimisation.top_rate, self.model.image
-        if top_rate and not (self.lock_image and image.detail and image.pooling == "mean"):
-            raise ValueError(
-                f"optimisation.top_rate={top_rate} trains the end of a locked picture tower from the map "
-                "that is stored for detail; set lock_image=true, model.image.detail and "
-                "model.image.pooling=mean, or top_rate=0"
-            )
-        if top_rate and self.lora.rank:
-            raise ValueError(
-                f"optimisation.top_rate={top_rate} trains weights that lora.rank={self.lora.rank} leaves as "
-                "they are; set one of them to 0"
-            )
         if self.linear_start and not any(source.linear_start for source in self.sources):
             raise ValueError(
                 "linear_start has no source to look at; set linear_start=true for one of them, or for none"
+            )
+        if self.objective.kinds and not (self.lock_image and self.pretrained.image and self.model.image.norm):
+            raise ValueError(
+                "objective.kinds takes the rows of a classifier for pictures, as a locked tower with a norm "
+                "sees them; set pretrained.image, lock_image=true and model.image.norm=true, or "
+                "objective.kinds=0"
             )
         if self.linear_start and not (self.lock_image and self.model.text.bag and self.start is None):
             raise ValueError(
@@ -682,13 +587,7 @@ class TrainConfig(Settings):
                 "views=4, or views=1, which is the whole picture"
             )
         objective = self.objective
-        asking = {
-            "lrm.weight": objective.lrm.weight,
-            "itm.weight": objective.itm.weight,
-            "guide": objective.guide,
-            "imitate": objective.imitate,
-            "feature": objective.feature,
-        }
+        asking = {"lrm.weight": objective.lrm.weight, "itm.weight": objective.itm.weight}
         for name, weight in asking.items():
             if weight:
                 raise ValueError(
@@ -744,6 +643,54 @@ class FitLevelsConfig(Settings):
         return tuple(sorted(set(widths)))
 
 
+# what older versions wrote and this one lacks
+_GONE_OF_MODELS = (
+    *(f"{side}.{name}" for side in ("image", "text") for name in ("pairs", "detail", "detail_dropout")),
+    "levels.places",
+)
+REMOVED: Mapping[type[Settings], Sequence[str]] = {
+    ModelConfig: _GONE_OF_MODELS,
+    TrainConfig: (
+        *(f"model.{name}" for name in _GONE_OF_MODELS),
+        "teacher",
+        "stages",
+        *(f"objective.{name}" for name in ("guide", "imitate", "feature")),
+        "optimisation.top_rate",
+        "augmentation.synonyms",
+        "augmentation.mixing",
+    ),
+}
+
+
+def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values without the settings of older versions that did nothing where they were written.
+
+    Raises:
+        ValueError: names those that did something.
+    """
+    left, used = deepcopy(dict(values)), list[str]()
+    for name in REMOVED.get(kind, ()):
+        *groups, last = name.split(".")
+        place: Any = left
+        for group in groups:
+            place = cast("dict[str, Any]", place).get(group) if isinstance(place, dict) else None
+        if isinstance(place, dict) and _in_use(cast("dict[str, Any]", place).pop(last, None)):
+            used.append(name)
+    if used:
+        raise ValueError(
+            f"an older version of HiVLP had the settings {', '.join(used)}, and this one does not; train or "
+            "export again what was made with them, or use the version that made it"
+        )
+    return left
+
+
+def _in_use(value: Any) -> bool:
+    """Whether a setting does something; a group does where its first setting does."""
+    if isinstance(value, dict):
+        return bool(next(iter(cast("dict[str, Any]", value).values()), None))
+    return bool(value)
+
+
 ConfigT = TypeVar("ConfigT", bound=Settings)
 
 
@@ -754,10 +701,12 @@ def parse(kind: type[ConfigT], values: Mapping[str, Any], *, where: str) -> Conf
         ConfigError: names every key that is unknown or wrong, and where it was read.
     """
     try:
-        return kind.model_validate(dict(values))
+        return kind.model_validate(without_removed(kind, values))
     except ValidationError as error:
         problems = "; ".join(_explain(kind, problem) for problem in error.errors(include_url=False))
         raise ConfigError(f"{where}: {problems}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _explain(kind: type[Settings], problem: Mapping[str, Any]) -> str:

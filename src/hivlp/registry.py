@@ -27,12 +27,6 @@ TABLES: dict[str, dict[str, str]] = {
         "heads": "hivlp.encode.heads:HeadsEncoder",
         "transformers": "hivlp.encode.transformers:TransformersEncoder",
     },
-    "teachers": {
-        "tflite": "hivlp.train.teacher:TfliteTeacher",
-    },
-    "maps": {
-        "tflite": "hivlp.train.teacher:TfliteMaps",
-    },
 }
 
 

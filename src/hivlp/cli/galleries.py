@@ -18,13 +18,13 @@ SEARCHES = 8
 # Each has several right answers among the photographs.
 QUERIES = (
     "a steam locomotive",
-    "horses pulling a wagon",
+    "an old man with a hat",
     "a group of children",
     "a small yellow plane",
-    "a church with a steeple",
+    "a shop with signs on its front",
     "snow on the ground",
     "fruit and vegetables",
-    "a woman working in a factory",
+    "an old wooden barn",
 )
 
 

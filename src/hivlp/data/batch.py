@@ -62,9 +62,8 @@ class Batch:
         picture_of_text_T: the row in this batch of the picture that each text describes; -1 for a hard
             negative, which describes none.
         wording_T: equal numbers for equal wordings.
-        features_BD: the teacher's features where `taught_B` is true, zeros elsewhere; D is 0 without a
-            teacher.
-        taught_B: whether a picture's crop is one that the teachers saw.
+        features_BD: what a locked tower sees where `taught_B` is true, zeros elsewhere; D is 0 without one.
+        taught_B: whether a picture's crop is one of the stored views.
         lessons: of each dual encoder that teaches, its embeddings of the pictures' crops (B, D) and of the
             texts (T, D); zeros where a picture is not taught, and for hard negatives.
         masked_TT: the texts with words masked, to be told from their context; None where nobody asks.

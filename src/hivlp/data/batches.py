@@ -13,7 +13,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -25,7 +24,6 @@ from hivlp.data.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chanc
 from hivlp.data.lessons import Question, Views, asked
 from hivlp.data.masking import drop_words, mask_words
 from hivlp.data.pack import Pack
-from hivlp.data.rewording import said
 from hivlp.data.slices import Slice
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError
@@ -49,7 +47,7 @@ class Part:
         share: its weight in every batch, against the others.
         captions: how many captions of a picture are in a batch, where it has so many.
         negatives: how many of its hard negatives, likewise.
-        views: crops with a teacher's features; None gives random crops and no features.
+        views: stored crops with what is known of them; None gives random crops.
         crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
             true.
     """
@@ -161,8 +159,7 @@ class Mixture:
         captions = [one for piece in slices for one in piece.captions]
         wrong = [ones for piece in slices for ones in piece.negatives]
         negatives = [one for ones in wrong for one in ones]
-        texts = [one.text for one in captions + negatives]
-        wordings = [one.original.lower() for one in captions + negatives]
+        texts = captions + negatives
         starts = np.cumsum([0, *(len(piece.rows) for piece in slices)])
         row_C = np.concatenate([piece.place_C + start for piece, start in zip(slices, starts, strict=False)])
         described = len(row_C)
@@ -191,7 +188,7 @@ class Mixture:
             "mask_TT": mask_TT,
             "lessons": self._lessons(slices, len(negatives)),
             "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
-            "wording_T": np.array([zlib.crc32(text.encode()) for text in wordings], dtype=np.int64),
+            "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
             **masked,
         }
 
@@ -257,26 +254,15 @@ class Mixture:
                     )
         else:
             boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
-        said_as = partial(
-            said,
-            synonyms=self._augmentation.synonyms,
-            mixing=self._augmentation.mixing,
-            random=random,
-        )
-        wrong, right = part.pack.negatives, part.pack.captions
         return Slice(
             pack=part.pack,
             rows=rows,
             numbers=rows + number * LARGEST_PACK,
-            captions=[
-                said_as(right[row][pick], right[row]) for row, pick in zip(rows[place_C], pick_C, strict=True)
-            ],
+            captions=[part.pack.captions[row][pick] for row, pick in zip(rows[place_C], pick_C, strict=True)],
             place_C=place_C,
             nth_C=_places(picks),
             negatives=[
-                tuple(said_as(text, right[row]) for text in _chosen(wrong[row], part.negatives, random))
-                if wrong
-                else ()
+                _chosen(part.pack.negatives[row], part.negatives, random) if part.pack.negatives else ()
                 for row in rows
             ],
             boxes=boxes.astype(np.float32),

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from hivlp.data.lessons import Question
 from hivlp.data.pack import Pack
-from hivlp.data.rewording import Said
 from hivlp.types import FloatArray, IntArray
 
 
@@ -28,10 +27,10 @@ class Slice:
     pack: Pack
     rows: IntArray
     numbers: IntArray
-    captions: list[Said]
+    captions: list[str]
     place_C: IntArray
     nth_C: IntArray
-    negatives: list[tuple[Said, ...]]
+    negatives: list[tuple[str, ...]]
     boxes: FloatArray
     mirror: NDArray[np.bool_]
     features: FloatArray

@@ -66,6 +66,25 @@ class Tokenizer:
         return self._backend.get_vocab_size()
 
     @property
+    def vocabulary(self) -> list[str]:
+        """All pieces, by their numbers."""
+        numbers = self._backend.get_vocab()
+        return sorted(numbers, key=lambda piece: numbers[piece])
+
+    def words(self, text: str) -> list[list[str]]:
+        """The pieces of each word of a text, without special ones."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        found: dict[int, list[str]] = {}
+        for word, piece in zip(encoding.word_ids, encoding.tokens, strict=True):
+            if word is not None:
+                found.setdefault(word, []).append(piece)
+        return list(found.values())
+
+    def numbers(self, text: str) -> list[int]:
+        """The numbers of a text's pieces, without special ones."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    @property
     def can_mask(self) -> bool:
         """Whether its special tokens are those of our vocabularies, so that words can be masked."""
         return [self._backend.id_to_token(number) for number in range(len(SPECIAL))] == list(SPECIAL)
@@ -133,7 +152,16 @@ class Tokenizer:
             vocab_size=vocabulary, min_frequency=2, special_tokens=[*SPECIAL, *pieces], show_progress=False
         )
         learner.train_from_iterator(texts, trainer)
-        backend = _word_pieces(learner.get_vocab())
+        return Tokenizer._of(learner.get_vocab(), max_tokens=max_tokens)
+
+    @staticmethod
+    def of_pieces(pieces: Sequence[str], *, max_tokens: int) -> Tokenizer:
+        """A tokenizer of given word pieces, numbered in their order; the special ones stand first."""
+        return Tokenizer._of({piece: number for number, piece in enumerate(pieces)}, max_tokens=max_tokens)
+
+    @staticmethod
+    def _of(vocabulary: dict[str, int], *, max_tokens: int) -> Tokenizer:
+        backend = _word_pieces(vocabulary)
         backend.add_special_tokens(list(SPECIAL))
         backend.post_processor = processors.TemplateProcessing(
             single=f"{START} $A {END}",

@@ -42,12 +42,11 @@ LATER = (
     ("text", "pooling", "mean"),
     ("image", "bag", 0),
     ("text", "bag", 0),
-    ("image", "pairs", 0),
-    ("text", "pairs", 0),
     ("image", "norm", False),
     ("text", "norm", False),
     ("preprocessing", "centre", 1.0),
     ("levels", "hidden", 0),
+    ("levels", "dropout", 0.0),
 )
 Picture = Path | str | bytes | Image.Image
 INT8 = "-int8"  # what the fingerprint of 8-bit graphs ends with: their vectors are no others'
@@ -274,4 +273,4 @@ def _located(model: str | Path) -> tuple[Path, str, str]:
         return hub.checked(folder), "transformers", str(model)
     if hub.is_heads(folder):
         return folder, "heads", str(model)
-    return folder, "onnx" if (folder / "onnx" / "text.onnx").is_file() else "torch", str(model)
+    return folder, "onnx" if (folder / "text.onnx").is_file() else "torch", str(model)

@@ -1,11 +1,15 @@
 """A trained model as ONNX graphs, checked against torch before anybody relies on them.
 
 Weights that a model folder keeps in float16 are kept so in the graphs too, behind a cast that the runtime
-folds when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch.
+folds when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch. Graphs
+in a model folder hold no weights at all: they say where in `model.safetensors` beside them each one lies, as
+ONNX allows for external data. Graphs that are written elsewhere hold their weights themselves.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -31,6 +35,7 @@ from hivlp.types import Embeddings
 
 TOLERANCE = 1e-4
 OPSET = 18
+SMALL = 256  # bytes of a weight that a graph keeps, whatever lies beside it
 PROBES = (
     "a dog runs through snow",
     "two red boats left of a lighthouse at sunset",
@@ -55,7 +60,7 @@ class _FeatureGraph(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.model.image_tower.seen(self.model.normalise(pixels))
+        return self.model.image_tower.pooled(self.model.normalise(pixels))
 
 
 class _TextGraph(nn.Module):
@@ -70,7 +75,7 @@ class _TextGraph(nn.Module):
 def export(
     folder: Path, out: Path | None = None, *, int8: bool = False, pixels_BCHW: NDArray[np.uint8] | None = None
 ) -> dict[str, Any]:
-    """Writes `onnx/image.onnx` and `onnx/text.onnx` of a model folder and checks them.
+    """Writes `image.onnx` and `text.onnx` of a model folder and checks them.
 
     Args:
         folder: a model folder with weights.
@@ -86,10 +91,13 @@ def export(
         ModelError: the graphs differ from torch by more than 1e-4; nothing is left behind then.
     """
     model = open_model(folder)
-    target = out or folder / "onnx"
+    target = out or folder
     target.mkdir(parents=True, exist_ok=True)
     half = stored_in_half(folder)
     files = _both(model, folder, target, half)
+    if target == folder:
+        for path in files:
+            _share_weights(path, folder / WEIGHTS_FILE)
     difference = compare(OnnxEncoder(folder, graphs=target), TorchEncoder(folder))
     if difference > TOLERANCE:
         for path in files:
@@ -252,6 +260,50 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     return model
+
+
+def _share_weights(path: Path, weights: Path) -> None:
+    """Leaves out of a graph what the weights beside it hold, byte for byte, and says where it lies there.
+
+    What torch has turned round lies there as it was, and the graph turns it, once, when it is opened.
+    """
+    begins, turns = _begins(weights), list[onnx.NodeProto]()
+    model = onnx.load(str(path))
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        start = begins.get(_digest(array.tobytes()))
+        if start is None and array.ndim == 2:
+            start = begins.get(_digest(array.T.tobytes()))
+            if start is not None:
+                turns.append(helper.make_node("Transpose", [f"{tensor.name}.turned"], [tensor.name]))
+                tensor.name, tensor.dims[:] = f"{tensor.name}.turned", array.T.shape
+        if start is None:
+            continue
+        for field in ("raw_data", "float_data", "int32_data"):
+            tensor.ClearField(field)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", weights.name), ("offset", start), ("length", array.nbytes)):
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = [*turns, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(model.SerializeToString())
+    temporary.replace(path)
+
+
+def _begins(weights: Path) -> dict[bytes, int]:
+    """Where each tensor of a file of weights begins, by the digest of its bytes; without very small ones."""
+    whole = weights.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header: dict[str, Any] = json.loads(whole[8 : 8 + length])
+    header.pop("__metadata__", None)
+    places = [[8 + length + offset for offset in entry["data_offsets"]] for entry in header.values()]
+    return {_digest(whole[start:end]): start for start, end in places if end - start >= SMALL}
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
 
 
 def stored_in_half(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from hivlp.types import Embeddings
 class OnnxEncoder(SquareInput):
     """See `encode.base.Encoder`.
 
-    The graphs are `onnx/image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `onnx/text.onnx` (inputs
+    The graphs are `image.onnx` (input ``pixels``: uint8 (B, 3, S, S)) and `text.onnx` (inputs
     ``tokens`` and ``mask``: int64 (B, T)); each has one output a level, ``embedding_<width>``.
     """
 
@@ -44,7 +44,7 @@ class OnnxEncoder(SquareInput):
         self.widths = config.levels.widths
         self.preprocessing = config.preprocessing
         self._tokenizer = Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=config.max_tokens)
-        graphs = graphs or folder / "onnx"
+        graphs = graphs or folder
         self._graph, text = (graphs / f"{kind}{self.suffix}.onnx" for kind in ("image", "text"))
         if not (self._graph.is_file() and text.is_file()):
             kind = "8-bit graphs" if self.suffix else "ONNX graphs"

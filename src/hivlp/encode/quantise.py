@@ -40,7 +40,7 @@ _SEVEN_BITS = True
 # recall at ten on photographs.
 LEAST_COSINE = 0.995
 _WEIGHTED = ("Conv", "MatMul", "Gemm")
-_KINDS = [*_WEIGHTED, "Add", "Relu"]
+_KINDS = [*_WEIGHTED, "Add", "Relu", "Clip"]
 
 
 def calibration_pixels(size: int, *, count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -111,10 +111,10 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
     try:
         with TemporaryDirectory() as place:
             prepared, made = Path(place) / "prepared.onnx", Path(place) / "made.onnx"
-            quant_pre_process(str(folder / "image.onnx"), str(prepared), skip_symbolic_shape=True)
+            _prepare(folder / "image.onnx", prepared)
             _quantise_pictures(prepared, made, pictures)
             _put(made, image)
-            quant_pre_process(str(folder / "text.onnx"), str(prepared), skip_symbolic_shape=True)
+            _prepare(folder / "text.onnx", prepared)
             quantize_dynamic(
                 str(prepared),
                 str(made),
@@ -126,6 +126,13 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
     finally:
         logging.getLogger().setLevel(level)
     return [image, text]
+
+
+def _prepare(graph: Path, out: Path) -> None:
+    """A graph with its weights in it, as the quantiser wants them, brought into its form."""
+    whole = out.with_name("whole.onnx")
+    onnx.save(onnx.load(str(graph)), str(whole))
+    quant_pre_process(str(whole), str(out), skip_symbolic_shape=True)
 
 
 def _put(made: Path, out: Path) -> None:

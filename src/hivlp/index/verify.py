@@ -207,7 +207,10 @@ def _rows(first: int, end: int) -> str:
 
 
 def _left(path: Path) -> str:
-    size = path.stat().st_size if path.exists() else 0
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:  # a write that runs has removed it since
+        size = 0
     return (
         f"{path} ({size:,} bytes) is the rest of an interrupted write, or part of one that runs. It does no "
         "harm; the next command that writes to the index removes it."

@@ -28,13 +28,11 @@ class DualEncoder(nn.Module):
         self.config = config
         self.image_tower = ImageTower(config.image, size=config.preprocessing.size)
         levels = config.levels
-        self.text_tower = TextTower(
-            config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens, places=levels.places
-        )
+        self.text_tower = TextTower(config.text, vocabulary=config.vocabulary, max_tokens=config.max_tokens)
         make_levels = resolve("levels", levels.kind)
-        in_image, in_text = (config.image.detail, config.text.bag) if levels.places else (0, 0)
-        self.image_levels = make_levels(self.image_tower.width, levels.widths, levels.hidden, in_image)
-        self.text_levels = make_levels(self.text_tower.width, levels.widths, levels.hidden, in_text)
+        made = (levels.widths, levels.hidden, levels.dropout)
+        self.image_levels = make_levels(self.image_tower.width, *made)
+        self.text_levels = make_levels(self.text_tower.width, *made)
         self.fusion = None
         if config.fusion is not None:
             self.fusion = FusionHead(

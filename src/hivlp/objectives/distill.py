@@ -1,39 +1,19 @@
-"""Learning from what a frozen teacher said: stored features, embeddings or scores, as pure functions.
+"""Learning from what a frozen teacher said: stored embeddings or scores, as pure functions.
 
 The teacher is never run here, and no gradient flows into what it said.
 
-Shapes: B pictures, T texts, D width, F width of the teacher's features, Q queries, K candidates of each.
+Shapes: B pictures, T texts, D width, Q queries, K candidates of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hivlp.objectives.retrieval import consistency
-
-
-def imitation(student: Mapping[int, Tensor], leader: Mapping[int, Tensor]) -> Tensor:
-    """Mean of 1 - cosine over pictures and levels, in [0, 2]; no gradient flows into the leader.
-
-    Args:
-        student: unit vectors (B, D) by width.
-        leader: unit vectors (B, D) of the same pictures, by the same widths.
-    """
-    terms = [1 - (student[width] * leader[width].detach()).sum(dim=-1) for width in student]
-    return sum(term.mean() for term in terms) / len(terms)  # type: ignore[return-value]
-
-
-def feature_distance(student_BF: Tensor, teacher_BF: Tensor) -> Tensor:
-    """Mean of 1 - cosine between predicted and true features, in [0, 2].
-
-    No gradient flows into the true ones. Both should be centred: raw features after a rectifier share a large
-    mean, and a cosine that only learned the mean would look good.
-    """
-    return (1 - F.cosine_similarity(student_BF, teacher_BF.detach(), dim=-1, eps=1e-6)).mean()
 
 
 def from_embeddings(

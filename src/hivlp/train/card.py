@@ -67,18 +67,6 @@ def write_card(
         *map(_source, config.sources),
         "",
     ]
-    if config.stages.tensors:
-        teacher = (
-            f"{len(config.stages.tensors)} maps of {Path(config.teacher.path).name}" if config.teacher else ""
-        )
-        lines += [
-            f"Before that the picture tower learned {teacher}, stage by stage, of pictures without texts:",
-            "",
-            "| source | split | share of a batch |",
-            "|---|---|---|",
-            *map(_source, config.stages.sources),
-            "",
-        ]
     for result in results:
         lines += _table(result)
     if curves is not None:

@@ -54,6 +54,7 @@ def fit(
     components: int,
     ridges: tuple[float, float] = (IMAGE_RIDGE, TEXT_RIDGE),
     power: float = POWER,
+    given_NG: Tensor | None = None,
 ) -> Floor:
     """Regularised CCA: the directions of both sides whose projections correlate most.
 
@@ -63,16 +64,23 @@ def fit(
 
     Args:
         words_NV: sparse; it is never centred as a whole, only in the covariances.
+        given_NG: dense columns of the texts that stand before the words in what is returned.
     """
     count = len(image_NF)
     image_mean_F = image_NF.mean(dim=0)
     x_NF = image_NF - image_mean_F
     words_VN = words_NV.T.coalesce()
     text_mean_V = torch.sparse.sum(words_VN, dim=1).to_dense() / count
-    text_VV = _moments(words_VN, words_NV) / count - torch.outer(text_mean_V, text_mean_V)
+    moments_VV, cross_VF = _moments(words_VN, words_NV) / count, words_VN @ x_NF / count
+    if given_NG is not None:
+        given_GV = (words_VN @ given_NG / count).T
+        given_GG = given_NG.T @ given_NG / count
+        moments_VV = torch.cat([torch.cat([given_GG, given_GV], 1), torch.cat([given_GV.T, moments_VV], 1)])
+        cross_VF = torch.cat([given_NG.T @ x_NF / count, cross_VF])
+        text_mean_V = torch.cat([given_NG.mean(dim=0), text_mean_V])
+    text_VV = moments_VV - torch.outer(text_mean_V, text_mean_V)
     x_FF, y_VV = _factor(x_NF.T @ x_NF / count, ridges[0]), _factor(text_VV, ridges[1])
-    cross_VF = (words_VN @ x_NF / count).double()
-    half_VF = torch.linalg.solve_triangular(y_VV, cross_VF, upper=False)
+    half_VF = torch.linalg.solve_triangular(y_VV, cross_VF.double(), upper=False)
     whitened_FV = torch.linalg.solve_triangular(x_FF, half_VF.T, upper=False)
     squares_F, left_FF = torch.linalg.eigh(whitened_FV @ whitened_FV.T)  # far smaller than the matrix itself
     chosen = torch.arange(len(squares_F)).flip(0)[: min(components, len(text_mean_V))]

@@ -72,7 +72,7 @@ def can_fold(base: Path) -> bool:
 
 
 def _are_linear(levels: Levels) -> bool:
-    return not levels.hidden and not levels.places
+    return not levels.hidden
 
 
 def _take_in(made: LevelHead, behind: tuple[Tensor, Tensor], map_SD: FloatArray, mlp: Mlp | None) -> None:

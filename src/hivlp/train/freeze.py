@@ -33,14 +33,12 @@ def parts(tower: nn.Module) -> list[list[nn.Parameter]]:
 
 def rate_shares(model: DualEncoder, settings: Optimisation) -> dict[nn.Parameter, float]:
     """The share of the learning rate that each parameter of the towers has; all others have all of it."""
-    shares = {
+    return {
         parameter: settings.tower_rate * settings.layer_decay**below
         for tower in (model.image_tower, model.text_tower)
         for below, part in enumerate(reversed(parts(tower)))
         for parameter in part
     }
-    thawed = (parameter for part in model.image_tower.top for parameter in part.parameters())
-    return shares | dict.fromkeys(thawed, settings.top_rate)
 
 
 class Schedule:

@@ -19,9 +19,8 @@ from hivlp.data.pack import Pack, digest
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
 from hivlp.train.ranked import Judge, ranked
-from hivlp.train.reinforce import Reinforced, crop_of, pictures, reinforce, view_boxes
+from hivlp.train.reinforce import Onlooker, Reinforced, crop_of, pictures, reinforce, view_boxes
 from hivlp.train.stored import stored
-from hivlp.train.teacher import Teacher
 
 Progress = Callable[[str], None]
 WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
@@ -36,13 +35,13 @@ def taught(
     encoders: Sequence[Encoder],
     judge: Judge | None = None,
     *,
-    teacher: Teacher | None = None,
+    locked: Onlooker | None = None,
     progress: Progress = lambda line: None,
 ) -> Reinforced | None:
-    """The views of a pack with what all teachers say of them; None where the source is shown to none."""
+    """The views of a pack with what a tower and all teachers say of them; None where there are none."""
     if not settings.views:
         return None
-    seen = _viewed(source, pack, settings, config, teacher, progress)
+    seen = _viewed(source, pack, settings, config, locked, progress)
     given = digest([settings.views, config.augmentation.min_area, config.seed])
     lessons = [
         lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
@@ -61,15 +60,15 @@ def _viewed(
     pack: Pack,
     settings: SourceConfig,
     config: TrainConfig,
-    teacher: Teacher | None,
+    locked: Onlooker | None,
     progress: Progress,
 ) -> Reinforced:
-    """The views of a pack, with a picture model's features where one teaches."""
+    """The views of a pack, with the features of a locked tower where there is one."""
     views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
-    if teacher is None:
+    if locked is None:
         boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
         return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    return reinforce(source, pack, teacher, views=views, min_area=min_area, seed=seed, progress=progress)
+    return reinforce(source, pack, locked, views=views, min_area=min_area, seed=seed, progress=progress)
 
 
 def lesson(

@@ -21,25 +21,25 @@ from hivlp.encode.onnx import open_graph
 from hivlp.errors import ModelError
 from hivlp.model.dual import DualEncoder
 
-# what of a configuration its features depend on; detail, norm and dropout come behind them
+# what of a configuration its features depend on; norm and dropout come behind them
 READ = {"image": {"kind", "options", "pooling"}, "preprocessing": True}
 
 
 class LockedTower:
-    """A model's own picture tower in the place of a teacher."""
+    """A model's own picture tower, asked once for each view."""
 
     def __init__(self, model: DualEncoder) -> None:
         self._model = model
-        self.size, self.width = model.config.preprocessing.size, model.image_tower.seen_width
+        self.size, self.width = model.config.preprocessing.size, model.image_tower.width
         config = model.config.model_dump_json(include=READ)
         weights = hashlib.sha256(config.encode())
         for value in model.image_tower.backbone.state_dict().values():
             weights.update(value.cpu().contiguous().numpy().tobytes())
-        weights.update(str(self.width).encode())  # with detail, an inner map is stored too
+        weights.update(str(self.width).encode())
         self.key = f"locked:{weights.hexdigest()[:12]}"
 
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """What the tower sees of views (V, width): its pooled features, with detail also an inner map.
+        """What the tower sees of views (V, width): its pooled features.
 
         Raises:
             ModelError: one is too large for half precision.
@@ -72,4 +72,4 @@ class LockedTower:
     def _by_torch(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float32]:
         self._model.eval()
         shown_VCHW = torch.from_numpy(pixels_VCHW).to(self._model.pixel_scale.device)
-        return self._model.image_tower.seen(self._model.normalise(shown_VCHW)).cpu().numpy()
+        return self._model.image_tower.pooled(self._model.normalise(shown_VCHW)).cpu().numpy()

@@ -73,7 +73,7 @@ def fit(
     world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
     shares = rate_shares(task.model, config.optimisation)
     if config.linear_start:
-        shares |= dict.fromkeys(given(task.model), config.optimisation.given_rate)
+        shares |= given(task.model, config.optimisation.given_rate)
     optimizer = make_optimizer(task, config.optimisation, shares=shares)
     schedule = Schedule(task.model, config)
     start, best = 0, checkpoint.NONE_YET

@@ -40,21 +40,10 @@ class Passes:
     def pictures(self, batch: Batch) -> Tensor:
         """Features (B, F) of the pictures' crops."""
         if self._locked:
-            return self._model.image_tower.features(self.put(batch.features_BD))
+            return self._model.image_tower.behind(self.put(batch.features_BD))
         return self._over_pictures(
             batch, lambda pixels, boxes, mirror: self._model.image_features(self.view(pixels, boxes, mirror))
         )
-
-    def pictures_with_regions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features (B, F) of the pictures' crops and the states (B, G, F) of their regions, from one pass."""
-        tower = self._model.image_tower
-        rows_BGF = self._over_pictures(
-            batch,
-            lambda pixels, boxes, mirror: tower.with_regions(
-                self._model.normalise(self.view(pixels, boxes, mirror))
-            ),
-        )
-        return rows_BGF[:, 0], rows_BGF[:, 1:]
 
     def regions(self, batch: Batch, hidden_BG: Tensor) -> Tensor:
         """The states (M, F) of the regions that are hidden, picture by picture."""

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from hivlp.config import SourceConfig, TeacherConfig, TrainConfig
+from hivlp.config import SourceConfig, TrainConfig
 from hivlp.data.batches import Mixture, Part
 from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
@@ -22,25 +21,21 @@ from hivlp.encode import Encoder, load
 from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
-from hivlp.registry import resolve
-from hivlp.train import linear_start
+from hivlp.train import linear_start, pretrained
 from hivlp.train.distributed import World
-from hivlp.train.guide import Guide
+from hivlp.train.kinds import Kinds
 from hivlp.train.lessons import taught
 from hivlp.train.locked import LockedTower
 from hivlp.train.lora import adapt
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.ranked import Judge
 from hivlp.train.reinforce import Reinforced
-from hivlp.train.stages import learn_stages
 from hivlp.train.start import begun
 from hivlp.train.step import Task
-from hivlp.train.teacher import Teacher
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]
-TOKENIZER, START, STAGES, LINEAR = "tokenizer.json", "start", "stages", "linear-start.safetensors"
-KNOWN = 1_000  # pictures of each source that a teacher's statistics are taken from, or a few more
+TOKENIZER, START, LINEAR, WORDS = "tokenizer.json", "start", "linear-start.safetensors", "words.safetensors"
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 
 
@@ -80,26 +75,28 @@ def prepare(
                 "with one, or set model.image.norm=false"
             )
         share_batch_norms(model)
-    teacher = _teacher(config, model)
+    locked = _locked(model) if config.lock_image else None
     encoders, judge = [load(name) for name in config.distil.models], Judge.of(config.objective.reranker)
     views = [
-        world.leader_first(partial(_views, settings, taken, config, encoders, judge, teacher, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, judge, locked, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
     task = Task(
         model,
         config.objective,
-        _guide(model, views, config.teacher) if config.teacher and not config.lock_image else None,
         precision=config.precision,
         grad_cache=config.grad_cache,
         distil=config.distil,
         locked=config.lock_image,
+        kinds=_kinds(config, tokenizer),
         world=world,
     )
     mixture = _mixture(config, packs, views, tokenizer, world)
     if config.linear_start:
         looked_at = [source.linear_start for source in config.sources]
         world.leader_first(partial(linear_start.begin, model, mixture, looked_at, out / LINEAR, progress))
+    if task.kinds is not None:
+        task.kinds.standardise(model.image_tower)
     return Prepared(
         task=task.to(world.device),
         mixture=mixture,
@@ -109,13 +106,8 @@ def prepare(
 
 
 def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
-    """Raises DataError where captions are needed and there are none.
-
-    Only a model that has a vocabulary can do without, where a teacher says what pictures show.
-    """
-    taught = config.teacher is not None and any(source.views for source in config.sources)
-    can_do_without = taught and config.start is not None
-    if not can_do_without and not any(captions for taken in packs for captions in taken.captions):
+    """Raises DataError where there are none."""
+    if not any(captions for taken in packs for captions in taken.captions):
         specs = ", ".join(source.spec for source in config.sources)
         raise DataError(
             f"none of the sources has captions ({specs}); training needs pictures with captions, such as a "
@@ -137,9 +129,9 @@ def _model(
         torch.manual_seed(config.seed)
         settings = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
         model = DualEncoder(settings)
-        if config.stages.tensors:
-            world.leader_first(partial(_learned, model, config, out, progress))
-            torch.manual_seed(config.seed)  # what is made next is the same whoever has learned the stages
+        world.leader_first(
+            partial(pretrained.give, model, tokenizer, config.pretrained, out / WORDS, progress)
+        )
         return model, tokenizer
     start = world.leader_first(partial(begun, config, packs, out / START, progress))
     model = open_model(start)
@@ -148,14 +140,11 @@ def _model(
     return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens)
 
 
-def _learned(model: DualEncoder, config: TrainConfig, out: Path, progress: Progress) -> None:
-    """Gives the picture tower what its stages learn, or have learned."""
-
-    def packed() -> list[Pack]:
-        sources = config.stages.sources
-        return [_pack(opened(source), source, config, out / "packs", progress) for source in sources]
-
-    learn_stages(model, config, packed, out / STAGES, progress)
+def _kinds(config: TrainConfig, tokenizer: Tokenizer) -> Kinds | None:
+    """The kinds of the classifier that the picture tower was trained with."""
+    if not config.objective.kinds or config.pretrained.image is None:
+        return None
+    return Kinds(pretrained.image_weights(config.pretrained.image)[1], tokenizer)
 
 
 def _mixture(
@@ -219,50 +208,27 @@ def _views(
     config: TrainConfig,
     encoders: Sequence[Encoder],
     judge: Judge | None,
-    teacher: Teacher | None,
+    locked: LockedTower | None,
     progress: Progress,
 ) -> Reinforced | None:
     if not source.views:
         return None
-    return taught(opened(source), taken, source, config, encoders, judge, teacher=teacher, progress=progress)
+    return taught(opened(source), taken, source, config, encoders, judge, locked=locked, progress=progress)
 
 
-def _teacher(config: TrainConfig, model: DualEncoder) -> Teacher | None:
-    """Whose features of pictures are stored: a frozen model's, or those of the run's own tower."""
-    if config.lock_image:
-        model.image_tower.backbone.requires_grad_(False)
-        locked = LockedTower(model)
-        if config.optimisation.top_rate:
-            model.image_tower.thaw_top(size=config.model.preprocessing.size)
-        return locked
-    if config.teacher is None or not any(source.views for source in config.sources):
-        return None
-    wanted = config.teacher
-    make = resolve("teachers", wanted.kind)
-    return make(Path(wanted.path), tensor=wanted.tensor, size=wanted.size, cells=wanted.cells)
-
-
-def _guide(model: DualEncoder, views: Sequence[Reinforced | None], settings: TeacherConfig) -> Guide | None:
-    """A head for the features of a teacher, standardised by their statistics over whole pictures."""
-    known = [
-        np.asarray(view.features_NVD[:: max(1, len(view.features_NVD) // KNOWN), 0], dtype=np.float32)
-        for view in views
-        if view is not None
-    ]
-    if not known:
-        return None
-    return Guide(
-        model,
-        torch.from_numpy(np.concatenate(known)),
-        cells=settings.cells,
-        hidden=settings.hidden,
-        dropout=settings.dropout,
-    )
+def _locked(model: DualEncoder) -> LockedTower:
+    """The model's own picture tower, which stays as it is, as what looks at views."""
+    model.image_tower.backbone.requires_grad_(False)
+    return LockedTower(model)
 
 
 def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:
     if not path.is_file():
         texts = [caption for taken in packs for captions in taken.captions for caption in captions]
+        if config.pretrained.text is not None:
+            known = pretrained.vocabulary(config.pretrained.text, texts, max_tokens=config.model.max_tokens)
+            known.save(path)
+            return known
         trained = Tokenizer.train(
             texts, vocabulary=config.model.vocabulary, max_tokens=config.model.max_tokens
         )

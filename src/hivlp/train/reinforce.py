@@ -1,14 +1,14 @@
-"""A reinforced set: what a teacher says of some views of every packed picture, stored once, used every epoch.
+"""A reinforced set: features of some views of every packed picture, stored once, used every epoch.
 
-After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the teacher's
-features, so that the student is shown just the crop that the teacher saw, and the teacher never runs again.
+After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the features, so
+that what is learned from them belongs to just that crop, and whoever looked at it never runs again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from hivlp.data.lessons import Lesson, Ranked
 from hivlp.data.pack import Pack, digest
 from hivlp.errors import ImageError
 from hivlp.train.stored import stored
-from hivlp.train.teacher import Teacher
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
@@ -29,14 +28,27 @@ if TYPE_CHECKING:
 _BLOCK = 32
 
 
+class Onlooker(Protocol):
+    """Anything that turns pixels into features, such as a locked tower."""
+
+    size: int
+    width: int
+    key: str
+    """Names it, and what of it is read."""
+
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Features (V, width) of views of size×size."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reinforced:
-    """The views of a pack and what the teacher made of them.
+    """The views of a pack and what is known of them.
 
     Attributes:
         boxes_NV4: float32, left, top, right, bottom of each view, as shares of the frame in [0, 1].
             View 0 is always the whole frame.
-        features_NVD: float16, memory-mapped; D is 0 without such a teacher.
+        features_NVD: float16, memory-mapped; of a locked tower; D is 0 without one.
         lessons: what dual encoders say of the same views.
         ranked: what a re-ranker says of them.
     """
@@ -64,7 +76,7 @@ def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray
 def reinforce(
     source: Source,
     pack: Pack,
-    teacher: Teacher,
+    tower: Onlooker,
     *,
     views: int,
     min_area: float,
@@ -73,26 +85,27 @@ def reinforce(
 ) -> Reinforced:
     """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
 
-    The teacher sees crops of the original pictures, not of the pack's small ones; but whole frames that the
-    pack has at the teacher's size are not made again.
+    The tower sees crops of the original pictures, not of the pack's small ones; but whole frames that the
+    pack has at the tower's size are not made again.
     """
-    stem = pack.folder / f"teacher-{digest([teacher.key, teacher.width, views, min_area, seed])}"
+    # the name is that of runs of older versions, which go on with it
+    stem = pack.folder / f"teacher-{digest([tower.key, tower.width, views, min_area, seed])}"
     boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
 
     def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        if views == 1 and (pack.preprocessing.fit, pack.preprocessing.size) == ("squeeze", teacher.size):
+        if views == 1 and (pack.preprocessing.fit, pack.preprocessing.size) == ("squeeze", tower.size):
             for row in range(done, len(pack), _BLOCK):
-                yield row, teacher.features(np.asarray(pack.pixels_NCHW[row : row + _BLOCK]))[:, None]
+                yield row, tower.features(np.asarray(pack.pixels_NCHW[row : row + _BLOCK]))[:, None]
             return
         for row, image in pictures(source, pack, skip=done):
-            crops = [pixels_of(crop_of(image, box_4), teacher.size) for box_4 in boxes_NV4[row]]
-            yield row, teacher.features(np.stack(crops))[None]
+            crops = [pixels_of(crop_of(image, box_4), tower.size) for box_4 in boxes_NV4[row]]
+            yield row, tower.features(np.stack(crops))[None]
 
     features_NVD = stored(
         stem,
-        (len(pack), views, teacher.width),
+        (len(pack), views, tower.width),
         rows_from,
-        lambda done: progress(f"teacher saw {done:,} of {len(pack):,} pictures of {source.name}"),
+        lambda done: progress(f"the locked tower saw {done:,} of {len(pack):,} pictures of {source.name}"),
     )
     return Reinforced(boxes_NV4=boxes_NV4, features_NVD=features_NVD)
 
@@ -120,5 +133,5 @@ def crop_of(image: Image.Image, box_4: NDArray[np.float32]) -> Image.Image:
 
 
 def pixels_of(crop: Image.Image, size: int) -> NDArray[np.uint8]:
-    """A crop as a teacher takes it, uint8 (3, size, size)."""
+    """A crop as a tower takes it, uint8 (3, size, size)."""
     return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))

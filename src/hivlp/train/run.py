@@ -14,6 +14,7 @@ import torch
 from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode import Encoder, load
 from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, HivlpError, MissingExtraError, ModelError
@@ -103,7 +104,9 @@ def _run(
         out,
         resume=resume,
         progress=progress,
-        evaluate=lambda: _summaries(_evaluate(model, tokenizer, config.validation, progress)),
+        evaluate=lambda: _summaries(
+            _evaluate(TorchEncoder.of(model.eval(), tokenizer), config.validation, progress)
+        ),
         stop_after=stop_after,
     )
     document: dict[str, Any] = {
@@ -118,7 +121,9 @@ def _run(
         return {**document, "seconds": round(time.perf_counter() - started, 1), "curves": None, "eval": []}
     merge(model)
     _save_model(model, tokenizer, out / MODEL, half=config.half_weights, progress=progress)
-    results = _evaluate(model, tokenizer, config.validation, progress)
+    # what people use, and on a CPU three times as fast as torch
+    finished = load(out / MODEL) if device.type == "cpu" else TorchEncoder.of(model.eval(), tokenizer)
+    results = _evaluate(finished, config.validation, progress)
     picture = _draw_curves(out, ended, progress)
     seconds = round(time.perf_counter() - started, 1)
     write_card(
@@ -135,7 +140,7 @@ def _run(
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
     progress("learning what a match is")
-    if calibrate(TorchEncoder.of(model.eval(), tokenizer), held_back, out / MODEL) is None:
+    if calibrate(finished, held_back, out / MODEL) is None:
         progress(
             f"no match probabilities: they need {LEAST} pictures with captions to validate on, or later "
             "`hivlp tune` on an index with captions"
@@ -242,10 +247,8 @@ def _plateau(config: TrainConfig) -> int:
     return config.steps - config.optimisation.decay_steps
 
 
-def _evaluate(
-    model: DualEncoder, tokenizer: Tokenizer, sources: Sequence[SourceConfig], progress: Progress
-) -> list[dict[str, Any]]:
-    encoder, results = TorchEncoder.of(model.eval(), tokenizer), []
+def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progress) -> list[dict[str, Any]]:
+    results = []
     for source in sources:
         if not _has_split(source):
             progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")

@@ -132,11 +132,8 @@ def _give_levels(new: DualEncoder, old: DualEncoder, fitted: Callable[[], FloatA
         new.log_scale_L.copy_(old.log_scale_L)
         return
     trained_so = kept.kind == "nested" and len(kept.widths) > 1
-    if kept.hidden or kept.places or asked.places:
-        raise ConfigError(
-            "the levels of the start are MLPs or have places, or places are asked for, and such levels stay "
-            "as they are; leave model.levels out"
-        )
+    if kept.hidden:
+        raise ConfigError("the levels of the start are MLPs, which stay as they are; leave model.levels out")
     rotation_SS = torch.eye(fine) if trained_so or len(asked.widths) == 1 else torch.from_numpy(fitted())
     for theirs, ours in ((old.image_levels, new.image_levels), (old.text_levels, new.text_levels)):
         weight_SF, bias_S = layer_behind(theirs, fine)

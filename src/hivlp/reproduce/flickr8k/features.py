@@ -19,8 +19,8 @@ from torch import Tensor
 from hivlp.config import Preprocessing
 from hivlp.data.images import decode, to_pixels
 from hivlp.errors import DataError, ImageError
+from hivlp.reproduce.flickr8k.tflite import Tflite
 from hivlp.train.stored import stored
-from hivlp.train.teacher import TfliteTeacher, shares
 from hivlp.types import IntArray, Sample
 
 VIEWS = ("whole", "mirror")
@@ -50,7 +50,7 @@ class MobileNet:
 
     def __init__(self, path: Path) -> None:
         self.name, self.size, self.side = path.name, 224, 7
-        self._model = TfliteTeacher(path, tensor=GRID_TENSOR, size=self.size)
+        self._model = Tflite(path, tensor=GRID_TENSOR)
         self.width = self._model.width // self.side**2
         self.scale, self.zero = self._model.scale, self._model.zero
 
@@ -150,7 +150,9 @@ def as_tensors(
 
 def averages(side: int, grid: int) -> Tensor:
     """What each cell of the backbone counts in each region (R, C); every row adds up to 1."""
-    share_GS = torch.from_numpy(shares(side, grid))
+    share_GS = torch.zeros(grid, side)
+    for row_S, (first, last) in zip(share_GS, _spans(side, grid), strict=True):
+        row_S[first:last] = 1 / (last - first)
     return torch.kron(share_GS, share_GS)
 
 

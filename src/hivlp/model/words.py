@@ -1,0 +1,72 @@
+"""Texts as weighted sums of word vectors: microseconds a text, and words that no caption had are known too.
+
+Each piece of the vocabulary has a vector that a language model gave it, kept in int8 and never trained. The
+commonest pieces have a second vector, which learns with the run: captions are few, and which words they hold
+tells most of what they say.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KIND = "words"
+
+
+class Bag(nn.Module):
+    """Vectors of words that learn, and how much each word counts.
+
+    Args:
+        vocabulary: pieces that can stand in a text.
+        width: numbers of a vector.
+        learned: how many pieces, the first ones, have a vector; None gives all of them one.
+    """
+
+    def __init__(self, vocabulary: int, width: int, *, learned: int | None = None) -> None:
+        super().__init__()
+        self.learned = vocabulary if learned is None else min(learned, vocabulary)
+        self.width = width
+        self.words = nn.Embedding(self.learned, width)
+        self.log_weight = nn.Embedding(vocabulary, 1)
+        nn.init.normal_(self.words.weight, std=width**-0.5)
+        nn.init.zeros_(self.log_weight.weight)
+
+    def vectors(self, tokens_BT: Tensor) -> Tensor:
+        """The vector of each piece (B, T, width), 0 for those that have none."""
+        if self.learned == self.log_weight.num_embeddings:
+            return self.words(tokens_BT)
+        has_BT1 = (tokens_BT < self.learned).unsqueeze(-1).to(self.words.weight.dtype)
+        return self.words(tokens_BT.clamp(max=self.learned - 1)) * has_BT1
+
+    def shares(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """What each piece is multiplied by (B, T): its weight by the root of the sum of weights."""
+        weight_BT = self.log_weight(tokens_BT).squeeze(-1).exp() * mask_BT
+        return weight_BT / weight_BT.sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt()
+
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """One vector a text (B, width)."""
+        return (self.shares(tokens_BT, mask_BT).unsqueeze(1) @ self.vectors(tokens_BT)).squeeze(1)
+
+
+class WordVectors(nn.Module):
+    """Vectors of all pieces of a vocabulary (V, F), given once, kept in int8 with a scale for each piece."""
+
+    codes_VF: Tensor
+    scale_V1: Tensor
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("codes_VF", torch.zeros(vocabulary, width, dtype=torch.int8))
+        self.register_buffer("scale_V1", torch.zeros(vocabulary, 1))
+
+    @torch.no_grad()
+    def give(self, vectors_VF: Tensor) -> None:
+        """Takes vectors, rounded to 1/127 of the largest number of each."""
+        self.scale_V1.copy_((vectors_VF.abs().amax(dim=1, keepdim=True) / 127).half())
+        self.codes_VF.copy_((vectors_VF / self.scale_V1.clamp(min=1e-8)).round().clamp(-127, 127))
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """The vectors of pieces (B, T, F)."""
+        return F.embedding(tokens_BT, self.codes_VF).float() * F.embedding(tokens_BT, self.scale_V1)
