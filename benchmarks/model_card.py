@@ -231,6 +231,10 @@ def facts(measured: dict[str, Any]) -> dict[str, str]:
     fast, eight, other = (measured[name] for name in ("speed", "speed_int8", "speed_openvino"))
     where, match, named = measured["environment"], measured["match"], measured["kinds"] or {}
 
+    recalls = " / ".join(f"{value:.1f}" for value in named.values())
+    seen = "over one picture of each, of kinds whose training pictures the tower has seen"
+    by_name = f"R@1 / 5 / 10: {recalls} {seen}"
+
     def times(what: str, digits: int) -> str:
         each = [f"{speed[what]:.{digits}f} ms" for speed in (fast, eight, other)]
         return f"{each[0]} (int8 {each[1]}, OpenVINO {each[2]}) on one thread"
@@ -243,8 +247,7 @@ def facts(measured: dict[str, Any]) -> dict[str, str]:
         "measured on": f"{where['machine']} with {where['instructions']}, {where['cpus']} CPUs, "
         f"onnxruntime {where['onnxruntime']}",
         "ONNX against torch": f"largest difference {measured['max_abs_diff_onnx_torch']:.0e}",
-        "a thousand kinds by name": f"R@1 / 5 / 10: {' / '.join(f'{value:.1f}' for value in named.values())} "
-        "over one picture of each, of kinds whose training pictures the tower has seen",
+        **({"a thousand kinds by name": by_name} if named else {}),
         "match probabilities": f"off by {100 * match['expected_error']:.1f} points in the mean, on captions "
         "they were not fitted to (`benchmarks/match_check.py`)",
     }

@@ -312,6 +312,11 @@ def test_settings_that_do_not_go_together_are_refused():
             small_run(**changes)
     with pytest.raises(ConfigError, match="give their width as bag"):
         parse(ModelConfig, model_values(text={"kind": "words"}), where="test")
+    config = parse(ModelConfig, model_values(text={**WORDS, "options": {"learnt": 9}}), where="test")
+    with pytest.raises(
+        ConfigError, match=r"words has no options \['learnt'\]; it has \['learned', 'width'\]"
+    ):
+        DualEncoder(config)
     with pytest.raises(ConfigError, match="pooling=stages is for efficientnet_lite"):
         parse(ModelConfig, model_values(text={**WORDS, "pooling": "stages"}), where="test")
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,9 @@ def export(
     half = stored_in_half(folder)
     files = _both(model, folder, target, half)
     if target == folder:
+        begins = _begins(folder / WEIGHTS_FILE)
         for path in files:
-            _share_weights(path, folder / WEIGHTS_FILE)
+            _share_weights(path, begins)
     difference = compare(OnnxEncoder(folder, graphs=target), TorchEncoder(folder))
     if difference > TOLERANCE:
         for path in files:
@@ -256,18 +257,26 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         casts.append(
             helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
         )
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    _begin_with(casts, graph)
     return model
 
 
-def _share_weights(path: Path, weights: Path) -> None:
+def _begin_with(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> None:
+    """Puts nodes before all others of a graph."""
+    every = [*nodes, *graph.node]
+    del graph.node[:]
+    graph.node.extend(every)
+
+
+def _share_weights(path: Path, begins: Mapping[bytes, int]) -> None:
     """Leaves out of a graph what the weights beside it hold, byte for byte, and says where it lies there.
 
     What torch has turned round lies there as it was, and the graph turns it, once, when it is opened.
+
+    Args:
+        begins: as `_begins` gives it.
     """
-    begins, turns = _begins(weights), list[onnx.NodeProto]()
+    turns = list[onnx.NodeProto]()
     model = onnx.load(str(path))
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -282,11 +291,9 @@ def _share_weights(path: Path, weights: Path) -> None:
         for field in ("raw_data", "float_data", "int32_data"):
             tensor.ClearField(field)
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", weights.name), ("offset", start), ("length", array.nbytes)):
+        for key, value in (("location", WEIGHTS_FILE), ("offset", start), ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
-    nodes = [*turns, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    _begin_with(turns, model.graph)
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(model.SerializeToString())
     temporary.replace(path)

@@ -43,7 +43,8 @@ def _defaults(kind: str) -> dict[str, Any]:
         ) from None
 
 
-def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+def _checked_defaults(tower: Tower) -> dict[str, Any]:
+    """The defaults of a tower's options. Raises ConfigError where it names others."""
     defaults = _defaults(tower.kind)
     unknown = sorted(set(tower.options) - set(defaults))
     if unknown:
@@ -53,6 +54,11 @@ def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
             else "see its configuration class in transformers"
         )
         raise ConfigError(f"{tower.kind} has no options {unknown}; {known}")
+    return defaults
+
+
+def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+    defaults = _checked_defaults(tower)
     if tower.kind == efficientnet.KIND:
         return EfficientNetLite(**{**defaults, **tower.options}, size=extra["image_size"])
     fitting = {name: value for name, value in extra.items() if name in defaults}
@@ -133,7 +139,7 @@ class TextTower(nn.Module):
         self.bag: Bag | None = None
         self.behind = nn.Sequential()
         if tower.kind == words.KIND:
-            options = {**_defaults(words.KIND), **tower.options}
+            options = {**_checked_defaults(tower), **tower.options}
             self.backbone = WordVectors(vocabulary, options["width"])
             self.bag = Bag(vocabulary, tower.bag, learned=options["learned"])
             self.state_width = options["width"]
@@ -164,7 +170,7 @@ class TextTower(nn.Module):
     def _of_words(self, given: WordVectors, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         assert self.bag is not None
         both_BTF = torch.cat([given(tokens_BT), self.bag.vectors(tokens_BT)], dim=2)
-        return (self.bag.shares(tokens_BT, mask_BT).unsqueeze(1) @ both_BTF).squeeze(1)
+        return words.summed(self.bag.shares(tokens_BT, mask_BT), both_BTF)
 
     def _pooled(self, output: Any, mask_BT: Tensor) -> Tensor:
         if self.pooling == "own":

@@ -14,6 +14,16 @@ from torch.nn import functional as F
 KIND = "words"
 
 
+def shared(weight_BT: Tensor) -> Tensor:
+    """Weights of the words of a text by the root of their sum, so that long texts do not count more."""
+    return weight_BT / weight_BT.sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt()
+
+
+def summed(share_BT: Tensor, vectors_BTF: Tensor) -> Tensor:
+    """The weighted sum of each text's vectors (B, F)."""
+    return (share_BT.unsqueeze(1) @ vectors_BTF).squeeze(1)
+
+
 class Bag(nn.Module):
     """Vectors of words that learn, and how much each word counts.
 
@@ -41,12 +51,11 @@ class Bag(nn.Module):
 
     def shares(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """What each piece is multiplied by (B, T): its weight by the root of the sum of weights."""
-        weight_BT = self.log_weight(tokens_BT).squeeze(-1).exp() * mask_BT
-        return weight_BT / weight_BT.sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt()
+        return shared(self.log_weight(tokens_BT).squeeze(-1).exp() * mask_BT)
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """One vector a text (B, width)."""
-        return (self.shares(tokens_BT, mask_BT).unsqueeze(1) @ self.vectors(tokens_BT)).squeeze(1)
+        return summed(self.shares(tokens_BT, mask_BT), self.vectors(tokens_BT))
 
 
 class WordVectors(nn.Module):

@@ -25,7 +25,7 @@ from hivlp.data.tokenizer import SPECIAL
 from hivlp.errors import DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.levels import LevelHead, heads_of
-from hivlp.model.words import Bag, WordVectors
+from hivlp.model.words import Bag, WordVectors, shared, summed
 from hivlp.train import cca
 from hivlp.train.kept import keep, put
 from hivlp.types import IntArray
@@ -108,10 +108,9 @@ def _with_given(
 ) -> dict[str, Tensor]:
     """The same where words have given vectors too: directions of both, as the tower adds them."""
     bag = _bag(model)
-    share_NL = _weights(rarity_V)[tokens_NL] * words_NL
-    share_NL /= share_NL.sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt()
+    share_NL = shared(_weights(rarity_V)[tokens_NL] * words_NL)
     sums = [
-        (share_BL.unsqueeze(1) @ given(tokens_BL)).squeeze(1)
+        summed(share_BL, given(tokens_BL))
         for share_BL, tokens_BL in zip(share_NL.split(1024), tokens_NL.split(1024), strict=True)
     ]
     given_NG = torch.cat(sums)

@@ -178,11 +178,9 @@ def vocabulary(name: str, captions: Iterable[str], *, max_tokens: int) -> Tokeni
         *captions,
         *(kind for own, wider in names() for kind in (*own, *wider) for _ in range(OFTEN)),
     ):
-        words = old.words(text)
-        counts.update(
-            {pieces[0] if len(pieces) == 1 else "".join(pieces).replace("##", "") for pieces in words}
-        )
-        split.update({"".join(pieces).replace("##", "") for pieces in words if len(pieces) > 1})
+        parts = {"".join(pieces).replace("##", ""): len(pieces) for pieces in old.words(text)}
+        counts.update(parts.keys())
+        split.update(word for word, count in parts.items() if count > 1)
     whole = sorted(
         word for word, count in split.items() if count >= OFTEN and word.isascii() and word.isalpha()
     )
@@ -226,7 +224,7 @@ def word_vectors(name: str, tokenizer: Tokenizer) -> Tensor:
     vectors_VD -= vectors_VD[special:].mean(dim=0)
     vectors_VD /= vectors_VD[special:].std()
     vectors_VD[:special] = 0
-    return vectors_VD.clone()
+    return vectors_VD
 
 
 def _tokenizer(name: str) -> Tokenizer:
