@@ -19,7 +19,7 @@ from hivlp import Index, load
 from hivlp.data.photographs import TABLE
 from hivlp.data.sources import open_source
 from hivlp.encode.base import Encoder
-from hivlp.evaluate.contact_sheet import Layout, Row, contact_sheet, save
+from hivlp.sheets.contact_sheet import Layout, Row, contact_sheet, save
 
 PHOTOGRAPHS = (
     "a steam locomotive",

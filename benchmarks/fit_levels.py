@@ -25,12 +25,12 @@ from hivlp.config import FitLevelsConfig, Preprocessing
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
 from hivlp.evaluate.protocols import Pairs
+from hivlp.fit_levels.cache import Cached
+from hivlp.fit_levels.run import compare
 from hivlp.model.levels import LevelHead, unit
 from hivlp.objectives.retrieval import hierarchical, positives
-from hivlp.reproduce.flickr8k.tflite import Tflite
-from hivlp.train.cached import Cached
-from hivlp.train.fit_levels import compare
 from hivlp.types import Embeddings
+from hivlp_lab.flickr8k.tflite import Tflite
 
 WIDTH, POOLED = 512, 176
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from hivlp.config import TrainConfig
-from hivlp.data.batch import Batch, Chances
 from hivlp.model.dual import DualEncoder
+from hivlp.train.batches.batch import Batch, Chances
 from hivlp.train.loop import train_step
 from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset

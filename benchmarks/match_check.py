@@ -21,10 +21,10 @@ import numpy as np
 from hivlp import Index, load
 from hivlp.data.sources import open_source
 from hivlp.encode.base import Encoder
+from hivlp.match import MatchModel
 from hivlp.tune.match import best_scores
 from hivlp.tune.queries import tuning_queries
 from hivlp.tune.statistics import logistic
-from hivlp.tuned import MatchModel
 
 RANGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 QUERIES = 1_000

@@ -33,7 +33,6 @@ from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
 from hivlp.encode import encode_stream
 from hivlp.encode.base import Encoder
-from hivlp.encode.export import export
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.evaluate.protocols import (
@@ -45,7 +44,8 @@ from hivlp.evaluate.protocols import (
     signs,
     through_cascade,
 )
-from hivlp.plans import Plan
+from hivlp.export.graphs import export
+from hivlp.search.plan import Plan
 from hivlp.train.card import write_card
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,7 +26,7 @@ from urllib.request import urlopen
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from hivlp.bench.machine import environment
+from hivlp_lab.bench.machine import environment
 
 LOADS = 5
 SEARCHES = (

@@ -39,12 +39,12 @@ import numpy as np
 from serve_load import Ask, Connection, Run, closed_loop, get, open_loop, post
 
 from hivlp import load
-from hivlp.bench import machine
-from hivlp.bench.vectors import levels, prepare
 from hivlp.data.sources import open_source
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
+from hivlp_lab.bench import machine
+from hivlp_lab.bench.vectors import levels, prepare
 
 BATCH = 16_384
 

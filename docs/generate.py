@@ -23,9 +23,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hivlp.config import ModelConfig, TrainConfig
-from hivlp.reproduce import report
-from hivlp.reproduce.flickr8k import pages
 from hivlp.train.presets import PRESETS
+from hivlp_lab.flickr8k import pages
+from hivlp_lab.speed import report
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from hivlp.data import scenes
+from hivlp import scenes
 
 COLUMNS, ROWS = 4, 3
 SIDE, GAP, LINES, LINE_HEIGHT = 160, 18, 4, 15

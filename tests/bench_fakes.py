@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hivlp.bench.engines import Base, Build, Setting
+from hivlp_lab.bench.engines import Base, Build, Setting
 
 
 class Careful(Base):

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
-from hivlp.data.batches import Mixture, Part
-from hivlp.data.lessons import Lesson, Ranked
-from hivlp.data.pack import Pack
+from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.pack import Pack
+from hivlp.train.batches.targets import Lesson, Ranked
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
-from hivlp.train.reinforce import Reinforced, view_boxes
 from hivlp.train.step import Task
+from hivlp.train.teachers.features import Reinforced, view_boxes
 from micro import TEXTS, micro_model, model_values
 
 FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}

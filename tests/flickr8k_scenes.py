@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hivlp.data import scenes
+from hivlp import scenes
 
 TRAIN, VAL, LEFT_OVER = 24, 16, 4
 

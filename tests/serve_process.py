@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from hivlp.data.scenes import describe, render
 from hivlp.retriever import Index
+from hivlp.scenes import describe, render
 from serve_tools import wait_until
 
 QUERY = {"q": "a red boat on the sea", "k": "5", "index": "quiet"}

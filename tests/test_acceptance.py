@@ -14,8 +14,8 @@ import pytest
 from fakes import ColourEncoder, gallery
 from hivlp.errors import IndexFolderError, QueryError
 from hivlp.index.coarse import CODES, CoarseShelf, faiss_index
-from hivlp.plans import Plan
 from hivlp.retriever import Index
+from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits
 from index_tools import WIDTHS, create, embeddings, items, unit

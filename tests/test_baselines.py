@@ -11,11 +11,11 @@ pytest.importorskip("transformers")
 
 from torch import Tensor  # noqa: E402
 
-from hivlp.baselines.dual import LightningDot, RegionHiVLP  # noqa: E402
-from hivlp.baselines.meter import Meter  # noqa: E402
-from hivlp.baselines.parts import compacted, multiply_adds  # noqa: E402
-from hivlp.baselines.sizes import METERS, PAIRS, MeterSize, Stack  # noqa: E402
-from hivlp.baselines.uniter import Uniter  # noqa: E402
+from hivlp_lab.baselines.dual import LightningDot, RegionHiVLP  # noqa: E402
+from hivlp_lab.baselines.meter import Meter  # noqa: E402
+from hivlp_lab.baselines.parts import compacted, multiply_adds  # noqa: E402
+from hivlp_lab.baselines.sizes import METERS, PAIRS, MeterSize, Stack  # noqa: E402
+from hivlp_lab.baselines.uniter import Uniter  # noqa: E402
 
 TINY, TINY_METER = PAIRS["tiny"], METERS["tiny"]
 ON_REGIONS = MeterSize(

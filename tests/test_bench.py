@@ -12,13 +12,24 @@ import numpy as np
 import pytest
 
 from fakes import ColourEncoder
-from hivlp.bench import check, engines, generator, machine, plot, recall, report, search, vectors, worker
-from hivlp.bench.faiss_index import assemble
-from hivlp.bench.ours import Ours, our_plans
-from hivlp.bench.search import Suite
 from hivlp.errors import DataError, MissingExtraError, ModelError, QueryError
-from hivlp.plans import Plan
+from hivlp.search.plan import Plan
 from hivlp.types import Embeddings
+from hivlp_lab.bench import (
+    check,
+    engines,
+    generator,
+    machine,
+    plot,
+    recall,
+    report,
+    search,
+    vectors,
+    worker,
+)
+from hivlp_lab.bench.faiss_index import assemble
+from hivlp_lab.bench.ours import Ours, our_plans
+from hivlp_lab.bench.search import Suite
 from index_tools import unit
 
 WIDTHS = (8, 32)
@@ -264,7 +275,7 @@ def test_a_sweep_has_every_combination() -> None:
 def few_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two coarse indexes instead of all that are worth measuring."""
     plans = [Plan(candidates=50), Plan(candidates=1000), Plan(coarse="pq", coarse_width=32, candidates=1000)]
-    monkeypatch.setattr("hivlp.bench.ours.our_plans", lambda count, width: plans)
+    monkeypatch.setattr("hivlp_lab.bench.ours.our_plans", lambda count, width: plans)
 
 
 def test_the_suite_measures_flat_and_ours(
@@ -411,7 +422,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     try:
         plot.draw(small_document(), tmp_path / "picture.png")
     except MissingExtraError as error:
-        assert "pip install 'hivlp[bench]'" in str(error)
+        assert "pip install 'hivlp[lab]'" in str(error)
     else:
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 

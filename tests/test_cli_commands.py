@@ -331,7 +331,7 @@ def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: 
         loss = {"int8": {"image_cosine": 0.995, "text_cosine": 0.9999}} if int8 else {}
         return {"files": ["a.onnx", "b.onnx"], "max_abs_diff": 2e-6, **loss}
 
-    monkeypatch.setattr("hivlp.encode.export.export", export)
+    monkeypatch.setattr("hivlp.export.graphs.export", export)
     (tmp_path / "config.json").write_text("{}")
     ran = hivlp("export", tmp_path, "--int8", "--json")
     assert (ran.code, seen) == (0, [(str(tmp_path), None, True)])

@@ -427,7 +427,7 @@ def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: 
         hivlp("search", photos, "red", "--recall", "0.9", "--exact", "--json"), "exact and recall exclude"
     )
     assert hivlp("search", photos, "red", "--recall", "0.9", "--json").document["plan"]["candidates"] == "all"
-    monkeypatch.setattr("hivlp.stores.choice.ALL_UP_TO", 5)
+    monkeypatch.setattr("hivlp.search.choice.ALL_UP_TO", 5)
     refused(hivlp("search", photos, "red", "--recall", "0.9", "--json"), f"hivlp tune {photos}", "--exact")
 
 

@@ -16,7 +16,7 @@ from fault_points import watch
 from hivlp.index.coarse import CODES, CoarseShelf, CoarseSpec, Effort, faiss_index, kinds
 from hivlp.index.mask import RowMask
 from hivlp.index.verify import verify
-from hivlp.plans import Plan
+from hivlp.search.plan import Plan
 from hivlp.stores import local
 from hivlp.stores.local import LocalStore
 from index_tools import create, embeddings, items, unit
@@ -272,8 +272,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = Plan(name="usual", coarse="ivf", coarse_width=WIDTH, candidates=20, nprobe=2)
     everything = Plan(name="all", candidates="all")
     monkeypatch.setattr(local, "default_plan", lambda count: usual if count > 20 else everything)
-    monkeypatch.setattr("hivlp.stores.choice.default_plan", lambda count: usual if count > 20 else everything)
-    monkeypatch.setattr("hivlp.stores.choice.ALL_UP_TO", 20)
+    monkeypatch.setattr("hivlp.search.choice.default_plan", lambda count: usual if count > 20 else everything)
+    monkeypatch.setattr("hivlp.search.choice.ALL_UP_TO", 20)
     monkeypatch.setattr(faiss_index.FaissIndex, "scan_up_to", 0)
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from fakes import COLOURS, gallery, painted, png
 from hivlp.errors import DataError
-from hivlp.evaluate import contact_sheet as sheets
-from hivlp.evaluate import lettering
-from hivlp.evaluate.contact_sheet import EMPTY, HEADING, RIGHT, Layout, Row, contact_sheet, save
+from hivlp.sheets import contact_sheet as sheets
+from hivlp.sheets import lettering
+from hivlp.sheets.contact_sheet import EMPTY, HEADING, RIGHT, Layout, Row, contact_sheet, save
 from hivlp.types import Hit, Hits, Timings
 
 LAYOUT = Layout(columns=3, thumb=120)

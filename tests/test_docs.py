@@ -19,7 +19,7 @@ from PIL import Image
 
 import hivlp
 from fakes import ColourEncoder
-from hivlp.data import scenes
+from hivlp import scenes
 from hivlp.encode.base import shipped_models
 from hivlp.retriever import Index
 

@@ -16,15 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from hivlp import Index
-from hivlp.data import scenes
-from hivlp.encode import encode_stream, fastest, load, quantise
+from hivlp import Index, scenes
+from hivlp.encode import encode_stream, fastest, load
 from hivlp.encode.base import Encoder, fingerprint
-from hivlp.encode.export import OPSET, TOLERANCE, compare, export, with_short_names
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import MissingExtraError, ModelError
+from hivlp.export import quantise
+from hivlp.export.graphs import OPSET, TOLERANCE, compare, export, with_short_names
 from hivlp.types import Sample
 from micro import micro_folder, micro_model, with_bag
 

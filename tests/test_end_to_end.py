@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hivlp.data import scenes
+from hivlp import scenes
 from ran import Ran
 
 pytest.importorskip("torch")

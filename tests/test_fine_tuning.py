@@ -15,20 +15,20 @@ from safetensors.torch import load_file
 from torch import nn
 
 import hivlp
+from hivlp import scenes
 from hivlp.config import Lora, Optimisation, TrainConfig
-from hivlp.data import scenes
-from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import open_source
-from hivlp.encode.convert import converted, preprocessing_of
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, ModelError
+from hivlp.export.convert import converted, preprocessing_of
 from hivlp.model.folder import open_model
+from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.freeze import parts, rate_shares
-from hivlp.train.lora import adapt, merge
 from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset
 from hivlp.train.run import run
-from hivlp.train.start import begun, opened_start
+from hivlp.train.starts.checkpoint import begun, open_trainable
+from hivlp.train.starts.lora import adapt, merge
 from hub_models import FAMILIES, SQUARE, made
 from micro import micro_folder, micro_model
 
@@ -111,7 +111,7 @@ def test_levels_start_as_a_rotation_that_keeps_every_cosine(
     np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
     assert np.abs(after - before).max() > 1e-2, "it is a rotation"
     scale = open_model(tmp_path / "start").logit_scales[4].detach()
-    assert scale == pytest.approx(opened_start(str(starts[family]))[0].logit_scales[fine].detach())
+    assert scale == pytest.approx(open_trainable(str(starts[family]))[0].logit_scales[fine].detach())
 
 
 def test_narrow_levels_start_where_the_training_data_is_longest(
@@ -226,7 +226,7 @@ def test_rates_fall_towards_the_input_and_heads_have_all_of_it() -> None:
 
 @pytest.mark.parametrize("start", [*LEARNABLE, "hivlp"])
 def test_merged_adapters_answer_as_they_did_apart(starts: dict[str, Path], start: str) -> None:
-    model, tokenizer = opened_start(str(starts[start]))
+    model, tokenizer = open_trainable(str(starts[start]))
     names = set(model.state_dict())
     before = rows(TorchEncoder.of(model, tokenizer))
     adapt(model, Lora(rank=2))

@@ -22,13 +22,14 @@ from hivlp.encode.heads import Head, HeadsEncoder, Mlp, unit, write_heads
 from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.evaluate.metrics import Recalls
 from hivlp.evaluate.protocols import BothWays, Pairs
-from hivlp.plans import Plan
+from hivlp.export.fold import can_fold, fold
+from hivlp.fit_levels import run as fitting
+from hivlp.fit_levels.cache import Cached, cached
+from hivlp.fit_levels.learn import _batches, _Run, learn, recalls
+from hivlp.fit_levels.run import fit_levels
+from hivlp.index.rotation import joint_rotation
+from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.train import fit_levels as fitting
-from hivlp.train.cached import Cached, cached
-from hivlp.train.fit_levels import fit_levels, rotation
-from hivlp.train.fold import can_fold, fold
-from hivlp.train.learned import _batches, _Run, learn, recalls
 from hivlp.types import Embeddings, Sample
 from hub_models import made
 from micro import micro_folder, with_bag
@@ -204,7 +205,7 @@ def drawn_pairs(count: int, seed: int) -> Cached:
 @pytest.mark.parametrize("heads_", ["linear", "mlp"])
 def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_: str) -> None:
     train, val = drawn_pairs(800, 0), drawn_pairs(100, 1)
-    turned = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     settings = {
         "kind": kind,
         "heads": heads_,
@@ -229,7 +230,7 @@ def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_
 
 def test_learning_starts_from_the_rotation_and_ends_early() -> None:
     train, val = drawn_pairs(60, 0), drawn_pairs(40, 1)
-    turned = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     none = parse(FitLevelsConfig, {"epochs": 0}, where="test")
     start = learn(train, val.pairs, turned, (8, 32), none, device=CPU)
     np.testing.assert_allclose(start.heads[8].image_SD, turned[:, :8])
@@ -244,7 +245,7 @@ def test_learning_starts_from_the_rotation_and_ends_early() -> None:
 def test_a_rotation_keeps_every_cosine_and_packs_what_is_long_to_the_front() -> None:
     train = drawn_pairs(200, 3)
     image_ID, text_TD = train.pairs.images.fine, train.pairs.texts.fine
-    turned_DD = rotation(image_ID, text_TD[:50])
+    turned_DD = joint_rotation(image_ID, text_TD[:50])
     np.testing.assert_allclose(turned_DD.T @ turned_DD, np.eye(32), atol=1e-5)
     np.testing.assert_allclose(
         (image_ID @ turned_DD) @ (text_TD @ turned_DD).T, image_ID @ text_TD.T, atol=1e-5
@@ -399,7 +400,7 @@ def test_the_recipe_of_the_documentation_runs_as_written(
 
 def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     train, val = drawn_pairs(60, 0), drawn_pairs(40, 1)
-    turned = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     told = iter([(1, 1), (2, 9), (5, 3), (4, 4)])  # AR of the levels 8 and 32 at the start, then by epoch
     seen: list[dict[int, Head]] = []
 
@@ -407,7 +408,7 @@ def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.Monk
         seen.append(heads)
         return dict(zip((8, 32), map(float, next(told)), strict=True))
 
-    monkeypatch.setattr("hivlp.train.learned._averages", averages)
+    monkeypatch.setattr("hivlp.fit_levels.learn._averages", averages)
     config = parse(FitLevelsConfig, {"epochs": 3, "batch_size": 30}, where="test")
     learned = learn(train, val.pairs, turned, (8, 32), config, device=CPU)
     np.testing.assert_array_equal(learned.heads[8].image_SD, seen[2][8].image_SD)
@@ -430,7 +431,7 @@ def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
         return Cached(pairs, [str(n) for n in range(400)], np.arange(400))
 
     train, val = folded_pairs(0), folded_pairs(1)
-    turned_SS = rotation(train.pairs.images.fine, train.pairs.texts.fine)
+    turned_SS = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     settings = {"epochs": 60, "patience": 60, "batch_size": 100, "learning_rate": 0.02, "hidden": 32}
     found = {}
     for heads in ("linear", "mlp"):

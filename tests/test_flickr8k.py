@@ -17,9 +17,10 @@ from flickr8k_scenes import LEFT_OVER, TRAIN, VAL, drawn  # noqa: E402
 from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import DataError, QueryError  # noqa: E402
 from hivlp.evaluate.protocols import Pairs, through_cascade  # noqa: E402
-from hivlp.plans import Plan  # noqa: E402
-from hivlp.reproduce.clock import Effort  # noqa: E402
-from hivlp.reproduce.flickr8k import (  # noqa: E402
+from hivlp.search.plan import Plan  # noqa: E402
+from hivlp.train.starts import cca  # noqa: E402
+from hivlp.types import Embeddings  # noqa: E402
+from hivlp_lab.flickr8k import (  # noqa: E402
     ablations,
     chart,
     claims,
@@ -30,15 +31,14 @@ from hivlp.reproduce.flickr8k import (  # noqa: E402
     scoring,
     training,
 )
-from hivlp.reproduce.flickr8k.batches import Batches  # noqa: E402
-from hivlp.reproduce.flickr8k.compare import Comparison  # noqa: E402
-from hivlp.reproduce.flickr8k.features import RandomBackbone  # noqa: E402
-from hivlp.reproduce.flickr8k.materials import Materials  # noqa: E402
-from hivlp.reproduce.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
-from hivlp.reproduce.flickr8k.systems import Systems  # noqa: E402
-from hivlp.reproduce.ledger import Ledger  # noqa: E402
-from hivlp.train import cca  # noqa: E402
-from hivlp.types import Embeddings  # noqa: E402
+from hivlp_lab.flickr8k.batches import Batches  # noqa: E402
+from hivlp_lab.flickr8k.compare import Comparison  # noqa: E402
+from hivlp_lab.flickr8k.features import RandomBackbone  # noqa: E402
+from hivlp_lab.flickr8k.materials import Materials  # noqa: E402
+from hivlp_lab.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
+from hivlp_lab.flickr8k.systems import Systems  # noqa: E402
+from hivlp_lab.speed.clock import Effort  # noqa: E402
+from hivlp_lab.speed.ledger import Ledger  # noqa: E402
 from index_tools import unit  # noqa: E402
 
 
@@ -90,7 +90,7 @@ def test_features_are_stored_once_and_a_stopped_run_goes_on(
 
     whole = np.array(kept("whole"))
     seen: list[int] = []
-    monkeypatch.setattr("hivlp.train.stored.SAVE_EVERY", 10)
+    monkeypatch.setattr("hivlp.train.resumable_array.SAVE_EVERY", 10)
 
     def stop(pixels: Any) -> Any:
         seen.append(1)
@@ -220,7 +220,7 @@ def used(materials: Materials, row: int) -> list[int]:
 
 
 def training_of_nobody() -> Any:
-    from hivlp.reproduce.flickr8k.lessons import Teaching
+    from hivlp_lab.flickr8k.lessons import Teaching
 
     return Teaching()
 

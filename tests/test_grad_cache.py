@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from hivlp.config import Objective
-from hivlp.data.batch import Batch, Chances
 from hivlp.train import passes
-from hivlp.train.chunks import in_chunks, still_statistics
+from hivlp.train.batches.batch import Batch, Chances
+from hivlp.train.gradient_cache import in_chunks, still_statistics
 from hivlp.train.step import Task
 from micro import TEXTS, micro_model
 

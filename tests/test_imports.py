@@ -21,9 +21,9 @@ TORCH_FREE = [
     "hivlp.registry",
     "hivlp.data.images",
     "hivlp.data.sources",
-    "hivlp.data.scenes",
+    "hivlp.scenes",
     "hivlp.index.folder",
-    "hivlp.search",
+    "hivlp.search.cascade",
     "hivlp.stores.base",
     "hivlp.stores.local",
     "hivlp.encode",
@@ -33,8 +33,8 @@ TORCH_FREE = [
     "hivlp.evaluate.metrics",
     "hivlp.evaluate.protocols",
     "hivlp.evaluate.report",
-    "hivlp.evaluate.contact_sheet",
-    *(f"hivlp.bench.{path.stem}" for path in sorted((ROOT / "src/hivlp/bench").glob("[a-z]*.py"))),
+    "hivlp.sheets.contact_sheet",
+    *(f"hivlp_lab.bench.{path.stem}" for path in sorted((ROOT / "src/hivlp/bench").glob("[a-z]*.py"))),
 ]
 
 

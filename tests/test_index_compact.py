@@ -12,7 +12,7 @@ from hivlp.errors import IndexFolderError
 from hivlp.index import compact as compact_module
 from hivlp.index.folder import IndexFolder
 from hivlp.index.items import ItemTable, StaleState
-from hivlp.search import Plan
+from hivlp.search.cascade import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
 from index_tools import WIDTHS, create, embeddings, items

@@ -13,7 +13,7 @@ import pytest
 
 import index_model
 from hivlp.errors import QueryError
-from hivlp.search import Plan
+from hivlp.search.cascade import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Hits
 from index_model import Model, changed, make, random_change, vectors

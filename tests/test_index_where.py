@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hivlp.errors import QueryError
 from hivlp.index.items import ItemTable
 from hivlp.index.where import MAX_LENGTH, MAX_NESTING, parse
-from hivlp.search import Plan
+from hivlp.search.cascade import Plan
 from hivlp.types import Item
 from index_tools import create, embeddings
 

@@ -14,21 +14,21 @@ from safetensors.torch import load_file
 
 import hivlp.train.run
 from hivlp.config import Augmentation, Distillation, Preprocessing, TrainConfig
-from hivlp.data.batches import Mixture, Part
 from hivlp.data.images import decode
-from hivlp.data.lessons import Lesson
-from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import load
 from hivlp.errors import ConfigError
 from hivlp.objectives.distill import from_embeddings
-from hivlp.train import lessons as lessons_module
 from hivlp.train import stored as stored_module
-from hivlp.train.lessons import lesson
-from hivlp.train.reinforce import Reinforced, crop_of, pictures, pixels_of, view_boxes
+from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.pack import Pack, pack
+from hivlp.train.batches.targets import Lesson
 from hivlp.train.run import run
 from hivlp.train.step import Task
+from hivlp.train.teachers import embeddings as lessons_module
+from hivlp.train.teachers.embeddings import lesson
+from hivlp.train.teachers.features import Reinforced, crop_of, pictures, pixels_of, view_boxes
 from micro import micro_folder, micro_model, micro_run
 
 SPEC = "scenes:7?size=32"

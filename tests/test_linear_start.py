@@ -14,11 +14,12 @@ from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.model.folder import open_model
 from hivlp.model.levels import unit
-from hivlp.train import cca, linear_start
 from hivlp.train.loop import fit
 from hivlp.train.optim import make_optimizer
 from hivlp.train.prepare import LINEAR, Prepared, opened, prepare
 from hivlp.train.run import run
+from hivlp.train.starts import cca
+from hivlp.train.starts import linear as linear_start
 from hivlp.train.step import ALONE
 from micro import micro_run, model_values, with_bag
 

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from distributed_task import a_pack, gradients_of
 from hivlp.config import Augmentation, Objective, parse
-from hivlp.data.batch import REGION
-from hivlp.data.batches import Mixture, Part
-from hivlp.data.masking import SPECIAL_TOKENS, drop_words, mask_words
+from hivlp.train.batches.batch import REGION
+from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
+from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.views import cells, hide
 from hivlp.train.distributed import World
 from hivlp.train.run import run
 from hivlp.train.step import Task
-from hivlp.train.views import cells, hide
 from micro import micro_model, micro_run
 from test_grad_cache import VIT
 

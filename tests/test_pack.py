@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hivlp import scenes
 from hivlp.config import Preprocessing
-from hivlp.data import scenes
 from hivlp.data.images import load_pixels
-from hivlp.data.pack import pack
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError
 from hivlp.train import stored as stored_module
-from hivlp.train.reinforce import reinforce, view_boxes
+from hivlp.train.batches.pack import pack
+from hivlp.train.teachers.features import reinforce, view_boxes
 from micro import micro_run
 
 

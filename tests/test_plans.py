@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivlp import search
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, kinds, make
 from hivlp.index.mask import RowMask
-from hivlp.plans import ALL_UP_TO, Plan, default_plan
-from hivlp.search import RawResult
+from hivlp.search import cascade as search
+from hivlp.search.cascade import RawResult
+from hivlp.search.plan import ALL_UP_TO, Plan, default_plan
 from hivlp.types import Embeddings
 from index_tools import unit
 

@@ -16,10 +16,12 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.efficientnet import EfficientNetLite
 from hivlp.model.towers import ImageTower, TextTower
 from hivlp.model.words import Bag, WordVectors
-from hivlp.train import kinds, linear_start, pretrained
-from hivlp.train.kinds import Kinds, names
+from hivlp.train.losses import kinds
+from hivlp.train.losses.kinds import Kinds, names
 from hivlp.train.prepare import opened, prepare
 from hivlp.train.run import run
+from hivlp.train.starts import linear as linear_start
+from hivlp.train.starts import pretrained
 from hivlp.train.step import ALONE
 from micro import micro_run, model_values
 

@@ -14,7 +14,7 @@ from fakes import COLOURS, WIDTHS, ColourEncoder, png
 from hivlp.errors import DataError
 from hivlp.evaluate import metrics, report
 from hivlp.evaluate.protocols import Pairs, at_level, encode_pairs, evaluate_karpathy, through_cascade
-from hivlp.plans import Plan
+from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, Failure, Sample
 
 

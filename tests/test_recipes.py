@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from hivlp import scenes
 from hivlp.cli.main import main
-from hivlp.data import scenes
 from hivlp.encode import hub
 from hub_models import made
 

@@ -15,12 +15,13 @@ pytest.importorskip("transformers")
 
 from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import QueryError  # noqa: E402
-from hivlp.plans import Plan  # noqa: E402
-from hivlp.reproduce import chart, claims, fusion, pools, report, searches, speed  # noqa: E402
-from hivlp.reproduce.clock import Effort, medians  # noqa: E402
-from hivlp.reproduce.ledger import Ledger  # noqa: E402
-from hivlp.reproduce.pools import NARROW, WIDE, Pool, Source  # noqa: E402
-from hivlp.reproduce.speed import Speed  # noqa: E402
+from hivlp.search.plan import Plan  # noqa: E402
+from hivlp_lab.speed import chart, claims, fusion, pools, report, searches  # noqa: E402
+from hivlp_lab.speed import run as speed  # noqa: E402
+from hivlp_lab.speed.clock import Effort, medians  # noqa: E402
+from hivlp_lab.speed.ledger import Ledger  # noqa: E402
+from hivlp_lab.speed.pools import NARROW, WIDE, Pool, Source  # noqa: E402
+from hivlp_lab.speed.run import Speed  # noqa: E402
 from index_tools import unit  # noqa: E402
 
 CONTRACT = {
@@ -155,7 +156,7 @@ def test_what_others_disturbed_is_told_and_can_be_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = iter([(0.0, 0.0, 0.0), (10.0, 8.0, 5.0), (20.0, 14.0, 10.0), (30.0, 19.0, 15.0)])
-    monkeypatch.setattr("hivlp.reproduce.ledger._processor_seconds", lambda: next(moments))
+    monkeypatch.setattr("hivlp_lab.speed.ledger._processor_seconds", lambda: next(moments))
     ledger = Ledger(tmp_path / "kept.jsonl")
     assert ledger.get("loud", lambda: 1) == 1 and ledger.get("quiet", lambda: 2) == 2
     assert ledger.disturbed() == {"loud": pytest.approx(0.3)}  # 8 s were busy and 5 of them ours, of 10 s

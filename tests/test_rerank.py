@@ -17,9 +17,9 @@ from hivlp.data.images import decode
 from hivlp.errors import ConfigError, ModelError, QueryError
 from hivlp.model.folder import open_model
 from hivlp.model.fusion import FusionHead
-from hivlp.query import Part
-from hivlp.rerank import open_scorer
 from hivlp.retriever import Index
+from hivlp.search.query import Part
+from hivlp.search.rerank import open_scorer
 from hivlp.train.run import run
 from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
 from ran import Ran

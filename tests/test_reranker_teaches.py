@@ -13,19 +13,19 @@ from safetensors.torch import load_file
 
 import hivlp.train.run
 from hivlp.config import Augmentation, Objective, Reranker, TrainConfig, parse
-from hivlp.data.batches import Mixture, Part
 from hivlp.data.images import decode
-from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError, ModelError
 from hivlp.objectives.distill import from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
 from hivlp.train import stored as stored_module
-from hivlp.train.lessons import lesson
-from hivlp.train.ranked import Judge, ranked
-from hivlp.train.reinforce import Reinforced, crop_of, view_boxes
+from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.run import run
 from hivlp.train.step import Task
+from hivlp.train.teachers.embeddings import lesson
+from hivlp.train.teachers.features import Reinforced, crop_of, view_boxes
+from hivlp.train.teachers.scores import Judge, ranked
 from micro import micro_folder, micro_model, micro_run
 
 FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
@@ -243,7 +243,7 @@ def test_a_teacher_without_a_fusion_head_is_refused(tmp_path: Path):
 def test_a_source_without_captions_asks_nothing(teacher: Path, tmp_path: Path):
     from PIL import Image
 
-    from hivlp.train.lessons import taught
+    from hivlp.train.teachers.embeddings import taught
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -10,9 +10,9 @@ import pytest
 
 from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, QueryError
-from hivlp.plans import Plan
-from hivlp.query import Part, clean_query, mixed
 from hivlp.retriever import Index, Progress
+from hivlp.search.plan import Plan
+from hivlp.search.query import Part, clean_query, mixed
 from hivlp.types import Sample
 
 

@@ -16,8 +16,8 @@ from hivlp.encode.base import SquareInput
 from hivlp.encode.heads import unit
 from hivlp.encode.rotated import RotatedEncoder, with_levels
 from hivlp.errors import IndexFolderError
-from hivlp.plans import Plan
 from hivlp.retriever import Index, import_index
+from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, Sample
 from ran import Ran
 from serve_tools import client

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hivlp.data.scenes import SceneSpec, describe, render, samples
-from hivlp.data.scenes.places import LIGHT_PHRASES, PLACES, RELATION_PHRASES
-from hivlp.data.scenes.things import DRAWINGS, sprite
-from hivlp.data.scenes.vocabulary import COLOURS, KINDS
 from hivlp.errors import DataError
+from hivlp.scenes import SceneSpec, describe, render, samples
+from hivlp.scenes.places import LIGHT_PHRASES, PLACES, RELATION_PHRASES
+from hivlp.scenes.things import DRAWINGS, sprite
+from hivlp.scenes.vocabulary import COLOURS, KINDS
 
 GOLDEN = "1517d51394d25cf3def0588808ed3cdf43ecb052ed006f4473413ed663eb887f"
 NUMBERS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5}
@@ -163,7 +163,7 @@ def test_every_kind_and_place_occurs(scenes: list[SceneSpec]) -> None:
 
 def test_the_same_seed_is_the_same_scene_in_another_process() -> None:
     code = (
-        "import json,hashlib;from dataclasses import asdict;from hivlp.data.scenes import describe;"
+        "import json,hashlib;from dataclasses import asdict;from hivlp.scenes import describe;"
         "t=json.dumps([asdict(describe(s,split='val')) for s in range(40)],sort_keys=True);"
         "print(hashlib.sha256(t.encode()).hexdigest())"
     )

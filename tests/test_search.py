@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hivlp.errors import QueryError
 from hivlp.index.coarse import make
 from hivlp.index.mask import RowMask
-from hivlp.plans import Plan
-from hivlp.search import RawResult, run
+from hivlp.search.cascade import RawResult, run
+from hivlp.search.plan import Plan
 from hivlp.types import Embeddings
 from index_tools import embeddings, unit
 
@@ -128,8 +128,8 @@ def test_wide_levels_have_the_same_bits_in_a_batch_and_in_blocks(monkeypatch):
     vectors = embeddings(3_000, widths=(32, 512))
     view, queries = view_of(vectors, deleted=range(5, 40)), embeddings(40, seed=1, widths=(32, 512))
     whole = run(Plan(candidates="all"), queries, view, 25)
-    monkeypatch.setattr("hivlp.search._BLOCK_ROWS", 333)
-    monkeypatch.setattr("hivlp.search._BLOCK_SCORES", 3_000 * 7)
+    monkeypatch.setattr("hivlp.search.cascade._BLOCK_ROWS", 333)
+    monkeypatch.setattr("hivlp.search.cascade._BLOCK_SCORES", 3_000 * 7)
     for query, (one, other) in enumerate(
         zip(whole, run(Plan(candidates="all"), queries, view, 25), strict=True)
     ):

@@ -15,8 +15,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from fakes import ColourEncoder, painted, png
-from hivlp.query import Part
 from hivlp.retriever import Index
+from hivlp.search.query import Part
 from serve_tools import client, colour_index, wait_until
 
 SCORES = ("id", "score", "coarse_rank", "caption", "meta", "width")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hivlp.errors import IndexFolderError, QueryError
-from hivlp.plans import Plan, default_plan
+from hivlp.search.plan import Plan, default_plan
 from hivlp.stores.base import Store
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item
@@ -229,7 +229,7 @@ def test_a_local_store_is_a_store(tmp_path):
 def test_importing_and_searching_load_no_torch():
     program = """
 import sys
-import hivlp.index.folder, hivlp.search, hivlp.stores.local
+import hivlp.index.folder, hivlp.search.cascade, hivlp.stores.local
 assert not {"torch", "transformers", "faiss"} & set(sys.modules), "loaded too early"
 """
     subprocess.run([sys.executable, "-c", program], check=True)

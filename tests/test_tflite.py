@@ -6,7 +6,7 @@ pytest.importorskip("torch")
 pytest.importorskip("ai_edge_litert")
 
 from hivlp.errors import ModelError
-from hivlp.reproduce.flickr8k.tflite import Tflite
+from hivlp_lab.flickr8k.tflite import Tflite
 
 
 def test_a_missing_backbone_is_named(tmp_path):

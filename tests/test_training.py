@@ -14,18 +14,18 @@ from safetensors.torch import load_file
 
 import hivlp.train.run
 from hivlp.config import Augmentation, Optimisation, Preprocessing, TrainConfig, parse
-from hivlp.data.batches import Mixture, Part, apportion
-from hivlp.data.pack import Pack, pack
-from hivlp.data.scenes import samples
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.objectives.retrieval import positives
+from hivlp.scenes import samples
+from hivlp.train.batches.mixture import Mixture, Part, apportion
+from hivlp.train.batches.pack import Pack, pack
+from hivlp.train.batches.views import crop
 from hivlp.train.card import write_card
 from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, changed, load_preset
 from hivlp.train.run import run
-from hivlp.train.views import crop
 from micro import micro_model, micro_run
 
 

@@ -20,8 +20,8 @@ from torch import nn
 import hivlp.train.run
 from fault_points import watch
 from hivlp.config import TrainConfig
-from hivlp.data.scenes import samples
 from hivlp.errors import ConfigError
+from hivlp.scenes import samples
 from hivlp.train.distributed import World
 from hivlp.train.loop import NotFinite, seed_step, train_step
 from hivlp.train.optim import make_optimizer

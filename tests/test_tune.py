@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 
 from fakes import COLOURS, ColourEncoder, png
-from hivlp import search
 from hivlp.cli.tune import read_queries
 from hivlp.errors import DataError, IndexFolderError, QueryError
 from hivlp.index.verify import verify
-from hivlp.plans import Plan
+from hivlp.match import MatchModel
 from hivlp.retriever import Index
+from hivlp.search import cascade as search
+from hivlp.search.plan import Plan
+from hivlp.search.tuned import Measured, Tuned
 from hivlp.stores.local import LocalStore
 from hivlp.tune import TuningQueries, pareto_front, points_between, recall_bound, tune
 from hivlp.tune import measure as measuring
 from hivlp.tune.match import best_scores
 from hivlp.tune.statistics import logistic
-from hivlp.tuned import MatchModel, Measured, Tuned
 from hivlp.types import Embeddings, Item, Sample
 from index_tools import unit
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hivlp import search
 from hivlp.index.coarse import faiss_index
-from hivlp.plans import Plan
+from hivlp.search import cascade as search
+from hivlp.search.plan import Plan
 from hivlp.tune.measure import Measuring
 from hivlp.tune.trials import Trial
 from hivlp.types import Embeddings

@@ -17,8 +17,8 @@ import hivlp.train.run
 from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, MissingExtraError
 from hivlp.train import curves, watch
+from hivlp.train.checkpoint import Best
 from hivlp.train.run import run
-from hivlp.train.stopping import Best
 from micro import micro_run
 
 

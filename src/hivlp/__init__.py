@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from hivlp.encode import load as load
     from hivlp.errors import HivlpError as HivlpError
     from hivlp.ingest import AddReport as AddReport
-    from hivlp.plans import Plan as Plan
-    from hivlp.query import Part as Part
     from hivlp.retriever import Index as Index
     from hivlp.retriever import import_index as import_index
+    from hivlp.search.plan import Plan
+    from hivlp.search.query import Part
     from hivlp.types import Embeddings as Embeddings
     from hivlp.types import Hit as Hit
     from hivlp.types import Hits as Hits
@@ -41,8 +41,8 @@ _HOMES = {
     "HivlpError": "hivlp.errors",
     "Index": "hivlp.retriever",
     "Item": "hivlp.types",
-    "Part": "hivlp.query",
-    "Plan": "hivlp.plans",
+    "Part": "hivlp.search.query",
+    "Plan": "hivlp.search.plan",
     "Sample": "hivlp.types",
     "import_index": "hivlp.retriever",
     "load": "hivlp.encode",

@@ -24,11 +24,11 @@ from hivlp.encode.base import runtime_of, stored_match, unread_by
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
 from hivlp.ingest import AddReport, Progress, Pruned
-from hivlp.options import Asked, SearchOptions
-from hivlp.query import Part, clean_query, items_of, mixed
-from hivlp.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
+from hivlp.match import MatchModel
+from hivlp.search.query import Part, clean_query, items_of, mixed
+from hivlp.search.request import Asked, SearchOptions
+from hivlp.search.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
 from hivlp.stores.local import LocalStore
-from hivlp.tuned import MatchModel
 from hivlp.types import Embeddings, Hits, Item, Sample
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from hivlp.encode import Encoder
+    from hivlp.search.tuned import Tuned
     from hivlp.stores.base import Store
-    from hivlp.tuned import Tuned
 
 
 class Index:
@@ -242,7 +242,7 @@ class Index:
         Args:
             text: what to look for. What is longer than the model reads is cut, and a note says so.
             k: how many hits; fewer come back where the index, or `candidates`, is smaller.
-            options: see `hivlp.options.SearchOptions`.
+            options: see `hivlp.search.request.SearchOptions`.
 
         Raises:
             QueryError: the text is empty, a number is out of range, or the filter can't be understood.
@@ -308,7 +308,8 @@ class Index:
             parts: words, pictures and items with their weights. At every level the vector that is searched is
                 the weighted sum of theirs.
             k: how many hits.
-            options: see `hivlp.options.SearchOptions`. Only a search by nothing but words has probabilities.
+            options: see `hivlp.search.request.SearchOptions`. Only searches by words alone have
+                probabilities.
 
         Raises:
             QueryError: a part or an option can't be, or the parts cancel each other out.
@@ -336,7 +337,7 @@ class Index:
             texts: the words that the vectors are of, so that pictures get their match probabilities, and can
                 be re-ranked.
             without: ids that no answer shall hold.
-            options: see `hivlp.options.SearchOptions`.
+            options: see `hivlp.search.request.SearchOptions`.
 
         Raises:
             QueryError: a vector or an option can't be.

@@ -32,7 +32,7 @@ def chromium() -> str:
 def gallery(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of 80 drawn scenes with prices and shelf marks, one of whose files is gone, and of 3 texts."""
     import hivlp
-    from hivlp.data import scenes
+    from hivlp import scenes
     from hivlp.types import Sample
 
     folder = tmp_path_factory.mktemp("gallery")

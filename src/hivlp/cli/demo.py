@@ -114,7 +114,7 @@ def _say_others(gallery: Gallery, items: int) -> None:
 
 
 def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Answer], items: int, model: str) -> Path:
-    from hivlp.evaluate.contact_sheet import Layout, Row, contact_sheet, save
+    from hivlp.sheets.contact_sheet import Layout, Row, contact_sheet, save
 
     rows = [
         Row(

@@ -12,7 +12,7 @@ from hivlp.cli import output
 from hivlp.errors import QueryError
 
 if TYPE_CHECKING:
-    from hivlp.plans import Plan
+    from hivlp.search.plan import Plan
 
 
 def evaluate(
@@ -69,7 +69,7 @@ def _plan(text: str | None, candidates: int | None) -> Plan:
     Raises:
         QueryError: both are given, or the plan is none.
     """
-    from hivlp.plans import Plan
+    from hivlp.search.plan import Plan
 
     if text is None:
         return Plan() if candidates is None else Plan(candidates=candidates)

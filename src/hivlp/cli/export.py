@@ -9,7 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 
 def export(
@@ -60,7 +60,7 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
         raise QueryError(f"{model} is part of the package, and stays as it is; name a folder with --out DIR")
     output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
     if not (hub.is_transformers(folder) or hub.is_heads(folder)):
-        from hivlp.encode.export import export as write
+        from hivlp.export.graphs import export as write
 
         document = write(folder, out, int8=int8)
     else:
@@ -69,7 +69,7 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
                 f"{model} is a model of transformers, or levels on top of one, and stays as it is; name the "
                 "model folder to write with --out DIR"
             )
-        from hivlp.train.standalone import standalone
+        from hivlp.export.standalone import standalone
 
         document = standalone(model, out, int8=int8)
     wrote = [f"wrote {file}" for file in document["files"]]

@@ -38,7 +38,7 @@ def fit_levels(
     the same DIR does not encode again. Needs the extra 'train'.
     """
     from hivlp.config import FitLevelsConfig, apply_overrides, parse
-    from hivlp.train.fit_levels import fit_levels as fit
+    from hivlp.fit_levels.run import fit_levels as fit
 
     given = {"widths": [word.strip() for word in widths.split(",") if word.strip()]}
     config = parse(FitLevelsConfig, apply_overrides(given, set_ or []), where="hivlp fit-levels")

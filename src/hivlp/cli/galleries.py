@@ -74,7 +74,7 @@ def photographs(out: Path) -> Gallery:
 
 def scenes(out: Path, count: int) -> Gallery:
     """Draws scenes as files, each with its captions; the queries are captions of some of them."""
-    from hivlp.data import scenes
+    from hivlp import scenes
 
     folder = out / "scenes"
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hivlp.cli import output
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 
 def import_index(

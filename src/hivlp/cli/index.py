@@ -9,7 +9,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source

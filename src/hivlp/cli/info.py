@@ -10,7 +10,7 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import ModelError
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
 from hivlp.cli import (
-    bench,
     compact,
     delete,
     demo,
@@ -19,7 +19,6 @@ from hivlp.cli import (
     import_index,
     index,
     info,
-    reproduce,
     search,
     serve,
     train,
@@ -51,8 +50,8 @@ app.command("train")(train.train)
 app.command("fit-levels")(fit_levels.fit_levels)
 app.command("export")(export.export)
 app.command("import")(import_index.import_index)
-app.add_typer(bench.app, name="bench")
-app.add_typer(reproduce.app, name="reproduce")
+for command in entry_points(group="hivlp.commands"):  # such as those of the laboratory
+    app.add_typer(command.load(), name=command.name)
 
 
 def _print_version(wanted: bool) -> None:

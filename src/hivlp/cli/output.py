@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 import typer
 
 from hivlp.errors import HivlpError, MissingExtraError
-from hivlp.wording import plain
+from hivlp.messages import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

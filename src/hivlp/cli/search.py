@@ -10,14 +10,14 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import QueryError
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from hivlp.evaluate.contact_sheet import Row
-    from hivlp.options import SearchOptions
+    from hivlp.search.request import SearchOptions
+    from hivlp.sheets.contact_sheet import Row
     from hivlp.types import Hits
 
 
@@ -84,8 +84,8 @@ def search(
         raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
     from hivlp.index.layout import looks_like_index
-    from hivlp.query import Part
     from hivlp.retriever import Index
+    from hivlp.search.query import Part
 
     if text is not None and looks_like_index(text) and not looks_like_index(index):
         raise QueryError(
@@ -112,7 +112,7 @@ def search(
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:
-        from hivlp.evaluate.contact_sheet import contact_sheet, save
+        from hivlp.sheets.contact_sheet import contact_sheet, save
 
         save(contact_sheet(_rows(hits, text, items, images), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
@@ -122,7 +122,7 @@ def search(
 
 def _rows(hits: Hits, text: str | None, items: list[str], pictures: list[Path]) -> list[Row]:
     """All hits as rows of a sheet; the query picture stands before the first ones."""
-    from hivlp.evaluate.contact_sheet import Layout, Row
+    from hivlp.sheets.contact_sheet import Layout, Row
 
     picture = pictures[0] if pictures else None
     columns = Layout().columns

@@ -9,12 +9,12 @@ import typer
 
 from hivlp.cli import output
 from hivlp.errors import DataError
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hivlp.tuned import Tuned
+    from hivlp.search.tuned import Tuned
 
 
 def tune(
@@ -43,8 +43,8 @@ def tune(
     """Measure plans on an index; searches then take the fastest that keeps the recall."""
     texts = None if queries is None else read_queries(queries)
 
-    from hivlp.plans import ALL_UP_TO
     from hivlp.retriever import Index
+    from hivlp.search.plan import ALL_UP_TO
     from hivlp.tune import KINDS
 
     with (

@@ -32,8 +32,8 @@ from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.data.images import load as read_square
 from hivlp.encode import hub
 from hivlp.errors import MissingExtraError, ModelError
+from hivlp.match import MatchModel
 from hivlp.registry import resolve, suggestion
-from hivlp.tuned import MatchModel
 from hivlp.types import Embeddings
 
 # settings that are younger than models and than the indexes that hold fingerprints of those

@@ -17,14 +17,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hivlp import search
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder, encode_stream
 from hivlp.encode.heads import unit
 from hivlp.errors import DataError, QueryError
 from hivlp.evaluate import metrics
 from hivlp.evaluate.metrics import Recalls, Relevant
-from hivlp.plans import Plan
+from hivlp.search import cascade as search
+from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Failure, FloatArray, IntArray, Item, Sample
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 _DIRECTIONS = (("text_to_image", "T→I"), ("image_to_text", "I→T"))
 _RECALLS = ("R@1", "R@5", "R@10")

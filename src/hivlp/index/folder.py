@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
+from hivlp.files import sync_folder
 from hivlp.index.batch import AppendReport, Batch, check_items, sort_batch
 from hivlp.index.compact import CompactReport, copy_live_rows
 from hivlp.index.items import ItemTable, Moment
 from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, sizes
 from hivlp.index.lock import WriteLock
-from hivlp.index.manifest import VERSION, Manifest, package_version, sync_folder
+from hivlp.index.manifest import VERSION, Manifest, package_version
 from hivlp.index.mask import RowMask
 from hivlp.index.rotation import Rotation
 from hivlp.index.vectors import LevelArray, LevelFile, check_rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hivlp.errors import IndexFolderError
+from hivlp.files import write_atomically
 from hivlp.index.vectors import DTYPES
 
 NAME = "manifest.json"
@@ -116,31 +116,6 @@ def _parse(text: str, path: Path) -> Manifest:
         raise _damaged(path, f"it lacks {error}") from error
     except (TypeError, ValueError, IndexFolderError) as error:
         raise _damaged(path, str(error)) from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a whole file so that after a crash either the old or the new content is there."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Waits until the names in a folder are on the disk. Windows has no such call and needs none."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def package_version() -> str:

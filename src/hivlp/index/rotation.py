@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
+from hivlp.files import write_atomically
 from hivlp.index.coarse.faiss_index import principal_directions
 from hivlp.index.layout import ROTATION
-from hivlp.index.manifest import write_atomically
 from hivlp.types import FloatArray
 
 
@@ -64,3 +64,9 @@ class Rotation:
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "pca", "width": self.directions_DW.shape[1], "fitted_on": self.items}
+
+
+def joint_rotation(image_IS: FloatArray, text_TS: FloatArray) -> FloatArray:
+    """The principal directions of pictures and texts, each counting half, as orthonormal columns (S, S)."""
+    parts = [rows / np.sqrt(len(rows)) for rows in (image_IS, text_TS)]
+    return np.ascontiguousarray(principal_directions(np.concatenate(parts), image_IS.shape[1]).T)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from hivlp.stores.local import LocalStore

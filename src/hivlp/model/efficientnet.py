@@ -2,7 +2,7 @@
 
 The architecture of Tan and Le (arXiv 1905.11946) in the form that Google published for small devices in 2020.
 It is called as a model of transformers is, since `model.towers` calls all towers so. What pretrained weights
-look like elsewhere is known to `hivlp.train.pretrained` alone.
+look like elsewhere is known to `hivlp.train.starts.pretrained` alone.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import WithJsonSchema as Schema
 
 from hivlp.index.where import MAX_LENGTH
-from hivlp.options import SearchOptions
-from hivlp.query import MAX_WEIGHT, Part
+from hivlp.search.query import MAX_WEIGHT, Part
+from hivlp.search.request import SearchOptions
 
 MAX_TEXT = 20_000
 MAX_ID = 4_000
@@ -91,7 +91,7 @@ class OneQuery(OneThing):
 
 
 class Options(Strict):
-    """What a search may be asked besides its query; see ``hivlp.options.SearchOptions``."""
+    """What a search may be asked besides its query; see ``hivlp.search.request.SearchOptions``."""
 
     k: int = Field(default=10, ge=1, description="How many hits.")
     index: str | None = Field(default=None, description="Name of the index; the first one without.")

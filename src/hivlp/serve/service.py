@@ -14,9 +14,9 @@ import anyio
 from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
-from hivlp.options import Asked, SearchOptions
-from hivlp.query import Part, clean_query, items_of, mixed
 from hivlp.retriever import Index, notes_on
+from hivlp.search.query import Part, clean_query, items_of, mixed
+from hivlp.search.request import Asked, SearchOptions
 from hivlp.serve import pictures, uploads
 from hivlp.serve.batching import Batcher, Gate
 from hivlp.serve.cache import LeastRecentlyUsed

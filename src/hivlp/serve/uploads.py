@@ -11,7 +11,7 @@ from typing import Any
 from hivlp.data.images import check, file_hash
 from hivlp.data.originals import UPLOADS
 from hivlp.errors import ImageError
-from hivlp.index.manifest import sync_folder
+from hivlp.files import sync_folder
 from hivlp.ingest import AddReport, text_id
 from hivlp.retriever import Index
 from hivlp.types import Failure, Sample

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 from hivlp.index.batch import AppendReport
 from hivlp.index.compact import CompactReport
-from hivlp.plans import Plan
-from hivlp.tuned import MatchModel
+from hivlp.match import MatchModel
+from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, FloatArray, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")

@@ -10,8 +10,8 @@ from typing import Any
 from hivlp.index import where as filters
 from hivlp.index.items import ItemTable
 from hivlp.index.mask import RowMask
+from hivlp.messages import counted
 from hivlp.types import IntArray
-from hivlp.wording import counted
 
 _KEPT = 4
 _ITEMS_FOR_HINTS = 10_000

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hivlp import search
 from hivlp.errors import QueryError
 from hivlp.index.batch import AppendReport
 from hivlp.index.coarse import CoarseIndex, CoarseShelf, CoarseSpec
@@ -21,12 +20,14 @@ from hivlp.index.layout import sizes
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
-from hivlp.plans import Plan, default_plan
-from hivlp.search import RawResult
+from hivlp.match import MatchModel
+from hivlp.search import cascade as search
+from hivlp.search.cascade import RawResult
+from hivlp.search.choice import Choice, choose, few
+from hivlp.search.plan import Plan, default_plan
+from hivlp.search.tuned import Tuned
 from hivlp.stores.base import Rerank
-from hivlp.stores.choice import Choice, choose, few
 from hivlp.stores.filters import Filters, note
-from hivlp.tuned import MatchModel, Tuned
 from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item
 
 Answer = TypeVar("Answer")

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from hivlp.config import MATCH_FILE
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
+from hivlp.match import MatchModel
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import match_model
 from hivlp.tune.queries import LEAST, tuning_queries
-from hivlp.tuned import MatchModel
 
 QUERIES = 500
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.drawing import COLOURS, figure_class
+from hivlp.plotting import COLOURS, figure_class
 
 PICTURE = "curves.png"
 Lines = Sequence[Mapping[str, Any]]

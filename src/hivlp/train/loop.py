@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from hivlp.config import TrainConfig
-from hivlp.data.batch import Batch
-from hivlp.data.batches import Mixture
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
+from hivlp.train.batches.batch import Batch
+from hivlp.train.batches.mixture import Mixture
+from hivlp.train.checkpoint import Best
 from hivlp.train.distributed import World
 from hivlp.train.freeze import Schedule, rate_shares
-from hivlp.train.linear_start import given
 from hivlp.train.optim import learning_rate, make_optimizer
+from hivlp.train.starts.linear import given
 from hivlp.train.step import Task
-from hivlp.train.stopping import Best
 from hivlp.train.watch import Watch
 
 CHECKPOINTS = "checkpoints"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hivlp.data.batch import Batch
 from hivlp.model.dual import DualEncoder
 from hivlp.model.fusion import FusionHead
-from hivlp.train.chunks import in_chunks
-from hivlp.train.views import by_length, crop, hide
+from hivlp.train.batches.batch import Batch
+from hivlp.train.batches.views import by_length, crop, hide
+from hivlp.train.gradient_cache import in_chunks
 
 TEXT_GROUP = 128  # texts of like length that go through their tower together
 

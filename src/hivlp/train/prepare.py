@@ -13,25 +13,26 @@ from pathlib import Path
 import torch
 
 from hivlp.config import SourceConfig, TrainConfig
-from hivlp.data.batches import Mixture, Part
-from hivlp.data.pack import Pack, pack
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
 from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
-from hivlp.train import linear_start, pretrained
+from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.distributed import World
-from hivlp.train.kinds import Kinds
-from hivlp.train.lessons import taught
-from hivlp.train.locked import LockedTower
-from hivlp.train.lora import adapt
+from hivlp.train.losses.kinds import Kinds
 from hivlp.train.norm import share_batch_norms
-from hivlp.train.ranked import Judge
-from hivlp.train.reinforce import Reinforced
-from hivlp.train.start import begun
+from hivlp.train.starts import linear as linear_start
+from hivlp.train.starts import pretrained
+from hivlp.train.starts.checkpoint import begun
+from hivlp.train.starts.lora import adapt
 from hivlp.train.step import Task
+from hivlp.train.teachers.embeddings import taught
+from hivlp.train.teachers.features import Reinforced
+from hivlp.train.teachers.frozen_tower import LockedTower
+from hivlp.train.teachers.scores import Judge
 from hivlp.types import Failure
 
 Progress = Callable[[str], None]

@@ -15,10 +15,10 @@ from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
-from hivlp.encode.export import export
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, HivlpError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
+from hivlp.export.graphs import export
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.train import checkpoint, curves
@@ -26,9 +26,9 @@ from hivlp.train.calibrate import calibrate
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
 from hivlp.train.loop import CHECKPOINTS, Ended, fit
-from hivlp.train.lora import merge
 from hivlp.train.memory import keep_freed
 from hivlp.train.prepare import START, TOKENIZER, opened, prepare
+from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
 

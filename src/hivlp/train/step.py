@@ -6,19 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from hivlp.config import Distillation, Objective
-from hivlp.data.batch import Batch
-from hivlp.data.batches import LARGEST_PACK
 from hivlp.model.dual import DualEncoder
 from hivlp.objectives.binary import binary
 from hivlp.objectives.retrieval import hierarchical, positives
-from hivlp.train.distilled import distilled
+from hivlp.train.batches.batch import Batch
+from hivlp.train.batches.mixture import LARGEST_PACK
 from hivlp.train.distributed import World
-from hivlp.train.heads import Offsets
-from hivlp.train.kinds import Kinds
-from hivlp.train.masked import MaskedObjectives
-from hivlp.train.matched import matched
+from hivlp.train.losses.distillation import distilled
+from hivlp.train.losses.heads import Offsets
+from hivlp.train.losses.kinds import Kinds
+from hivlp.train.losses.masked import MaskedObjectives
+from hivlp.train.losses.matching import matched
+from hivlp.train.losses.reranker import FromReranker
 from hivlp.train.passes import Passes
-from hivlp.train.reranked import FromReranker
 
 ALONE = World()
 

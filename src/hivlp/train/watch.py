@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from hivlp.wording import counted
+from hivlp.messages import counted
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
 Progress = Callable[[str], None]

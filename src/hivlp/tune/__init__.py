@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES
-from hivlp.plans import require_count
+from hivlp.search.plan import require_count
+from hivlp.search.tuned import Tuned
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import match_model
 from hivlp.tune.measure import Measuring, environment
 from hivlp.tune.queries import TuningQueries, points_between, require_enough, tuning_queries
 from hivlp.tune.statistics import pareto_front, recall_bound
 from hivlp.tune.trials import trials
-from hivlp.tuned import Tuned
 
 __all__ = [
     "KINDS",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hivlp.search import View, blocks
+from hivlp.match import MatchModel
+from hivlp.search.cascade import View, blocks
 from hivlp.stores.local import LocalStore
 from hivlp.tune.queries import TuningQueries
 from hivlp.tune.statistics import logistic
-from hivlp.tuned import MatchModel
 from hivlp.types import FloatArray, IntArray
 
 LEFT_OUT = 0.05

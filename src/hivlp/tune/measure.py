@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from hivlp import search
-from hivlp.plans import Plan
-from hivlp.search import View
+from hivlp.search import cascade as search
+from hivlp.search.cascade import View
+from hivlp.search.plan import Plan
+from hivlp.search.tuned import Measured
 from hivlp.tune.statistics import mean_for, recall_bound
 from hivlp.tune.trials import Trial
-from hivlp.tuned import Measured
 from hivlp.types import Embeddings, FloatArray, IntArray
 
 # For each of these recalls the smallest number of candidates that reaches it is worth timing, and no other.

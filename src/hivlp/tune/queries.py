@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hivlp import search
 from hivlp.encode import Encoder
 from hivlp.errors import QueryError
 from hivlp.index.where import parse
-from hivlp.plans import default_plan
-from hivlp.search import View
+from hivlp.search import cascade as search
+from hivlp.search.cascade import View
+from hivlp.search.plan import default_plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, IntArray, Item
 

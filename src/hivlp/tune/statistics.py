@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hivlp.tuned import Measured
+from hivlp.search.tuned import Measured
 from hivlp.types import FloatArray
 
 _ONE_SIDED_95 = 1.645

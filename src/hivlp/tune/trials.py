@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hivlp.index.coarse import CODES, principal_directions
-from hivlp.plans import Plan
-from hivlp.search import View
+from hivlp.search.cascade import View
+from hivlp.search.plan import Plan
 
 _CANDIDATES = (10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 400, 600, 1_000, 2_000)
 _NPROBE = (4, 8, 16, 24, 32, 48, 64, 96, 128, 256)

@@ -224,6 +224,6 @@ class ScenesSource(Source):
 
     def _samples(self, report: Report) -> Iterator[Sample]:
         # The drawing code is large and only needed here.
-        from hivlp.data import scenes
+        from hivlp import scenes
 
         return scenes.samples(self._count, seed=self._seed, size=self._size, split=self._split)

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from hivlp.data.images import EXTENSIONS, problem_with
 from hivlp.data.sources.base import Report, Source, clean_text, decode_text, is_utf8, no_splits_note
 from hivlp.errors import DataError
+from hivlp.messages import counted
 from hivlp.types import Sample
-from hivlp.wording import counted
 
 
 class FolderSource(Source):

@@ -17,11 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from hivlp.files import write_atomically
 from hivlp.index.coarse.base import CoarseIndex
 from hivlp.index.coarse.kinds import KINDS
 from hivlp.index.coarse.spec import CoarseSpec
 from hivlp.index.layout import COARSE
-from hivlp.index.manifest import write_atomically
 from hivlp.index.vectors import LevelArray
 
 _FORMAT, _VERSION = "hivlp-coarse", 1

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from hivlp.query import Part
+from hivlp.search.query import Part
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import (
     FORM,

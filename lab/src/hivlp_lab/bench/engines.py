@@ -1,0 +1,201 @@
+"""What an engine must do to be measured, and the table of those that are; it measures nothing.
+
+An engine is a small class. One object is one build of one engine, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+import numpy as np
+
+from hivlp.errors import QueryError
+from hivlp.index.vectors import LevelArray
+from hivlp.registry import suggestion
+from hivlp.types import FloatArray, IntArray
+from hivlp_lab.bench.machine import installed
+from hivlp_lab.bench.vectors import BenchVectors
+
+Build: TypeAlias = dict[str, Any]
+"""Parameters of a build, JSON-compatible: they are stored with its rows."""
+Setting: TypeAlias = dict[str, Any]
+"""Parameters of a search, JSON-compatible."""
+
+ENGINES: dict[str, str] = {
+    "flat": "hivlp_lab.bench.faiss_engines:Flat",
+    "ivf-flat": "hivlp_lab.bench.faiss_engines:IvfFlat",
+    "ivf-pq": "hivlp_lab.bench.faiss_engines:IvfPq",
+    "hnsw": "hivlp_lab.bench.faiss_engines:Hnsw",
+    "pq-fastscan": "hivlp_lab.bench.faiss_engines:PqFastScan",
+    "hnswlib": "hivlp_lab.bench.peers:Hnswlib",
+    "usearch": "hivlp_lab.bench.peers:Usearch",
+    "scann": "hivlp_lab.bench.peers:Scann",
+    "qdrant-edge": "hivlp_lab.bench.peers:QdrantEdge",
+    "ours": "hivlp_lab.bench.ours:Ours",
+}
+"""Name of an engine -> where its class is, in the order in which they are measured."""
+
+
+class Engine(Protocol):
+    """One build of one engine. Positions in the vectors are the row numbers that a search gives.
+
+    Attributes:
+        package: the distribution that must be installed.
+    """
+
+    package: ClassVar[str]
+
+    def __init__(self, build: Build, vectors: BenchVectors, folder: Path, threads: int) -> None:
+        """Keeps the arguments.
+
+        Args:
+            build: one of `builds`.
+            vectors: the items; the queries must not be looked at before a search.
+            folder: where files may be written; shared by the builds of this engine.
+            threads: that a batch may use; building may use all processors.
+        """
+        ...
+
+    @classmethod
+    def builds(cls, count: int, width: int) -> list[Build]:
+        """The builds that are measured for so many items."""
+        ...
+
+    @classmethod
+    def memory(cls, build: Build, count: int, width: int) -> int:
+        """About how many bytes of memory the build needs at its peak."""
+        ...
+
+    @classmethod
+    def label(cls, build: Build) -> str:
+        """The build in a few words."""
+        ...
+
+    def prepare(self) -> dict[str, float]:
+        """Writes what is made once for all builds, in a process before; seconds by name, often none."""
+        ...
+
+    def build(self) -> dict[str, float]:
+        """Makes it ready to search. Returns the seconds of parts of it by name, often none."""
+        ...
+
+    def settings(self) -> Sequence[Setting]:
+        """The sweep, least thorough first."""
+        ...
+
+    def use(self, setting: Setting) -> None:
+        """Takes the setting for the searches that follow."""
+        ...
+
+    def query(self, query_D: FloatArray) -> Any:
+        """A query in the form that `search` wants; making it is not measured."""
+        ...
+
+    def search(self, query: Any, k: int) -> IntArray:
+        """The rows of the k best, best first, by one thread. Several threads may call it at a time."""
+        ...
+
+    def search_batch(self, queries_QD: FloatArray, k: int) -> IntArray:
+        """The same for many queries at once: Q × k, by `threads` threads."""
+        ...
+
+    def cold_bytes(self) -> int:
+        """Bytes of the files that searches read where they lie."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what would stay behind: files that are of no more use."""
+        ...
+
+
+class Base:
+    """What most engines have in common: they keep everything in memory and take a query as it is."""
+
+    package: ClassVar[str] = "faiss-cpu"
+    bytes_per_number: ClassVar[float] = 4.0
+
+    def __init__(self, build: Build, vectors: BenchVectors, folder: Path, threads: int) -> None:
+        self.parameters = build
+        self.vectors = vectors
+        self.folder = folder
+        self.threads = threads
+
+    @classmethod
+    def memory(cls, build: Build, count: int, width: int) -> int:
+        return int(count * width * cls.bytes_per_number * 1.3)
+
+    @classmethod
+    def label(cls, build: Build) -> str:
+        return words({name: value for name, value in build.items() if name != "sweep"})
+
+    def prepare(self) -> dict[str, float]:
+        return {}
+
+    def query(self, query_D: FloatArray) -> Any:
+        return query_D
+
+    def cold_bytes(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def combinations(sweep: dict[str, list[Any]]) -> list[Setting]:
+    """All combinations of the values, the first parameter changing last."""
+    settings: list[Setting] = [{}]
+    for name, values in sweep.items():
+        settings = [{**setting, name: value} for setting in settings for value in values]
+    return settings
+
+
+def words(parameters: Mapping[str, Any]) -> str:
+    """Parameters for people, such as ``M=16 ef=64``; what is None is left out."""
+    return " ".join(f"{name}={value}" for name, value in parameters.items() if value is not None)
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def blocks(items_ND: LevelArray, size: int = 65_536) -> Iterator[FloatArray]:
+    """The items in float32, so many at a time: an engine's copy is the only large one."""
+    for start in range(0, len(items_ND), size):
+        yield items_ND[start : start + size].astype(np.float32)
+
+
+def sample(items_ND: LevelArray, most: int) -> FloatArray:
+    """Random items to train on, in float32, at most so many; always the same ones."""
+    if len(items_ND) <= most:
+        return items_ND.astype(np.float32)
+    rows = np.random.default_rng(0).choice(len(items_ND), most, replace=False)
+    return items_ND[np.sort(rows)].astype(np.float32)
+
+
+def load(place: str) -> type[Engine]:
+    """The class at a place such as ``package.module:Class``."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def selected(names: Sequence[str], known: Mapping[str, str] = ENGINES) -> list[str]:
+    """The engines of these names in the order of the table, all for none.
+
+    Raises:
+        QueryError: there is no such engine.
+    """
+    for name in names:
+        if name not in known:
+            raise QueryError(f"there is no engine {name!r} to measure; {suggestion(name, list(known))}")
+    return [name for name in known if not names or name in names]
+
+
+def missing(engine: type[Engine]) -> str | None:
+    """How to install what an engine needs, None where it is installed."""
+    if installed(engine.package) is not None:
+        return None
+    return f"not installed; pip install {engine.package}"

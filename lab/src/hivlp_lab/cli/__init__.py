@@ -1,0 +1,1 @@
+"""Commands that the laboratory adds to `hivlp`: `hivlp bench` and `hivlp reproduce`."""

@@ -1,0 +1,278 @@
+"""Every system by name and seed: built, trained once, kept, and asked for vectors or scores.
+
+P pictures, T captions, K candidates, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+
+from hivlp.model.levels import unit
+from hivlp.train.resumable_array import resumable_array
+from hivlp.train.starts import cca
+from hivlp.types import FloatArray, IntArray
+from hivlp_lab.baselines.meter import Meter
+from hivlp_lab.baselines.uniter import Uniter
+from hivlp_lab.flickr8k import scoring, training
+from hivlp_lab.flickr8k.batches import Batches
+from hivlp_lab.flickr8k.corpus import TRAIN, VAL
+from hivlp_lab.flickr8k.fusion import FusionModel
+from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner, Teaching
+from hivlp_lab.flickr8k.materials import Materials
+from hivlp_lab.flickr8k.recipes import SYSTEMS, Recipe, small
+from hivlp_lab.flickr8k.start import compact_from_floor, from_floor
+from hivlp_lab.flickr8k.teachers import teaching_of
+from hivlp_lab.flickr8k.towers import CompactTowers, RegionTowers
+from hivlp_lab.speed.ledger import Ledger
+
+VERSION = 1
+"""Part of every kept result's name; a change of the code that changes results needs another."""
+Vectors: TypeAlias = "dict[int, FloatArray]"
+Learner: TypeAlias = "DualLearner | FusionLearner"
+_BLOCK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Systems:
+    """All that was trained and is to be."""
+
+    materials: Materials
+    tiny: bool
+    work: Path
+    ledger: Ledger
+    say: Callable[[str], None] = lambda message: None
+
+    def recipe(self, name: str) -> Recipe:
+        """How a system is trained."""
+        return small(SYSTEMS[name]) if self.tiny else SYSTEMS[name]
+
+    def folder(self, recipe: Recipe, seed: int) -> Path:
+        """Where a training is kept: everything that it depends on is in the name."""
+        sizes, data = self.materials.sizes.of_training, self.materials.fingerprint
+        parts = [VERSION, recipe.as_dict(), sizes, data, list(cca.SETTINGS), seed]
+        parts += [self.folder(self.recipe(name), number).name for name, number in self.teachers(recipe, seed)]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+        return self.work / "trained" / f"{recipe.kind}-{digest}"
+
+    def result(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        """What a training cost and reached; trained now if it was not before."""
+        folder = self.folder(recipe, seed)
+        entry = f"{name}, seed {seed} ({folder.name}, 1 of {self.materials.sizes.every})"
+        return self.ledger.get(entry, lambda: self._trained(name, recipe, seed))
+
+    def learner(self, recipe: Recipe, seed: int) -> Learner:
+        """A system that was trained, ready to be asked."""
+        key = str(self.folder(recipe, seed))
+        if key not in self._open:
+            self._open[key] = self._built(recipe, seed, Teaching())
+            training.kept(self._open[key], Path(key))
+        return self._open[key]
+
+    def vectors(
+        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
+    ) -> tuple[Vectors, Vectors]:
+        """Vectors of pictures, the mean of those of some views, and of captions, by width."""
+        seen = [self.images(learner, pictures_P, view=view) for view in views]
+        images = {width: np.mean([view[width] for view in seen], axis=0) for width in seen[0]}
+        if learner.cosine:
+            images = {width: unit(torch.from_numpy(rows_PD)).numpy() for width, rows_PD in images.items()}
+        return images, self.texts(learner, texts_T)
+
+    @torch.inference_mode()
+    def scores(
+        self, learner: FusionLearner, texts_T: IntArray, candidates_TK: IntArray, stem: Path
+    ) -> FloatArray:
+        """A fusion model's scores (T, K) of captions' candidates, given by their rows; kept on the disk."""
+        model, pictures = learner.model, self.materials.pictures
+        rows_P, place_TK = np.unique(candidates_TK, return_inverse=True)
+        place_TK = place_TK.reshape(candidates_TK.shape)
+        kept_PRS = torch.cat(
+            [
+                model.image_states(pictures.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
+                for rows in map(torch.from_numpy, _blocks(rows_P))
+            ]
+        )
+
+        def rows_from(done: int) -> Iterator[tuple[int, FloatArray]]:
+            step = max(1, 2_000 // candidates_TK.shape[1])
+            for first in range(done, len(texts_T), step):
+                tokens_TL, mask_TL = self.tokens(texts_T[first : first + step])
+                places_P = torch.from_numpy(place_TK[first : first + step]).flatten()
+                text_P = torch.arange(len(tokens_TL)).repeat_interleave(candidates_TK.shape[1])
+                text = model.text_states(tokens_TL, mask_TL)
+                scores_P = model.pairs(text, mask_TL, kept_PRS, text_P, places_P)
+                yield first, scores_P.reshape(len(tokens_TL), -1).numpy()
+
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        found = resumable_array(
+            stem,
+            candidates_TK.shape,
+            rows_from,
+            lambda done: self.say(f"{stem.parent.name} {stem.name}: {done:,} of {len(texts_T):,} queries"),
+            dtype=np.float32,
+        )
+        return np.array(found)
+
+    def small_pool_scores(self, recipe: Recipe, seed: int) -> FloatArray:
+        """A fusion model's scores of all pairs of the small pool."""
+        name = f"small-pool-{self.materials.sizes.every}"
+        return self.all_scores(recipe, seed, *self.materials.small_pool(), name)
+
+    def all_scores(
+        self, recipe: Recipe, seed: int, pictures_P: IntArray, texts_T: IntArray, name: str
+    ) -> FloatArray:
+        """A fusion model's scores (T, P) of all pairs of some captions and pictures."""
+        candidates_TK = np.tile(pictures_P, (len(texts_T), 1))
+        learner = cast("FusionLearner", self.learner(recipe, seed))
+        return self.scores(learner, texts_T, candidates_TK, self.folder(recipe, seed) / name)
+
+    def _trained(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+        for teacher, number in self.teachers(recipe, seed):
+            self.result(teacher, self.recipe(teacher), number)
+        materials, folder = self.materials, self.folder(recipe, seed)
+        batches = Batches(
+            materials.corpus,
+            materials.pictures,
+            batch=recipe.batch,
+            captions=recipe.captions,
+            drop=recipe.word_dropout,
+            seed=seed,
+        )
+        learner = self._built(recipe, seed, teaching_of(self, recipe, seed))
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = folder / "curve.jsonl"
+
+        def watch(step: int, loss: float) -> None:
+            found = {"step": step, "loss": round(loss, 4)}
+            if isinstance(learner, DualLearner):
+                found["AR"] = self._average(learner)
+            self.say(f"{name}, seed {seed}: {found}")
+            with curve.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+
+        spent = training.train(
+            learner,
+            batches,
+            recipe,
+            folder,
+            seed=seed,
+            budget=materials.sizes.budget,
+            watch=watch,
+            evaluations=materials.sizes.evaluations,
+        )
+        points = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
+        self._open[str(folder)] = learner
+        return {
+            **spent.__dict__,
+            "curve": list({point["step"]: point for point in points}.values()),
+            **self._reached(learner, recipe, seed),
+        }
+
+    def _reached(self, learner: Learner, recipe: Recipe, seed: int) -> dict[str, Any]:
+        materials = self.materials
+        pictures_P, texts_T = materials.small_pool()
+        owners_T = materials.owners(pictures_P, texts_T)
+        if isinstance(learner, FusionLearner):
+            scores_TP = self.small_pool_scores(recipe, seed)
+            return {"small_pool": scoring.of_scores(scores_TP, owners_T).as_dict()}
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        fine = max(images)
+        found = {"small_pool": scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()}
+        pictures_P = materials.corpus.pictures(VAL)
+        texts_T = materials.corpus.texts(pictures_P)
+        owners_T = materials.owners(pictures_P, texts_T)
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        if recipe.cosine:
+            return found | scoring.of_vectors(images, texts, owners_T)
+        return found | scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()
+
+    def _average(self, learner: DualLearner) -> float:
+        """AR on val at the finest level."""
+        corpus = self.materials.corpus
+        pictures_P = corpus.pictures(VAL)
+        texts_T = corpus.texts(pictures_P)
+        images, texts = self.vectors(learner, pictures_P, texts_T)
+        fine = max(images)
+        scores_TP = texts[fine] @ images[fine].T
+        return round(scoring.of_scores(scores_TP, self.materials.owners(pictures_P, texts_T)).average, 2)
+
+    def _built(self, recipe: Recipe, seed: int, teaching: Teaching) -> Learner:
+        materials, sizes = self.materials, self.materials.sizes
+        torch.manual_seed(seed)
+        features, vocabulary = materials.backbone.width, materials.corpus.tokenizer.vocabulary_size
+        if recipe.is_fusion:
+            model = (
+                Uniter(sizes.pair(features, vocabulary))
+                if recipe.kind == "uniter"
+                else Meter(sizes.meter(features, vocabulary))
+            )
+            from_floor(model, materials.floor, materials.rarity_V)
+            return FusionLearner(FusionModel(model), *materials.floor_vectors)
+        if recipe.kind == "compact":
+            towers = CompactTowers(recipe, sizes, features=features, vocabulary=vocabulary)
+            pooled_NF = materials.pictures.pooled_VIF[0, materials.corpus.pictures(TRAIN)]
+            compact_from_floor(towers, materials.floor, materials.rarity_V, pooled_NF)
+        else:
+            towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
+            from_floor(towers, materials.floor, materials.rarity_V)
+        return DualLearner(towers, recipe, vocabulary=vocabulary, teaching=teaching)
+
+    def teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:
+        """Who must be trained before: the ensemble, and the fusion model of the student's seed."""
+        return [*recipe.teachers, *([(recipe.fusion_teacher, seed)] if recipe.fusion_teacher else [])]
+
+    @torch.inference_mode()
+    def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
+        """Vectors of one view of some pictures, by width."""
+        return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
+
+    @torch.inference_mode()
+    def texts(self, learner: DualLearner, rows_T: IntArray) -> Vectors:
+        """Vectors of some captions, by width."""
+        return joined([self._texts(learner, rows_B) for rows_B in _blocks(rows_T)])
+
+    def _images(self, learner: DualLearner, rows_B: IntArray, view: int) -> Vectors:
+        pictures, rows = self.materials.pictures, torch.from_numpy(rows_B)
+        regions_BRF = pictures.regions_VIRF[view, rows].float()
+        return _numpy(learner.image(regions_BRF, pictures.pooled_VIF[view, rows], self._boxes(len(rows))))
+
+    def _texts(self, learner: DualLearner, rows_B: IntArray) -> Vectors:
+        return _numpy(learner.text(*self.tokens(rows_B)))
+
+    def tokens(self, rows_B: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens and mask of captions by their rows, padded to the longest of them."""
+        corpus = self.materials.corpus
+        longest = int(corpus.mask_TL[rows_B].sum(axis=1).max())
+        return (
+            torch.from_numpy(corpus.tokens_TL[rows_B, :longest]),
+            torch.from_numpy(corpus.mask_TL[rows_B, :longest]),
+        )
+
+    def _boxes(self, count: int) -> torch.Tensor:
+        return self.materials.pictures.boxes_R7.expand(count, -1, -1)
+
+    @cached_property
+    def _open(self) -> dict[str, Learner]:
+        return {}
+
+
+def _numpy(found: dict[int, torch.Tensor]) -> Vectors:
+    return {width: rows_BD.numpy() for width, rows_BD in found.items()}
+
+
+def joined(parts: list[Vectors]) -> Vectors:
+    """Parts one after the other, at every width."""
+    return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
+
+
+def _blocks(rows_N: IntArray) -> Iterator[IntArray]:
+    yield from (rows_N[start : start + _BLOCK] for start in range(0, len(rows_N), _BLOCK))

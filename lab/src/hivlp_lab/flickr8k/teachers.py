@@ -1,0 +1,71 @@
+"""What teachers say of the training data: an ensemble's vectors, and a fusion model's scores.
+
+V views, I pictures, T captions, K candidates, D width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hivlp.types import IntArray
+from hivlp_lab.flickr8k import scoring
+from hivlp_lab.flickr8k.corpus import TRAIN
+from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner, Teaching
+from hivlp_lab.flickr8k.recipes import Recipe
+
+if TYPE_CHECKING:
+    from hivlp_lab.flickr8k.systems import Systems
+
+_CAPTIONS, _CANDIDATES = 2, 8  # of a picture, and of each of these, that a fusion model tells of
+_BLOCK = 256
+
+
+def teaching_of(systems: Systems, recipe: Recipe, seed: int) -> Teaching:
+    """All that a recipe's teachers say; they must be trained. Empty where it has none."""
+    pictures_VID, captions_TD = [], []
+    for name, number in recipe.teachers:
+        images_VID, texts_TD = _vectors(systems, systems.recipe(name), number)
+        pictures_VID.append(images_VID)
+        captions_TD.append(texts_TD)
+    pictures = systems.materials.pictures
+    return Teaching(
+        pictures_VID=pictures_VID,
+        captions_TD=captions_TD,
+        listened=_listened(systems, recipe, seed) if recipe.fusion_teacher else None,
+        candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
+        tokens=lambda rows: systems.tokens(rows.numpy()),
+    )
+
+
+def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
+    """Vectors of all views of all pictures, times the inverse temperature, and of all captions."""
+    learner, materials = cast("DualLearner", systems.learner(recipe, seed)), systems.materials
+    rows_I, rows_T = np.arange(len(materials.corpus.samples)), np.arange(len(materials.corpus.captions))
+    fine, views = recipe.widths[-1], range(len(materials.pictures.regions_VIRF))
+    images_VID = np.stack([systems.images(learner, rows_I, view=view)[fine] for view in views])
+    texts_TD = systems.texts(learner, rows_T)[fine]
+    return float(learner.scales[fine].detach()) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
+
+
+def _listened(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Captions, for each its own picture and those that the floor likes best, and their scores."""
+    corpus = systems.materials.corpus
+    rows_P = corpus.pictures(TRAIN)
+    own_captions = (corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_CAPTIONS] for row in rows_P)
+    texts_T = np.concatenate(list(own_captions))
+    pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
+    candidates: list[IntArray] = []
+    for start in range(0, len(texts_T), _BLOCK):
+        some_T = texts_T[start : start + _BLOCK]
+        similar_TP = captions_TD[some_T] @ pictures_ID[rows_P].T
+        similar_TP[rows_P[None, :] == corpus.picture_of_T[some_T][:, None]] = np.inf  # it stands first
+        candidates.append(rows_P[scoring.best_columns(similar_TP, min(_CANDIDATES, len(rows_P)))])
+    candidates_TK = np.concatenate(candidates)
+    teacher = systems.recipe(recipe.fusion_teacher)
+    learner = cast("FusionLearner", systems.learner(teacher, seed))
+    scores_TK = systems.scores(learner, texts_T, candidates_TK, systems.folder(teacher, seed) / "listened")
+    return torch.from_numpy(texts_T), torch.from_numpy(candidates_TK), torch.from_numpy(scores_TK)

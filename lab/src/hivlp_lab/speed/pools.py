@@ -1,0 +1,194 @@
+"""The pools that are searched: an index folder of real embeddings grown to any size, and queries for it.
+
+Vectors are those of the shipped model, generated ones behind the real ones (see `bench.generator`), so that
+the spectrum and the neighbourhoods are those of learned embeddings. They get LightningDOT's width by a
+rotation into 768 dimensions, which keeps every cosine; the narrow level is the model's own.
+
+R real rows, N items, B rows of a block, Q queries, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from hivlp.encode import load
+from hivlp.errors import QueryError
+from hivlp.search.plan import Plan
+from hivlp.stores.local import LocalStore, LocalView
+from hivlp.tune import pareto_front
+from hivlp.tune.measure import Measuring
+from hivlp.tune.trials import Trial
+from hivlp.types import Embeddings, FloatArray, Item
+from hivlp_lab.bench import generator
+from hivlp_lab.bench.generator import unit
+from hivlp_lab.bench.vectors import DEFAULT_SOURCE, encoded
+
+Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
+DIRECTIONS: tuple[Direction, ...] = ("text_to_image", "image_to_text")
+NARROW, WIDE = 64, 768
+CAPTIONS = 5
+"""Texts a picture, as in Flickr30k and COCO: a pool of pictures has so many times more texts."""
+RECALL = 0.99
+_REAL = 10_000  # more real rows change nothing of the shape and make fitting slow
+_BATCH = 16_384
+_TUNING = 400
+_DIMS, _NPROBE, _CANDIDATES = 48, (8, 16, 24, 32, 64, 128), (10, 15, 20, 30, 50, 100, 200)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One pool, open for searching.
+
+    Attributes:
+        candidates: how many rows a query is compared with.
+        queries: that tuning has not seen.
+        plan: the fastest that keeps a recall@10 of 0.99 by its lower bound, as ``hivlp tune`` measures it.
+    """
+
+    direction: Direction
+    candidates: int
+    store: LocalStore
+    queries: Embeddings
+    plan: Plan
+
+    @property
+    def view(self) -> LocalView:
+        return self.store.view()
+
+    def wide(self) -> FloatArray:
+        """All rows at the wide level in float32: N × 768."""
+        return np.asarray(self.view.level(WIDE), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the real rows come from.
+
+    Attributes:
+        sources: of pictures with captions; none for drawn scenes.
+        work: where vectors and pools are kept.
+        queries: how many are searched for; twice as many are drawn, half of them to tune with.
+    """
+
+    work: Path
+    sources: Sequence[str] = ()
+    queries: int = 200
+    seed: int = 0
+    say: Callable[[str], None] = lambda message: None
+
+    def pool(self, direction: Direction, pictures: int) -> Pool:
+        """The pool of one direction, made and tuned unless it was before."""
+        candidates = pictures * (CAPTIONS if direction == "image_to_text" else 1)
+        encoder = load("mini")
+        parts = [list(self.sources) or [DEFAULT_SOURCE], encoder.fingerprint, self.queries, self.seed]
+        parts += [direction, candidates, generator.VERSION]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        folder = self.work / "pools" / key
+        if not (folder / "done").is_file():
+            self._make(folder, direction, candidates)
+        store = LocalStore.open(folder / "index.hivlp")
+        queries = _levels(np.load(folder / "queries.npy")[self._tuning :])
+        plan = Plan.from_dict(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+        return Pool(direction, candidates, store, queries, plan)
+
+    @property
+    def _tuning(self) -> int:
+        return max(_TUNING, self.queries)
+
+    def _make(self, folder: Path, direction: Direction, candidates: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        real_RD, queries_QD = self._real(direction)
+        self.say(f"{direction}, {candidates:,} candidates: generating vectors")
+        with LocalStore.create(
+            folder / "index.hivlp",
+            model_name="reproduce",
+            model_fingerprint="reproduce",
+            widths=(NARROW, WIDE),
+            preprocessing={},
+        ) as store:
+            start = 0
+            for rows_BD in _blocks(_grown(real_RD, candidates, self.seed)):
+                items = [Item(id=str(row), uri=f"{row}") for row in range(start, start + len(rows_BD))]
+                store.append(items, _levels(rows_BD))
+                start += len(rows_BD)
+            self.say(f"{direction}, {candidates:,} candidates: choosing a plan")
+            plan = _fastest(store, _levels(queries_QD[: self._tuning]))
+        (folder / "plan.json").write_text(json.dumps(plan.as_dict()), encoding="utf-8")
+        np.save(folder / "queries.npy", queries_QD)
+        (folder / "done").touch()
+
+    def _real(self, direction: Direction) -> tuple[FloatArray, FloatArray]:
+        """Real rows of what is searched, and queries of the other kind; both at the model's widest level."""
+        encoder = load("mini")
+        pairs = [encoded(one, encoder, self.work, self.say) for one in list(self.sources) or [DEFAULT_SOURCE]]
+        pictures_RD, captions_RD = (
+            np.unique(unit(np.concatenate([pair[n] for pair in pairs])), axis=0) for n in (0, 1)
+        )
+        items_RD, asked_RD = pictures_RD, captions_RD
+        if direction == "image_to_text":
+            items_RD, asked_RD = captions_RD, pictures_RD
+        wanted = self._tuning + self.queries
+        if len(asked_RD) < wanted or len(items_RD) < 100:
+            raise QueryError(
+                f"the sources gave {len(pictures_RD):,} different pictures and {len(captions_RD):,} "
+                f"captions; {direction} needs 100 items and {wanted:,} queries. Name more "
+                "sources with --data."
+            )
+        rng = np.random.default_rng(self.seed)
+        queries_QD = asked_RD[rng.permutation(len(asked_RD))[:wanted]]
+        return items_RD[rng.permutation(len(items_RD))[:_REAL]], queries_QD
+
+
+def _fastest(store: LocalStore, queries: Embeddings) -> Plan:
+    """The fastest of a few plans that keeps the promised recall; scoring all rows where none does.
+
+    A scan of the narrow level, and inverted lists over it or over the principal directions of the wide one:
+    of what `hivlp tune` would try, the plans that have won at any size.
+    """
+    view = store.view()
+    measuring = Measuring(view, queries, 10, target=RECALL)
+    bases = [Plan(coarse="exact"), Plan(coarse="exact", code="int8")]
+    for nprobe in (nprobe for nprobe in _NPROBE if nprobe**2 <= view.mask.live):
+        bases += [
+            Plan(coarse="ivf", code="int8", nprobe=nprobe),
+            Plan(coarse="ivf", code="int8", coarse_width=WIDE, dims=_DIMS, nprobe=nprobe),
+        ]
+    kept = tuple(count for count in _CANDIDATES if count < view.mask.live)
+    screened = [one for base in bases for one in measuring.screened(Trial(base=base, candidates=kept))]
+    measured = pareto_front([measuring.whole(one) for one in pareto_front(screened)])
+    enough = (one.plan for one in measured if one.recall_low >= RECALL)
+    return next(enough, Plan(candidates="all"))
+
+
+def _grown(real_RD: FloatArray, count: int, seed: int) -> Iterator[FloatArray]:
+    """The real rows, then generated ones, ``count`` in all."""
+    yield real_RD[:count]
+    if count > len(real_RD):
+        yield from generator.fit(real_RD, count, seed=seed).rows(count - len(real_RD), seed=seed)
+
+
+def _blocks(parts: Iterator[FloatArray]) -> Iterator[FloatArray]:
+    for part in parts:
+        yield from (part[start : start + _BATCH] for start in range(0, len(part), _BATCH))
+
+
+def _levels(rows_BD: FloatArray) -> Embeddings:
+    """Both levels of rows at the model's widest level, rotated into the wide one."""
+    narrow_BN = np.ascontiguousarray(unit(rows_BD[:, :NARROW]), np.float32)
+    wide_BW = unit(rows_BD @ _rotation(rows_BD.shape[1]).T)
+    return Embeddings({NARROW: narrow_BN, WIDE: np.ascontiguousarray(wide_BW, np.float32)})
+
+
+def _rotation(width: int) -> FloatArray:
+    """Orthonormal columns, WIDE × width: lengths and angles stay as they are."""
+    random_WD = np.random.default_rng(7).standard_normal((WIDE, width))
+    return np.linalg.qr(random_WD)[0].astype(np.float32)

@@ -1,0 +1,39 @@
+"""Typed configuration of models and training runs.
+
+A configuration is frozen. An unknown key or a value out of range is a ConfigError that names the key, the
+rule and the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+from hivlp.config.fit_levels import FitLevelsConfig as FitLevelsConfig
+from hivlp.config.model import CONFIG_FILE as CONFIG_FILE
+from hivlp.config.model import MATCH_FILE as MATCH_FILE
+from hivlp.config.model import SCHEMA_VERSION as SCHEMA_VERSION
+from hivlp.config.model import TOKENIZER_FILE as TOKENIZER_FILE
+from hivlp.config.model import WEIGHTS_FILE as WEIGHTS_FILE
+from hivlp.config.model import Fusion as Fusion
+from hivlp.config.model import Levels as Levels
+from hivlp.config.model import ModelConfig as ModelConfig
+from hivlp.config.model import Preprocessing as Preprocessing
+from hivlp.config.model import Tower as Tower
+from hivlp.config.model import read_model_config as read_model_config
+from hivlp.config.parsing import ConfigT as ConfigT
+from hivlp.config.parsing import Settings as Settings
+from hivlp.config.parsing import apply_overrides as apply_overrides
+from hivlp.config.parsing import parse as parse
+from hivlp.config.parsing import without_removed as without_removed
+from hivlp.config.training import Augmentation as Augmentation
+from hivlp.config.training import BinaryLevel as BinaryLevel
+from hivlp.config.training import Distillation as Distillation
+from hivlp.config.training import EarlyStopping as EarlyStopping
+from hivlp.config.training import Lora as Lora
+from hivlp.config.training import Masking as Masking
+from hivlp.config.training import Objective as Objective
+from hivlp.config.training import Optimisation as Optimisation
+from hivlp.config.training import PairMatching as PairMatching
+from hivlp.config.training import Phase as Phase
+from hivlp.config.training import Pretrained as Pretrained
+from hivlp.config.training import Reranker as Reranker
+from hivlp.config.training import SourceConfig as SourceConfig
+from hivlp.config.training import TrainConfig as TrainConfig

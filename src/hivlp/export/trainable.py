@@ -1,0 +1,29 @@
+"""A trained model as torch modules, whatever its folder is: for training on, folding and exporting."""
+
+from __future__ import annotations
+
+from hivlp.config import TOKENIZER_FILE
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode import hub
+from hivlp.encode.base import model_source
+from hivlp.errors import ModelError
+from hivlp.export.convert import converted
+from hivlp.model.dual import DualEncoder
+from hivlp.model.folder import open_model
+
+
+def open_trainable(start: str) -> tuple[DualEncoder, Tokenizer]:
+    """A trained model and its tokenizer, by what `hivlp.load` takes.
+
+    Raises:
+        ModelError: there is no such model, or it can't be trained.
+    """
+    folder = model_source(start)
+    if hub.is_transformers(folder):
+        return converted(folder, name=start)
+    if hub.is_heads(folder):
+        raise ModelError(
+            f"{start} is levels on top of another model, which stays as it is; start from that model itself"
+        )
+    model = open_model(folder)
+    return model, Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=model.config.max_tokens)

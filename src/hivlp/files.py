@@ -1,0 +1,46 @@
+"""Files that are whole or absent after a crash; this module knows no format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path, None, None]:
+    """Gives a draft beside `path`, which takes its place when the block ends; after an error the draft goes.
+
+    After a crash either the old or the new content is there: the draft is on the disk before it is renamed.
+
+    Example:
+        with replacing(folder / "config.json") as draft:
+            draft.write_text("{}")
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a whole file; after a crash either the old or the new content is there."""
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def sync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on the disk. Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""`hivlp fit-levels`: learns levels for a frozen encoder from its stored vectors. Needs torch."""

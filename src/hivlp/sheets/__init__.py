@@ -1,0 +1,1 @@
+"""Contact sheets: search results as one picture, with any script in the captions."""

@@ -1,0 +1,316 @@
+"""Training batches from several packs, each a pure function of the step: the same step, the same batch.
+
+That makes a run resumable at any step, and independent of how many threads prepare batches and how far ahead.
+Of several processes each makes its own rows of the same batch. Every source has its share of each batch and
+its own endless sequence of shuffled epochs. Numpy only; models and losses come later.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hivlp.config import Augmentation
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.errors import ConfigError
+from hivlp.train.batches.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chances
+from hivlp.train.batches.masking import drop_words, mask_words
+from hivlp.train.batches.pack import Pack
+from hivlp.train.batches.slices import Slice
+from hivlp.train.batches.targets import Question, Views, asked
+from hivlp.types import FloatArray, IntArray
+
+# A mirrored picture makes these captions wrong. Pretrained models read captions in many languages; a word of
+# one that means something else in another only leaves a picture unmirrored.
+SIDES = re.compile(
+    r"\b(left|right|leftmost|rightmost|links|rechts|linke[mnrs]?|rechte[mnrs]?|gauche|droite?|izquierd[ao]"
+    r"|derech[ao]|sinistr[ao]|destr[ao]|esquerd[ao]|direit[ao])\b|[左右]",
+    re.IGNORECASE,
+)
+LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One source of a mixture.
+
+    Attributes:
+        share: its weight in every batch, against the others.
+        captions: how many captions of a picture are in a batch, where it has so many.
+        negatives: how many of its hard negatives, likewise.
+        views: stored crops with what is known of them; None gives random crops.
+        crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
+            true.
+    """
+
+    pack: Pack
+    share: float = 1.0
+    captions: int = 1
+    negatives: int = 1
+    views: Views | None = None
+    crop: bool = True
+
+
+class Mixture:
+    """Batches of a fixed make-up from several parts."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        tokenizer: Tokenizer,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        mask_share: float = 0.0,
+        rank: int = 0,
+        size: int = 1,
+        pixels: bool = True,
+    ) -> None:
+        """Takes the rows of process `rank` of `size`: every `size`-th of each batch.
+
+        `mask_share` is the share of words that are masked for `Batch.masked_TT`; 0 leaves it out.
+        Without `pixels` batches hold none, for a tower whose features they hold already.
+        """
+        if batch_size < len(parts):
+            raise ConfigError(
+                f"batch_size {batch_size} is smaller than the number of sources, {len(parts)}; raise it"
+            )
+        self._parts = list(parts)
+        self._tokenizer = tokenizer
+        self._augmentation = augmentation
+        self._seed = seed
+        self._mask_share = mask_share
+        self._rank, self._size, self._pixels = rank, size, pixels
+        self.counts = apportion([part.share for part in parts], batch_size)
+        self._orders: OrderedDict[tuple[int, int], IntArray] = OrderedDict()
+        self._lock = Lock()
+        self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
+        self._captions = max(part.captions for part in parts)
+        self._negatives = max(part.negatives for part in parts)
+        lessons = next((part.views.lessons for part in parts if part.views), ())
+        self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
+        ranked = [part.views.ranked for part in parts if part.views and part.views.ranked]
+        self._candidates = ranked[0].candidates if ranked else 0
+        self._first_caption = [
+            np.cumsum([0, *map(len, part.pack.captions)]) if part.views else None for part in parts
+        ]
+
+    def rows(self, part: int, step: int) -> IntArray:
+        """The rows of one part's pack in the batch of this step."""
+        size, count = len(self._parts[part].pack), self.counts[part]
+        places = np.arange(step * count, (step + 1) * count)
+        orders = {int(epoch): self._order(part, int(epoch)) for epoch in np.unique(places // size)}
+        return np.array([orders[int(place // size)][place % size] for place in places], dtype=np.int64)
+
+    def _order(self, part: int, epoch: int) -> IntArray:
+        key = (part, epoch)
+        with self._lock:
+            order = self._orders.get(key)
+            if order is None:
+                random = np.random.default_rng((self._seed, EPOCH, part, epoch))
+                order = random.permutation(len(self._parts[part].pack)).astype(np.int64)
+                self._orders[key] = order
+                while len(self._orders) > 4 * len(self._parts):
+                    self._orders.popitem(last=False)
+        return order
+
+    def batch(self, step: int, *, whole: bool = False) -> Batch:
+        """What of the batch of this step is this process's; all of it where `whole` is asked for."""
+        random = np.random.default_rng((self._seed, BATCH, step))
+        count = sum(self.counts)
+        places = np.arange(count) if whole else np.arange(self._rank, count, self._size)
+        starts = np.cumsum([0, *self.counts])
+        slices = []
+        for number, start in enumerate(starts[:-1]):
+            piece = self._slice(number, step, random)  # of the whole batch: all draw the same random numbers
+            inside = (places >= start) & (places < starts[number + 1])
+            slices.append(piece.only(places[inside] - start))
+        chances = Chances(seed=(self._seed, step), whole=count, places_B=places)
+        return Batch(
+            pixels_BCHW=np.concatenate([piece.pixels(shown=self._pixels) for piece in slices]),
+            boxes_B4=np.concatenate([piece.boxes for piece in slices]),
+            mirror_B=np.concatenate([piece.mirror for piece in slices]),
+            picture_B=np.concatenate([piece.numbers for piece in slices]),
+            features_BD=np.concatenate([piece.features for piece in slices]),
+            taught_B=np.concatenate([piece.taught for piece in slices]),
+            chances=chances,
+            asked=self._asked(slices),
+            **self._texts(slices, chances),
+        )
+
+    def _asked(self, slices: Sequence[Slice]) -> Asked | None:
+        """What a re-ranker's captions ask of the pictures; None where no source has one."""
+        if not self._candidates:
+            return None
+        return asked([one for piece in slices for one in piece.questions], self._candidates, self._tokenizer)
+
+    def _texts(self, slices: Sequence[Slice], chances: Chances) -> dict[str, Any]:
+        """What a batch says about its texts: captions first, then hard negatives."""
+        captions = [one for piece in slices for one in piece.captions]
+        wrong = [ones for piece in slices for ones in piece.negatives]
+        negatives = [one for ones in wrong for one in ones]
+        texts = captions + negatives
+        starts = np.cumsum([0, *(len(piece.rows) for piece in slices)])
+        row_C = np.concatenate([piece.place_C + start for piece, start in zip(slices, starts, strict=False)])
+        described = len(row_C)
+        row_N = np.repeat(np.arange(len(wrong)), [len(ones) for ones in wrong])
+        row_T = np.concatenate([row_C, row_N])
+        nth_T = np.concatenate([*(piece.nth_C for piece in slices), self._captions + _places(wrong)])
+        tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
+        columns = self._tokenizer.max_tokens
+
+        def drawn(purpose: int) -> NDArray[np.float64]:
+            """Random numbers of each word (T, columns)."""
+            most = self._captions + self._negatives  # of a picture
+            return chances.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
+
+        masked = self._masked(tokens_TT[:described], mask_TT[:described], len(negatives), drawn)
+        share = self._augmentation.word_dropout
+        if share and texts:
+            dropped_TT = drop_words(
+                tokens_TT, mask_TT, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
+            )
+            # not where a picture has hard negatives: without a word they may be true, and if only captions
+            # had masks a text without one could be known to be wrong
+            tokens_TT = np.where(np.isin(row_T, row_N)[:, None], tokens_TT, dropped_TT)
+        return {
+            "tokens_TT": tokens_TT,
+            "mask_TT": mask_TT,
+            "lessons": self._lessons(slices, len(negatives)),
+            "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
+            "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
+            **masked,
+        }
+
+    def _lessons(self, slices: Sequence[Slice], negatives: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """What each dual encoder says of the pictures and of the texts; zeros of hard negatives."""
+        each = [
+            tuple(np.concatenate([piece.lessons[number][side] for piece in slices]) for side in (0, 1))
+            for number in range(len(self._lesson_widths))
+        ]
+        return tuple((image_BD, np.pad(text_CD, ((0, negatives), (0, 0)))) for image_BD, text_CD in each)
+
+    def _masked(
+        self,
+        tokens_CT: IntArray,
+        mask_CT: IntArray,
+        negatives: int,
+        drawn: Callable[[int], NDArray[np.float64]],
+    ) -> dict[str, Any]:
+        """Captions with words masked; hard negatives are never asked about."""
+        if not self._mask_share:
+            return {}
+        masked_CT, chosen_CT = mask_words(
+            tokens_CT,
+            mask_CT,
+            drawn(MASK)[: len(tokens_CT)],
+            drawn(SWAP)[: len(tokens_CT)],
+            share=self._mask_share,
+            mask_id=self._tokenizer.mask_id,
+            vocabulary=self._tokenizer.vocabulary_size,
+        )
+        rest = ((0, negatives), (0, 0))
+        return {"masked_TT": np.pad(masked_CT, rest), "chosen_TT": np.pad(chosen_CT, rest)}
+
+    def _slice(self, number: int, step: int, random: np.random.Generator) -> Slice:
+        part, rows = self._parts[number], self.rows(number, step)
+        picks = [_picks(part.pack.captions[row], part.captions, random) for row in rows]
+        place_C = np.repeat(np.arange(len(rows)), [len(picked) for picked in picks])
+        pick_C = np.concatenate(picks)
+        mirror = random.random(len(rows)) < (0.5 if self._augmentation.mirror and part.crop else 0.0)
+        for place, row in enumerate(rows):
+            if mirror[place] and any(SIDES.search(caption) for caption in part.pack.captions[row]):
+                mirror[place] = False
+        features = np.zeros((len(rows), self._width), dtype=np.float32)
+        lessons = [
+            (np.zeros((len(rows), D), np.float32), np.zeros((len(pick_C), D), np.float32))
+            for D in self._lesson_widths
+        ]
+        questions: list[Question | None] = [None] * len(rows)
+        if part.views is not None:
+            view = random.integers(part.views.boxes_NV4.shape[1], size=len(rows))
+            boxes = part.views.boxes_NV4[rows, view]
+            features[:] = part.views.features_NVD[rows, view]
+            first = self._first_caption[number]
+            assert first is not None
+            for lesson, (image_BD, caption_CD) in zip(part.views.lessons, lessons, strict=True):
+                image_BD[:] = lesson.pictures_NVD[rows, view]
+                caption_CD[:] = lesson.captions_CD[first[rows[place_C]] + pick_C]
+            if part.views.ranked is not None:
+                for place in np.flatnonzero([len(picked) for picked in picks]):
+                    pick = int(picks[place][0])
+                    questions[place] = part.views.ranked.question(
+                        rows[place], view[place], pick=pick, caption=part.pack.captions[rows[place]][pick]
+                    )
+        else:
+            boxes = _boxes(len(rows), self._augmentation.min_area if part.crop else 1.0, random)
+        return Slice(
+            pack=part.pack,
+            rows=rows,
+            numbers=rows + number * LARGEST_PACK,
+            captions=[part.pack.captions[row][pick] for row, pick in zip(rows[place_C], pick_C, strict=True)],
+            place_C=place_C,
+            nth_C=_places(picks),
+            negatives=[
+                _chosen(part.pack.negatives[row], part.negatives, random) if part.pack.negatives else ()
+                for row in rows
+            ],
+            boxes=boxes.astype(np.float32),
+            mirror=mirror,
+            features=features,
+            taught=np.full(len(rows), part.views is not None),
+            lessons=lessons,
+            questions=questions,
+        )
+
+    def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
+        """The batches of the steps from `start` to `stop`, made by threads a little ahead of the reader."""
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = deque[Future[Batch]]()
+            for step in range(start, stop + max(ahead, workers)):
+                if step < stop:
+                    waiting.append(pool.submit(self.batch, step))
+                if step >= start + max(ahead, workers):
+                    yield waiting.popleft().result()
+
+
+def apportion(shares: Sequence[float], total: int) -> list[int]:
+    """Whole numbers that add up to `total`, by largest remainder of the shares, each at least 1."""
+    exact = np.array(shares, dtype=np.float64) / sum(shares) * total
+    counts = np.maximum(np.floor(exact).astype(int), 1)
+    while counts.sum() < total:
+        counts[np.argmax(exact - counts)] += 1
+    while counts.sum() > total:
+        counts[np.argmax(np.where(counts > 1, counts - exact, -np.inf))] -= 1
+    return [int(count) for count in counts]
+
+
+def _picks(texts: Sequence[str], count: int, random: np.random.Generator) -> IntArray:
+    """The numbers of so many different texts, of all where there are fewer."""
+    return random.permutation(len(texts))[:count].astype(np.int64)
+
+
+def _chosen(texts: Sequence[str], count: int, random: np.random.Generator) -> tuple[str, ...]:
+    return tuple(texts[int(pick)] for pick in _picks(texts, count, random))
+
+
+def _places(lists: Sequence[Sequence[Any] | IntArray]) -> IntArray:
+    """The number of each member in its list, for all lists one after the other."""
+    return np.concatenate([np.arange(len(members), dtype=np.int64) for members in lists])
+
+
+def _boxes(count: int, min_area: float, random: np.random.Generator) -> FloatArray:
+    """Random square crops in shares of the frame (count, 4)."""
+    side = np.sqrt(random.uniform(min_area, 1.0, count))
+    left, top = random.uniform(0, 1, (2, count)) * (1 - side)
+    return np.stack([left, top, left + side, top + side], axis=1).astype(np.float32)

@@ -1,0 +1,74 @@
+"""What a re-ranker teaches in a training step: its stored scores against the student's similarities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hivlp.config import Objective
+from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
+from hivlp.objectives.distill import from_scores
+from hivlp.objectives.dynamic import dynamic_distillation
+from hivlp.train.batches.batch import Batch
+from hivlp.train.distributed import World
+from hivlp.train.passes import Passes
+
+
+class FromReranker(nn.Module):
+    """Every picture is asked which of some captions is its own, and learns what the re-ranker answered.
+
+    The dynamic form compares scores with scores, so cosines are brought to the re-ranker's scale by a factor
+    and an offset a level, which are learned and thrown away.
+    """
+
+    def __init__(self, model: DualEncoder, objective: Objective) -> None:
+        super().__init__()
+        self.settings = objective.reranker
+        self.widths = self.settings.widths or model.config.levels.widths
+        if self.settings.form == "dynamic":
+            start, count = math.log(model.config.logit_scale), len(self.widths)
+            self.log_scale_L = nn.Parameter(torch.full((count,), start))
+            self.bias_L = nn.Parameter(torch.zeros(count))
+
+    def forward(
+        self, batch: Batch, passes: Passes, model: DualEncoder, picture_BF: Tensor, world: World
+    ) -> dict[str, Tensor]:
+        """``reranker_<width>``, or of the dynamic form ``dcd_…_<width>``, weighted; over all processes.
+
+        It costs a pass of the captions through the text tower.
+
+        Args:
+            picture_BF: features of this process's pictures.
+        """
+        asked = batch.asked
+        if asked is None:
+            return {}
+        teacher_QK = world.gather(passes.put(asked.scores_QK))
+        if not len(teacher_QK):
+            return {}
+        image = model.image_levels(picture_BF[passes.put(asked.picture_Q)])
+        text = model.text_levels(passes.features(asked.tokens_CT, asked.mask_CT))
+        terms: dict[str, Tensor] = {}
+        for place, width in enumerate(self.widths):
+            text_QKD = text[width].view(len(asked.picture_Q), teacher_QK.shape[1], width)
+            cosine_QK = world.gather(torch.einsum("qd,qkd->qk", image[width], text_QKD))
+            for name, term in self._terms(cosine_QK, teacher_QK, model.logit_scales[width], place).items():
+                terms[f"{name}_{width}"] = self.settings.weight / len(self.widths) * term
+        return terms
+
+    def _terms(
+        self, cosine_QK: Tensor, teacher_QK: Tensor, logit_scale: Tensor, place: int
+    ) -> dict[str, Tensor]:
+        settings = self.settings
+        if settings.form == "softmax":
+            loss = from_scores(logit_scale * cosine_QK, teacher_QK, temperature=settings.temperature)
+            return {"reranker": loss}
+        scale = self.log_scale_L[place].clamp(max=MAX_LOG_SCALE).exp()
+        return dynamic_distillation(
+            scale * cosine_QK + self.bias_L[place],
+            teacher_QK,
+            imitation=settings.imitation,
+            temperature=settings.temperature,
+        )

@@ -1,0 +1,1 @@
+"""Where a run begins: a trained model, pretrained towers, a linear solution, or adapters."""

@@ -1,0 +1,151 @@
+"""The model that a run starts from: trained weights, with the levels that the run asks for.
+
+It is written as a model folder, `RUN/start`, before the first step: every process and every resumed run
+opens the same one, and `hivlp eval` tells what the model could do before it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, Levels, TrainConfig, read_model_config
+from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode import hub
+from hivlp.encode.base import model_source
+from hivlp.encode.rotated import LEVELS
+from hivlp.errors import ConfigError
+from hivlp.export.fold import layer_behind
+from hivlp.export.trainable import open_trainable
+from hivlp.index.rotation import joint_rotation
+from hivlp.model.dual import DualEncoder
+from hivlp.model.folder import save
+from hivlp.model.levels import heads_of
+from hivlp.train.batches.pack import Pack
+from hivlp.train.batches.views import crop
+from hivlp.types import FloatArray
+
+Progress = Callable[[str], None]
+# directions of some hundred pairs are near those of all, and a run should begin soon
+FITTED_ON = 1_000
+_CHUNK = 32
+
+
+def start_settings(start: str) -> dict[str, Any]:
+    """The settings of the model that a run from `start` trains, as plain values.
+
+    A model of one width gets narrow levels below it. Raises ModelError as `open_trainable`.
+    """
+    folder = model_source(start)
+    if hub.is_transformers(folder) or hub.is_heads(folder):
+        config = open_trainable(start)[0].config
+    else:
+        config = read_model_config(folder)
+    if len(config.levels.widths) == 1:
+        fine = config.levels.widths[0]
+        narrow = tuple(width for width in LEVELS if 2 * width <= fine)
+        config = config.model_copy(update={"levels": Levels(kind="nested", widths=(*narrow, fine))})
+    return {**config.model_dump(mode="json"), "name": f"{config.name} fine-tuned"}
+
+
+def begun(config: TrainConfig, packs: Sequence[Pack], folder: Path, progress: Progress) -> Path:
+    """The folder of the model that a run starts from, written now or found written.
+
+    Raises:
+        ConfigError: the run asks for another model than its start can become.
+        ModelError: the start can't be used.
+    """
+    if (folder / CONFIG_FILE).is_file():
+        return folder
+    assert config.start is not None
+    old, tokenizer = open_trainable(config.start)
+    if not tokenizer.can_mask and (config.objective.vlm.weight or config.augmentation.word_dropout):
+        raise ConfigError(
+            f"{config.start} brings its own vocabulary, which has no mask for words; set "
+            "objective.vlm.weight=0 and augmentation.word_dropout=0"
+        )
+    new = DualEncoder(config.model.model_copy(update={"vocabulary": old.config.vocabulary})).eval()
+    kept = ("_tower.", "fusion.") if new.config.fusion == old.config.fusion else ("_tower.",)
+    towers = {name: value for name, value in old.state_dict().items() if any(part in name for part in kept)}
+    try:
+        left = new.load_state_dict(towers, strict=False)
+    except RuntimeError as error:
+        raise _another(config.start, str(error)) from None
+    lacking = [name for name in left.missing_keys if "_tower." in name]
+    lacking += left.unexpected_keys
+    if lacking:
+        raise _another(config.start, lacking[0])
+    _give_levels(new, old, lambda: _principal(old, tokenizer, packs, progress))
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder / TOKENIZER_FILE)
+    save(new, folder)
+    return folder
+
+
+def _another(start: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"the towers of {start} do not fit the settings model.image, model.text, model.preprocessing.size "
+        f"and model.max_tokens of this run ({' '.join(what.split())[:200]}); leave these settings out"
+    )
+
+
+@torch.no_grad()
+def _give_levels(new: DualEncoder, old: DualEncoder, fitted: Callable[[], FloatArray]) -> None:
+    """The levels of `new` from those of `old`: as they are, or as directions of the widest one.
+
+    `fitted` gives orthonormal columns, the most important first; prefixes of a model that was trained with
+    nested levels are important already.
+    """
+    kept, asked = old.config.levels, new.config.levels
+    fine = kept.widths[-1]
+    if asked.widths[-1] > fine:
+        raise ConfigError(
+            f"model.levels.widths asks for {asked.widths[-1]} numbers, and the start has vectors of {fine}; "
+            f"give {fine} at most"
+        )
+    if asked == kept:
+        for part in ("image_levels", "text_levels"):
+            getattr(new, part).load_state_dict(getattr(old, part).state_dict())
+        new.log_scale_L.copy_(old.log_scale_L)
+        return
+    trained_so = kept.kind == "nested" and len(kept.widths) > 1
+    if kept.hidden:
+        raise ConfigError("the levels of the start are MLPs, which stay as they are; leave model.levels out")
+    rotation_SS = torch.eye(fine) if trained_so or len(asked.widths) == 1 else torch.from_numpy(fitted())
+    for theirs, ours in ((old.image_levels, new.image_levels), (old.text_levels, new.text_levels)):
+        weight_SF, bias_S = layer_behind(theirs, fine)
+        for head in heads_of(ours):
+            map_DS = rotation_SS[:, : head.out_features].T
+            head.weight.copy_(map_DS @ weight_SF)
+            head.bias.copy_(map_DS @ bias_S)
+    new.log_scale_L.fill_(old.log_scale_L[-1].item())
+
+
+@torch.no_grad()
+def _principal(
+    model: DualEncoder, tokenizer: Tokenizer, packs: Sequence[Pack], progress: Progress
+) -> FloatArray:
+    """The principal directions of some of the pictures and captions that the run trains on (S, S)."""
+    every = max(1, sum(len(pack) for pack in packs) // FITTED_ON)
+    chosen = [(pack, row) for pack in packs for row in range(0, len(pack), every) if pack.captions[row]]
+    progress(f"narrow levels start as principal directions of {len(chosen):,} pictures and their captions")
+    image, text = list[Tensor](), list[Tensor]()
+    for start in range(0, len(chosen), _CHUNK):
+        pixels_BCHW, captions = _read(chosen[start : start + _CHUNK], model.config.preprocessing.size)
+        tokens_BT, mask_BT = map(torch.from_numpy, tokenizer.encode(captions))
+        image += model.encode_pixels(pixels_BCHW).values()
+        text += model.encode_tokens(tokens_BT, mask_BT).values()
+    return joint_rotation(torch.cat(image).numpy(), torch.cat(text).numpy())
+
+
+def _read(chosen: Sequence[tuple[Pack, int]], size: int) -> tuple[Tensor, list[str]]:
+    """Whole pictures, as the model takes them, and the first caption of each."""
+    pixels_BCHW = torch.from_numpy(np.stack([pack.pixels_NCHW[row] for pack, row in chosen]))
+    boxes_B4 = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(chosen), 4)
+    whole_BCHW = crop(pixels_BCHW, boxes_B4, torch.zeros(len(chosen), dtype=torch.bool), size=size)
+    return whole_BCHW, [pack.captions[row][0] for pack, row in chosen]

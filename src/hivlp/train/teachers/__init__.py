@@ -1,0 +1,1 @@
+"""What is computed once over a pack before training: features, embeddings and scores of teachers."""

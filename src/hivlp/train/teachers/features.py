@@ -1,0 +1,137 @@
+"""A reinforced set: features of some views of every packed picture, stored once, used every epoch.
+
+After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the features, so
+that what is learned from them belongs to just that crop, and whoever looked at it never runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hivlp.config import Preprocessing
+from hivlp.data.images import decode, framed, to_pixels
+from hivlp.errors import ImageError
+from hivlp.train.batches.pack import Pack, digest
+from hivlp.train.batches.targets import Lesson, Ranked
+from hivlp.train.resumable_array import resumable_array
+
+if TYPE_CHECKING:
+    from hivlp.data.sources import Source
+
+
+_BLOCK = 32
+
+
+class Onlooker(Protocol):
+    """Anything that turns pixels into features, such as a locked tower."""
+
+    size: int
+    width: int
+    key: str
+    """Names it, and what of it is read."""
+
+    def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Features (V, width) of views of size×size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reinforced:
+    """The views of a pack and what is known of them.
+
+    Attributes:
+        boxes_NV4: float32, left, top, right, bottom of each view, as shares of the frame in [0, 1].
+            View 0 is always the whole frame.
+        features_NVD: float16, memory-mapped; of a locked tower; D is 0 without one.
+        lessons: what dual encoders say of the same views.
+        ranked: what a re-ranker says of them.
+    """
+
+    boxes_NV4: NDArray[np.float32]
+    features_NVD: NDArray[np.float16]
+    lessons: tuple[Lesson, ...] = ()
+    ranked: Ranked | None = None
+
+
+def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:
+    """Random crops (count, views, 4): `min_area` to 1 of the frame, sides 3:4 to 4:3; first the frame."""
+    random = np.random.default_rng(seed)
+    area = random.uniform(min_area, 1.0, (count, views))
+    ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), (count, views)))
+    width = np.minimum(np.sqrt(area * ratio), 1.0)
+    height = np.minimum(np.sqrt(area / ratio), 1.0)
+    left = random.uniform(0, 1, (count, views)) * (1 - width)
+    top = random.uniform(0, 1, (count, views)) * (1 - height)
+    boxes = np.stack([left, top, left + width, top + height], axis=-1).astype(np.float32)
+    boxes[:, 0] = (0, 0, 1, 1)
+    return boxes
+
+
+def reinforce(
+    source: Source,
+    pack: Pack,
+    tower: Onlooker,
+    *,
+    views: int,
+    min_area: float,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Reinforced:
+    """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
+
+    The tower sees crops of the original pictures, not of the pack's small ones; but whole frames that the
+    pack has at the tower's size are not made again.
+    """
+    # the name is that of runs of older versions, which go on with it
+    stem = pack.folder / f"teacher-{digest([tower.key, tower.width, views, min_area, seed])}"
+    boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
+
+    def rows_from(done: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
+        if views == 1 and (pack.preprocessing.fit, pack.preprocessing.size) == ("squeeze", tower.size):
+            for row in range(done, len(pack), _BLOCK):
+                yield row, tower.features(np.asarray(pack.pixels_NCHW[row : row + _BLOCK]))[:, None]
+            return
+        for row, image in pictures(source, pack, skip=done):
+            crops = [pixels_of(crop_of(image, box_4), tower.size) for box_4 in boxes_NV4[row]]
+            yield row, tower.features(np.stack(crops))[None]
+
+    features_NVD = resumable_array(
+        stem,
+        (len(pack), views, tower.width),
+        rows_from,
+        lambda done: progress(f"the locked tower saw {done:,} of {len(pack):,} pictures of {source.name}"),
+    )
+    return Reinforced(boxes_NV4=boxes_NV4, features_NVD=features_NVD)
+
+
+def pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
+    """The pictures that the pack holds, with their rows, from row `skip` on: what the pack shows of each."""
+    rows = {identity: row for row, identity in enumerate(pack.ids)}
+    for sample in source:
+        row = rows.get(sample.id, -1)
+        if row < skip:
+            continue
+        try:
+            yield row, framed(decode(sample.read()), pack.preprocessing)
+        except (ImageError, OSError):  # pragma: no cover - it was readable when the pack was made
+            continue
+
+
+def crop_of(image: Image.Image, box_4: NDArray[np.float32]) -> Image.Image:
+    """A box of a picture, at least one pixel of it."""
+    width, height = image.size
+    left, top, right, bottom = (
+        round(float(edge) * side) for edge, side in zip(box_4, (width, height) * 2, strict=True)
+    )
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def pixels_of(crop: Image.Image, size: int) -> NDArray[np.uint8]:
+    """A crop as a tower takes it, uint8 (3, size, size)."""
+    return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))
