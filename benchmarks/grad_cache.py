@@ -83,14 +83,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.memory_of is not None:
         trainer = Trainer(options.batch, options.memory_of)
-        trainer.step(), trainer.step()
+        for _ in range(2):
+            trainer.step()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000)
         return
     memory = {
         name: peak_mb(options.batch, chunk) for name, chunk in (("plain", 0), ("cached", options.chunk))
     }
     plain, cached = Trainer(options.batch, 0), Trainer(options.batch, options.chunk)
-    plain.step(), cached.step()
+    plain.step()
+    cached.step()
     pairs = [(plain.step(), cached.step()) for _ in range(options.pairs)]
     fastest = {name: min(pair[i] for pair in pairs) for i, name in enumerate(memory)}
     document = {

@@ -22,6 +22,7 @@ from hivlp import Index, load
 from hivlp.data.sources import open_source
 from hivlp.encode.base import Encoder
 from hivlp.match import MatchModel
+from hivlp.stores.local import LocalStore
 from hivlp.tune.match import best_scores
 from hivlp.tune.queries import tuning_queries
 from hivlp.tune.statistics import logistic
@@ -40,6 +41,7 @@ def checked(encoder: Encoder, spec: str, split: str | None, *, seed: int = 0) ->
     """
     with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", encoder) as index:
         index.add(open_source(spec, split=split))
+        assert isinstance(index.store, LocalStore)
         queries = tuning_queries(index.store, encoder, None, QUERIES, seed)
         assert queries.own_ids is not None, "the source has captions"
         row_of = index.store.rows_of(list(queries.own_ids))

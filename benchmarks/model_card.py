@@ -28,7 +28,7 @@ from everyday import searches
 from match_check import checked
 from numpy.typing import NDArray
 
-from hivlp.config import TrainConfig, parse
+from hivlp.config import Preprocessing, TrainConfig, parse
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
 from hivlp.encode import encode_stream
@@ -91,6 +91,7 @@ def milliseconds(call: Callable[[], Any], *, repeats: int = 200, warmup: int = 2
 
 def speed(encoder: Encoder, spec: str, split: str | None) -> dict[str, float]:
     """Milliseconds a text and a picture on one thread; pictures a second from files, decoded in two."""
+    assert isinstance(encoder.preprocessing, Preprocessing)
     size = encoder.preprocessing.size
     pixels = np.random.default_rng(0).integers(0, 256, (32, 3, size, size), dtype=np.uint8)
     texts = [caption for sample in open_source("scenes:32?size=32") for caption in sample.captions[:1]]

@@ -69,4 +69,5 @@ class Rotation:
 def joint_rotation(image_IS: FloatArray, text_TS: FloatArray) -> FloatArray:
     """The principal directions of pictures and texts, each counting half, as orthonormal columns (S, S)."""
     parts = [rows / np.sqrt(len(rows)) for rows in (image_IS, text_TS)]
-    return np.ascontiguousarray(principal_directions(np.concatenate(parts), image_IS.shape[1]).T)
+    directions_SS = principal_directions(np.concatenate(parts), image_IS.shape[1])
+    return np.ascontiguousarray(np.transpose(directions_SS), np.float32)

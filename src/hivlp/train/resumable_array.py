@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 SAVE_EVERY = 500  # rows
 
 
-def stored(
+def resumable_array(
     stem: Path,
     shape: tuple[int, ...],
     rows_from: Callable[[int], Iterator[tuple[int, NDArray[Any]]]],

@@ -1,0 +1,188 @@
+"""The Karpathy protocol on painted pictures, whose colours are their captions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import COLOURS, WIDTHS, ColourEncoder, png
+from rich.console import Console
+
+from hivlp.errors import DataError
+from hivlp.evaluate import metrics, report
+from hivlp.evaluate.protocols import Pairs, at_level, encode_pairs, evaluate_karpathy, through_cascade
+from hivlp.search.plan import Plan
+from hivlp.types import Embeddings, Failure, Sample
+
+
+def painted_samples(*, split: str | None = "val", captions: int = 2) -> list[Sample]:
+    names = list(COLOURS)
+    pairs = [(a, b) for n, a in enumerate(names) for b in names[n + 1 :]][:40]
+    words = ("a picture of {0} and {1}", "{0} {1} stripes", "{1} beside {0}")
+    return [
+        Sample(
+            id=f"{a}-{b}",
+            uri=f"{a}-{b}.png",
+            image=png(a, b),
+            captions=tuple(line.format(a, b) for line in words[:captions]),
+            split=split,
+        )
+        for a, b in pairs
+    ]
+
+
+def random_pairs(images: int, each: int, seed: int) -> Pairs:
+    rng = np.random.default_rng(seed)
+
+    def levels(wide_ND: np.ndarray) -> Embeddings:
+        parts = {w: wide_ND[:, :w].astype(np.float32) for w in WIDTHS}
+        return Embeddings(
+            {w: part / np.linalg.norm(part, axis=1, keepdims=True) for w, part in parts.items()}
+        )
+
+    picture_ND = rng.standard_normal((images, WIDTHS[-1]))
+    picture_of = np.repeat(np.arange(images), each)
+    text_ND = picture_ND[picture_of] + 1.5 * rng.standard_normal((images * each, WIDTHS[-1]))
+    return Pairs(images=levels(picture_ND), texts=levels(text_ND), picture_of=picture_of, failed=[])
+
+
+def test_the_whole_protocol_on_painted_pictures() -> None:
+    encoder = ColourEncoder()
+    result = evaluate_karpathy(encoder, painted_samples(), plan=Plan(candidates=15), batch_size=7)
+    assert result.protocol == "40 images, 80 texts (2 a picture), split val"
+    assert (encoder.pictures_seen, len(encoder.texts_seen)) == (40, 80), "each is encoded once"
+    document = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert {
+        "protocol",
+        "images",
+        "texts",
+        "text_to_image",
+        "image_to_text",
+        "AR",
+        "levels",
+        "cascade",
+    } <= set(document)
+    assert (document["images"], document["texts"]) == (40, 80)
+    assert set(document["text_to_image"]) == {"R@1", "R@5", "R@10", "median_rank"}
+    assert list(document["levels"]) == ["8", "16", "32"]
+    assert document["levels"]["32"]["AR"] == document["AR"]
+    assert document["cascade"]["candidates"] == 15
+    assert document["text_to_image"]["R@5"] > 90, "the fake encoder does see colours"
+    assert document["failed"] == []
+
+
+def test_the_top_numbers_are_those_of_a_slow_obvious_twin() -> None:
+    pairs = random_pairs(60, 3, seed=3)
+    found = at_level(pairs, 16)
+    scores_TI = pairs.texts[16] @ pairs.images[16].T
+    own_T = scores_TI[np.arange(180), pairs.picture_of]
+    assert found.text_to_image.at[5] == pytest.approx(100 * np.mean((scores_TI > own_T[:, None]).sum(1) < 5))
+    hits = [any(text // 3 == image for text in np.argsort(-scores_TI[:, image])[:5]) for image in range(60)]
+    assert found.image_to_text.at[5] == pytest.approx(100 * np.mean(hits))
+    assert 20 < found.average < 95, "a task that is neither trivial nor hopeless"
+
+
+def test_a_cascade_of_all_candidates_equals_the_finest_level() -> None:
+    pairs = random_pairs(50, 5, seed=5)
+    whole = through_cascade(pairs, Plan(candidates="all"))
+    assert whole.as_dict() == at_level(pairs, WIDTHS[-1]).as_dict()
+    assert through_cascade(pairs, Plan(candidates=250)).as_dict() == whole.as_dict()
+
+
+def test_a_narrow_cascade_loses_what_its_coarse_level_misses() -> None:
+    pairs = random_pairs(80, 2, seed=8)
+    narrow = through_cascade(pairs, Plan(candidates=1))
+    coarse = at_level(pairs, WIDTHS[0])
+    # One candidate: the answer is the coarse level's first, so R@1 is the coarse level's, and R@10 no better.
+    assert narrow.text_to_image.at == pytest.approx(
+        dict.fromkeys((1, 5, 10), coarse.text_to_image.at[1]), abs=2
+    )
+    assert narrow.average < at_level(pairs, WIDTHS[-1]).average
+
+
+def test_kept_is_the_share_of_the_finest_average_recall() -> None:
+    # A caption of one colour fits several pictures: among the first ten the right one is, among one seldom.
+    vague = [replace(sample, captions=(sample.id.split("-")[0],)) for sample in painted_samples()]
+    result = evaluate_karpathy(ColourEncoder(), vague, plan=Plan(candidates=1))
+    assert result.kept == pytest.approx(result.cascade.average / result.levels[32].average)
+    assert result.kept is not None
+    assert 0 < result.kept < 1
+
+
+def test_what_fails_is_listed_and_left_out() -> None:
+    bad = Sample(id="bad", uri="bad.png", image=b"not a picture", captions=("a bad one",))
+    mute = Sample(id="mute", uri="mute.png", image=png("red"))
+    blind = Sample(id="blind", uri="blind.txt", image=None, captions=("no picture",))
+    result = evaluate_karpathy(ColourEncoder(), [*painted_samples(split=None), bad, mute, blind])
+    assert result.protocol == "40 images, 80 texts (2 a picture)"
+    assert {failure.uri for failure in result.failed} == {"bad.png", "mute.png", "blind.txt"}
+    assert all(failure.error for failure in result.failed)
+
+
+def test_failures_of_the_source_itself_are_listed_too() -> None:
+    class Source:
+        def __init__(self) -> None:
+            self.failures = [Failure(uri="row 7", error="has no picture")]
+
+        def __iter__(self) -> Iterator[Sample]:
+            return iter(painted_samples())
+
+    assert evaluate_karpathy(ColourEncoder(), Source()).failed == Source().failures
+
+
+def test_pictures_with_different_numbers_of_captions_say_so() -> None:
+    first, *others = painted_samples(captions=3)
+    result = evaluate_karpathy(ColourEncoder(), [replace(first, captions=first.captions[:1]), *others])
+    assert result.protocol == "40 images, 118 texts (1 to 3 a picture), split val"
+    assert result.texts == 118
+
+
+def test_a_source_without_captions_is_refused() -> None:
+    with pytest.raises(DataError, match=r"no picture with a caption.*red\.png"):
+        evaluate_karpathy(ColourEncoder(), [Sample(id="red", uri="red.png", image=png("red"))])
+
+
+def test_batches_do_not_matter() -> None:
+    whole = encode_pairs(ColourEncoder(), painted_samples(), batch_size=64)
+    parts = encode_pairs(ColourEncoder(), painted_samples(), batch_size=3, workers=1)
+    np.testing.assert_array_equal(whole.images.fine, parts.images.fine)
+    np.testing.assert_array_equal(whole.texts.fine, parts.texts.fine)
+
+
+def test_a_hopeless_model_keeps_nothing_rather_than_nan() -> None:
+    class Blind(ColourEncoder):
+        def encode_pixels(self, pixels_BCHW: np.ndarray, /) -> Embeddings:
+            return self.encode_texts(["same"] * len(pixels_BCHW))
+
+    result = evaluate_karpathy(Blind(), painted_samples(captions=1))
+    assert result.fine.text_to_image.at[10] == 0.0, "ties go against the model"
+    assert json.dumps(result.as_dict(), allow_nan=False)
+
+
+def test_the_table_for_people_holds_every_row() -> None:
+    result = evaluate_karpathy(ColourEncoder(), painted_samples(), plan=Plan(candidates=15)).as_dict()
+    result["failed"] = [{"uri": "bad.png", "error": "not a picture"}]
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(report.table(result))
+    text = captured.get()
+    for expected in (
+        result["protocol"],
+        "level 8",
+        "level 32",
+        "cascade 15",
+        "Without 1 picture that",
+        "keeps",
+    ):
+        assert expected in text
+    assert f"{result['AR']:.2f}" in text
+
+
+def test_average_recall_of_both_ways_is_that_of_the_six() -> None:
+    pairs = random_pairs(30, 1, seed=1)
+    found = at_level(pairs, 32)
+    assert found.average == pytest.approx(metrics.average_recall(found.text_to_image, found.image_to_text))
+    assert found.as_dict()["AR"] == round(found.average, 2)
