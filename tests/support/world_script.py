@@ -1,4 +1,4 @@
-"""What two processes find, written to a file by each; run by tests/train/test_distributed.py through torchrun."""
+"""What two processes find, one file each; run by tests/train/test_distributed.py through torchrun."""
 
 from __future__ import annotations
 
