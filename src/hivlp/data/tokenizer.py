@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from hivlp.errors import ModelError
+from hivlp.files import replacing
 from hivlp.types import IntArray
 
 PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -107,9 +108,8 @@ class Tokenizer:
         return list(dict.fromkeys(text[start:end] for start, end in spots))
 
     def save(self, path: Path) -> None:
-        temporary = path.with_name(path.name + ".tmp")
-        self._backend.save(str(temporary))
-        temporary.replace(path)
+        with replacing(path) as draft:
+            self._backend.save(str(draft))
 
     @staticmethod
     def open(path: Path, *, max_tokens: int) -> Tokenizer:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -20,6 +20,9 @@ from hivlp.data.images import MAX_PIXELS, read_bytes
 from hivlp.encode.base import Encoder, stacked
 from hivlp.errors import ImageError
 from hivlp.types import Embeddings, Failure, Sample
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +73,22 @@ def encode_stream(
         size = (picture.width, picture.height)
         return _Decoded(sample, picture.pixels, size, hashlib.sha256(data).hexdigest())
 
+    for outcomes in _batched(look_ahead(decode, samples, workers=workers, depth=2 * batch_size), batch_size):
+        yield _encode(encoder, outcomes)
+
+
+def look_ahead(
+    work: Callable[[_Task], _Result], tasks: Iterable[_Task], *, workers: int, depth: int
+) -> Iterator[_Result]:
+    """Results in the order of `tasks`, computed by threads up to `depth` tasks ahead of the reader."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for outcomes in _batched(_ahead(pool, decode, samples, 2 * batch_size), batch_size):
-            yield _encode(encoder, outcomes)
+        waiting = deque[Future[_Result]]()
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def encode_text_stream(
@@ -94,21 +110,6 @@ def encode_text_stream(
 def _reason(error: Exception) -> str:
     """The message of an error without the path that the failure already names."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    decode: Callable[[Sample], _Decoded | Failure],
-    samples: Iterable[Sample],
-    depth: int,
-) -> Iterator[_Decoded | Failure]:
-    waiting: deque[Future[_Decoded | Failure]] = deque()
-    for sample in samples:
-        waiting.append(pool.submit(decode, sample))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _batched(outcomes: Iterator[_Decoded | Failure], size: int) -> Iterator[list[_Decoded | Failure]]:

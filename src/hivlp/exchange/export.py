@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import QueryError
 from hivlp.exchange.layout import STEMS, Layout, Model, Part, shard_name
+from hivlp.files import new_folder
 from hivlp.index.items import StaleState, record
 from hivlp.index.manifest import package_version
 from hivlp.index.rotation import Rotation
@@ -54,19 +53,10 @@ def export_index(
     if shard_size < 1:
         raise QueryError(f"a shard of {shard_size} rows can't be; take at least 1, such as {SHARD_SIZE}")
     pyarrow_parquet(_PURPOSE)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
+    # A reader of its own stays at one state of the index, and no other reader waits for it.
+    with new_folder(out) as draft, LocalStore.open(store.folder.path) as reader:
         draft.mkdir()
-        # A reader of its own: it keeps to one moment for as long as it takes, and nobody waits for it.
-        with LocalStore.open(store.folder.path) as reader:
-            counts = _Export(reader, draft, shard_size, progress).run()
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        counts = _Export(reader, draft, shard_size, progress).run()
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     return {"out": str(out), "items": sum(counts.values()), "kinds": counts, "files": files}
 

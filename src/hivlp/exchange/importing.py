@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from hivlp.data.sources.base import plain
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import DataError, IndexFolderError
 from hivlp.exchange.layout import Layout, Model, Part, matched, open_vectors, read_layout
+from hivlp.files import new_folder
 from hivlp.index.rotation import Rotation
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, FloatArray, Item
@@ -55,26 +54,21 @@ def import_index(
     pyarrow_parquet(_PURPOSE)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise IndexFolderError(f"{out} exists already, and an import makes a new index; give a new path")
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        with LocalStore.create(
+    with (
+        new_folder(out) as draft,
+        LocalStore.create(
             draft,
             model_name=made_by.name,
             model_fingerprint=made_by.fingerprint,
             widths=layout.widths or made_by.widths,
             preprocessing=made_by.preprocessing,
-        ) as store:
-            if (rotation := Rotation.read(layout.folder)) is not None:
-                rotation.write(draft)
-            _Import(layout, store, progress).run()
-            store.prepare()
-            info = store.info()
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        ) as store,
+    ):
+        if (rotation := Rotation.read(layout.folder)) is not None:
+            rotation.write(draft)
+        _Import(layout, store, progress).run()
+        store.prepare()
+        info = store.info()
     facts = {name: info[name] for name in ("items", "kinds", "widths")}
     return {"index": str(out), **facts, "notes": list(layout.notes)}
 

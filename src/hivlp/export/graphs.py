@@ -29,6 +29,7 @@ from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ModelError
+from hivlp.files import write_atomically
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.types import Embeddings
@@ -294,9 +295,7 @@ def _share_weights(path: Path, begins: Mapping[bytes, int]) -> None:
         for key, value in (("location", WEIGHTS_FILE), ("offset", start), ("length", array.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
     _begin_with(turns, model.graph)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
+    write_atomically(path, model.SerializeToString())
 
 
 def _begins(weights: Path) -> dict[bytes, int]:

@@ -8,7 +8,6 @@ as leave the embeddings where they were.
 from __future__ import annotations
 
 import logging
-import shutil
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +31,7 @@ from hivlp import scenes
 from hivlp.config import Preprocessing
 from hivlp.data.images import to_pixels
 from hivlp.encode.onnx import open_graph
+from hivlp.files import write_atomically
 
 # Processors without VNNI add two products of 8 bits in 16 bits, which overflows: on AVX2 a mean cosine to
 # float32 of .90 was measured, instead of .999. Weights of 7 bits fit everywhere.
@@ -113,7 +113,7 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
             prepared, made = Path(place) / "prepared.onnx", Path(place) / "made.onnx"
             _prepare(folder / "image.onnx", prepared)
             _quantise_pictures(prepared, made, pictures)
-            _put(made, image)
+            write_atomically(image, made.read_bytes())
             _prepare(folder / "text.onnx", prepared)
             quantize_dynamic(
                 str(prepared),
@@ -122,7 +122,7 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
                 per_channel=True,
                 reduce_range=_SEVEN_BITS,
             )
-            _put(made, text)
+            write_atomically(text, made.read_bytes())
     finally:
         logging.getLogger().setLevel(level)
     return [image, text]
@@ -133,10 +133,3 @@ def _prepare(graph: Path, out: Path) -> None:
     whole = out.with_name("whole.onnx")
     onnx.save(onnx.load(str(graph)), str(whole))
     quant_pre_process(str(whole), str(out), skip_symbolic_shape=True)
-
-
-def _put(made: Path, out: Path) -> None:
-    """A finished graph into its place, where a kill leaves the one before or this one."""
-    temporary = out.with_suffix(".tmp")
-    shutil.copyfile(made, temporary)
-    temporary.replace(out)

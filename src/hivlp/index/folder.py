@@ -11,8 +11,6 @@ only: ``items.at(state.generation)`` guards whoever looks up rows of a ``State``
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
 import threading
 import zlib
@@ -26,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
-from hivlp.files import sync_folder
+from hivlp.files import new_folder, sync_folder
 from hivlp.index.batch import AppendReport, Batch, check_items, sort_batch
 from hivlp.index.compact import CompactReport, copy_live_rows
 from hivlp.index.items import ItemTable, Moment
@@ -402,21 +400,11 @@ def _identity(state: State) -> tuple[int, int, int]:
 
 
 def _make_folder(path: Path, manifest: Manifest) -> None:
-    """Everything is made under another name and then renamed: an index is there as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
+    """Makes an empty index folder; it is complete or absent."""
+    with new_folder(path) as draft:
         (draft / LEVELS).mkdir(parents=True)
         for width in manifest.widths:
             LevelFile(draft / LEVELS, width, manifest.dtype).create()
         ItemTable.create(draft / ITEMS)
         manifest.write(draft)
         sync_folder(draft / LEVELS)
-        sync_folder(draft)
-        if path.exists():
-            path.rmdir()
-        draft.rename(path)
-        sync_folder(path.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from hivlp.config import CONFIG_FILE, WEIGHTS_FILE, read_model_config
 from hivlp.errors import ModelError
+from hivlp.files import replacing, write_atomically
 from hivlp.model.dual import DualEncoder
 
 
@@ -32,14 +33,11 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in _kept(model).items()
     }
-    temporary = folder / (WEIGHTS_FILE + ".tmp")
-    save_file(state, temporary, metadata={"format": "pt"})
-    temporary.chmod(0o644)  # safetensors makes files that only their owner may read
-    temporary.replace(folder / WEIGHTS_FILE)
+    with replacing(folder / WEIGHTS_FILE) as draft:
+        save_file(state, draft, metadata={"format": "pt"})
+        draft.chmod(0o644)  # safetensors makes files that only their owner may read
     text = json.dumps(model.config.model_dump(), indent=2) + "\n"
-    temporary = folder / (CONFIG_FILE + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / CONFIG_FILE)
+    write_atomically(folder / CONFIG_FILE, text.encode())
 
 
 def open_model(folder: Path) -> DualEncoder:

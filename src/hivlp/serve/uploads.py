@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from hivlp.data.images import check, file_hash
 from hivlp.data.originals import UPLOADS
 from hivlp.errors import ImageError
-from hivlp.files import sync_folder
+from hivlp.files import write_atomically
 from hivlp.ingest import AddReport, text_id
 from hivlp.retriever import Index
 from hivlp.types import Failure, Sample
@@ -120,10 +119,4 @@ def _write(path: Path, data: bytes) -> None:
     if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)
+    write_atomically(path, data)

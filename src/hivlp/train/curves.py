@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hivlp.files import replacing
 from hivlp.plotting import COLOURS, figure_class
 
 PICTURE = "curves.png"
@@ -59,9 +60,8 @@ def draw(log: Path, path: Path, *, best: int = 0) -> Path | None:
     for axes, (title, fill) in zip(grid.flat, drawn.items(), strict=False):
         fill(axes)
         _dress(axes, title, last=steps[-1]["step"], best=best)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format=path.suffix[1:])
-    temporary.replace(path)
+    with replacing(path) as draft:
+        figure.savefig(draft, format=path.suffix[1:])
     return path
 
 

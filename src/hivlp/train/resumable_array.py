@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hivlp.files import write_atomically
+
 SAVE_EVERY = 500  # rows
 
 
@@ -42,16 +44,10 @@ def resumable_array(
             done = first + len(block)
             if done - saved >= SAVE_EVERY:
                 array.flush()
-                _save(state, done)
+                write_atomically(state, json.dumps({"done": done}).encode())
                 told(done)
                 saved = done
         array.flush()
-        _save(state, shape[0])
+        write_atomically(state, json.dumps({"done": shape[0]}).encode())
         told(shape[0])
     return np.memmap(numbers, dtype=kind, mode="r", shape=shape)
-
-
-def _save(path: Path, done: int) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"done": done}))
-    temporary.replace(path)

@@ -19,6 +19,7 @@ from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, HivlpError, MissingExtraError, ModelError
 from hivlp.evaluate.protocols import evaluate_karpathy
 from hivlp.export.graphs import export
+from hivlp.files import write_atomically
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import save
 from hivlp.train import checkpoint, curves
@@ -221,9 +222,7 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
                 f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
             )
     out.mkdir(parents=True, exist_ok=True)
-    temporary = out / (CONFIG + ".tmp")
-    temporary.write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, (json.dumps(config.model_dump(), indent=2) + "\n").encode())
     return not there
 
 

@@ -10,14 +10,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hivlp.errors import HivlpError
+from hivlp.files import replacing
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes tensors by name, such as a module's state."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
-    temporary.replace(path)
+    with replacing(path) as draft:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
 
 
 def restore_tensors(path: Path, into: Callable[[dict[str, Tensor]], object], *, of: str) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import Augmentation
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.encode.stream import look_ahead
 from hivlp.errors import ConfigError
 from hivlp.train.batches.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chances
 from hivlp.train.batches.masking import drop_words, mask_words
@@ -275,13 +275,7 @@ class Mixture:
 
     def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
         """The batches of the steps from `start` to `stop`, made by threads a little ahead of the reader."""
-        with ThreadPoolExecutor(workers) as pool:
-            waiting = deque[Future[Batch]]()
-            for step in range(start, stop + max(ahead, workers)):
-                if step < stop:
-                    waiting.append(pool.submit(self.batch, step))
-                if step >= start + max(ahead, workers):
-                    yield waiting.popleft().result()
+        return look_ahead(self.batch, range(start, stop), workers=workers, depth=max(ahead, workers))
 
 
 def apportion(shares: Sequence[float], total: int) -> list[int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +19,9 @@ from numpy.typing import NDArray
 
 from hivlp.config import Preprocessing
 from hivlp.data.images import load_pixels
+from hivlp.encode.stream import look_ahead
 from hivlp.errors import DataError, ImageError
+from hivlp.files import write_atomically
 from hivlp.registry import suggestion
 from hivlp.types import Failure, Sample
 
@@ -158,9 +159,7 @@ def _write(
         "count": count,
         "failures": [failure.as_dict() for failure in failures],
     }
-    temporary = folder / "manifest.tmp"
-    temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    temporary.replace(folder / "manifest.json")
+    write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
     progress(f"packed {count:,} pictures of {source.name}, {len(failures)} could not be used")
 
 
@@ -179,18 +178,10 @@ def decode_ahead(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8] | Failure]]:
     """Samples with their pixels (3, S, S), in order, decoded by threads a little ahead of the reader."""
 
-    def decode(sample: Sample) -> NDArray[np.uint8] | Failure:
+    def decode(sample: Sample) -> tuple[Sample, NDArray[np.uint8] | Failure]:
         try:
-            return load_pixels(sample.read(), preprocessing)
+            return sample, load_pixels(sample.read(), preprocessing)
         except (ImageError, OSError, ValueError) as error:
-            return Failure(uri=sample.uri, error=str(error))
+            return sample, Failure(uri=sample.uri, error=str(error))
 
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: list[tuple[Sample, Any]] = []
-        for sample in source:
-            waiting.append((sample, pool.submit(decode, sample)))
-            if len(waiting) >= ahead:
-                first, future = waiting.pop(0)
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
+    return look_ahead(decode, source, workers=workers, depth=ahead)
