@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hivlp.config import FitLevelsConfig, Preprocessing
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
-from hivlp.evaluate.protocols import Pairs
+from hivlp.evaluate.protocols import EncodedPairs
 from hivlp.fit_levels.cache import Cached
 from hivlp.fit_levels.run import compare
 from hivlp.model.levels import LevelHead, unit
@@ -100,7 +100,7 @@ def vectors(model: Pair, image_I2F: Tensor, captions: list[list[str]], bags: lis
     picture_of = np.repeat(np.arange(len(bags)), [len(each) for each in bags])
     flat = [bag for each in bags for bag in each]
     texts = torch.cat([model.texts(flat[start : start + 1000]) for start in range(0, len(flat), 1000)])
-    pairs = Pairs(
+    pairs = EncodedPairs(
         images=Embeddings({WIDTH: model.images(image_I2F.mean(dim=1)).numpy()}),
         texts=Embeddings({WIDTH: texts.numpy()}),
         picture_of=picture_of,

@@ -36,7 +36,7 @@ from hivlp.encode.base import Encoder
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.evaluate.protocols import (
-    Pairs,
+    EncodedPairs,
     at_level,
     encode_pairs,
     evaluate_karpathy,
@@ -169,7 +169,7 @@ def kinds(encoder: Encoder, folder: Path) -> dict[str, float]:
     return {f"R@{k}": round(100 * float((rank_N < k).mean()), 1) for k in (1, 5, 10)}
 
 
-def of_signs(pairs: Pairs) -> dict[str, Any]:
+def of_signs(pairs: EncodedPairs) -> dict[str, Any]:
     """What the signs of the widest level find: alone, and as candidates that the level itself sorts."""
     widest = max(pairs.images.widths)
     cascade = through_cascade(pairs, Plan(coarse="bits", coarse_width=widest, dims=widest))

@@ -1,17 +1,17 @@
 """Names that a configuration may use, each with the place of its code.
 
-Nothing is imported before it is asked for. A plug-in adds its own names through the entry-point groups
+A module is imported when one of its names is resolved. A plug-in adds names through the entry-point groups
 ``hivlp.<table>``.
 """
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from hivlp.errors import ConfigError
+from hivlp.messages import suggestion
 
 TABLES: dict[str, dict[str, str]] = {
     "levels": {
@@ -39,7 +39,7 @@ def resolve(table: str, name: str) -> Any:
     """The object behind a name.
 
     Raises:
-        ConfigError: the table has no such name; the message lists those it has.
+        ConfigError: the table has no such name; the message lists its names.
     """
     if name in TABLES[table]:
         module, _, attribute = TABLES[table][name].partition(":")
@@ -48,9 +48,3 @@ def resolve(table: str, name: str) -> Any:
         if point.name == name:
             return point.load()
     raise ConfigError(f"{name!r} is not one of the {table}: {suggestion(name, names(table))}")
-
-
-def suggestion(name: str, known: list[str]) -> str:
-    """The nearest known name as a question, or all of them as a list."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}"

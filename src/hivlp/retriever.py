@@ -8,7 +8,7 @@ hits = index.search("two dogs on a beach", k=10)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +23,13 @@ from hivlp.encode import load
 from hivlp.encode.base import runtime_of, stored_match, unread_by
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, ModelError, QueryError
-from hivlp.ingest import AddReport, Progress, Pruned
+from hivlp.ingest import AddReport, Pruned
 from hivlp.match import MatchModel
 from hivlp.search.query import Part, clean_query, items_of, mixed
 from hivlp.search.request import Asked, SearchOptions
 from hivlp.search.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Hits, Item, Sample
+from hivlp.types import Embeddings, Hits, Item, Progress, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -122,7 +122,7 @@ class Index:
         workers: int = 2,
         resume: bool = False,
         captions: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Progress | None = None,
     ) -> AddReport:
         """Indexes every picture of a source that the index does not hold yet.
 
@@ -140,7 +140,7 @@ class Index:
             resume: skip every item whose id is known, without reading its file to compare the content.
             captions: also keep each caption as an item of kind ``text``, with the id
                 ``<id of the picture>#<n>`` and the metadata ``{"of": <id of the picture>}``.
-            progress: called after every batch.
+            progress: called after every batch; see `types.Progress`.
         """
         samples: Iterable[Sample] = (
             open_source(source, image_root=image_root, split=split)
@@ -169,7 +169,7 @@ class Index:
         split: str | None = None,
         batch_size: int = 256,
         resume: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Progress | None = None,
     ) -> AddReport:
         """Indexes texts, as items of kind ``text`` whose caption is the text; what is known is skipped.
 
@@ -181,7 +181,7 @@ class Index:
             split: only this split of a table.
             batch_size: texts a batch. Each batch is durable before the next.
             resume: skip every item whose id is known, without comparing the content.
-            progress: called after every batch.
+            progress: called after every batch; see `types.Progress`.
 
         Raises:
             DataError: the file can't be read as texts.
@@ -199,7 +199,7 @@ class Index:
         out: str | Path,
         *,
         shard_size: int = exchange.SHARD_SIZE,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Writes items and vectors as a folder in clip-retrieval's layout. See `exchange.export_index`."""
         if not isinstance(self.store, LocalStore):
@@ -354,7 +354,7 @@ class Index:
         count: int = 2_000,
         kinds: Sequence[str] = tuning.KINDS,
         seed: int = 0,
-        progress: tuning.Progress | None = None,
+        progress: Progress | None = None,
     ) -> Tuned:
         """Measures plans on this index and keeps those that hold their recall; see `hivlp.tune.tune`.
 
@@ -368,7 +368,7 @@ class Index:
             count: how many captions or points to take.
             kinds: kinds of coarse indexes to try.
             seed: of the choice of captions or points.
-            progress: called with (steps done, steps in all, a remark).
+            progress: see `types.Progress`; it counts plans.
 
         Raises:
             QueryError: an impossible target, or too few queries.
@@ -497,7 +497,7 @@ def import_index(
     out: str | Path,
     model: str | Path | Encoder | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes an index at `out` of a folder that `Index.export` or clip-retrieval wrote.
 
@@ -505,7 +505,7 @@ def import_index(
         folder: it.
         out: the index folder to make.
         model: what made the vectors; needed where the folder does not say it, and checked where it does.
-        progress: called with (items read, items to read).
+        progress: see `types.Progress`; it counts items.
 
     Returns:
         ``index``, ``items``, ``kinds``, ``widths`` and ``notes``. See `exchange.import_index`.
@@ -513,7 +513,7 @@ def import_index(
     made_by = None
     if model is not None:
         encoder = _encoder(model)
-        made_by = exchange.Model(
+        made_by = exchange.ModelRecord(
             name=_name(encoder),
             fingerprint=encoder.fingerprint,
             widths=encoder.widths,

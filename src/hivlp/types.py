@@ -1,4 +1,4 @@
-"""The records that the rooms of the house hand to each other; they know no file format and no model.
+"""Plain records shared by all packages; they know no file format and no model.
 
 Shape letters, here and everywhere: B batch, C channels, H height, W width, T tokens, D width of an
 embedding, Q queries, N items, K kept candidates.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ IntArray: TypeAlias = NDArray[np.int64]
 
 KINDS = ("image", "text")
 """What an item can be."""
+
+
+class Progress(Protocol):
+    """What a long task calls now and then; `print` is one.
+
+    The arguments are a line for people, which may be empty; how much is done; and of how much, which is None
+    while that is unknown. A task that counts nothing, such as training, gives the line alone.
+    """
+
+    def __call__(self, line: str, done: int = 0, total: int | None = None, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

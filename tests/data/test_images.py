@@ -310,7 +310,7 @@ def test_a_very_long_picture_is_cropped_in_little_memory() -> None:
 # --- What can't be used ---
 
 
-def refusal(source: images.Picture, **options: int) -> str:
+def refusal(source: images.ImageInput, **options: int) -> str:
     with pytest.raises(ImageError) as caught:
         images.decode(source, **options)
     return str(caught.value)

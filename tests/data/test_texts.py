@@ -14,7 +14,7 @@ from ran import Ran
 
 from hivlp.data.sources import open_texts
 from hivlp.errors import DataError, QueryError
-from hivlp.retriever import Index, Progress
+from hivlp.retriever import Index
 from hivlp.types import Item, Sample
 
 Hivlp = Callable[..., Ran]
@@ -70,8 +70,8 @@ def test_a_changed_text_replaces_and_new_metadata_describes(index: Index, colour
 def test_an_interrupt_keeps_the_batches_before_it(index: Index) -> None:
     texts = [f"red {n}" for n in range(10)]
 
-    def stop(progress: Progress) -> None:
-        if progress.indexed == 6:
+    def stop(line: str, done: int, total: int | None) -> None:
+        if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hivlp.errors import DataError
 from hivlp.evaluate import metrics, report
-from hivlp.evaluate.protocols import Pairs, at_level, encode_pairs, evaluate_karpathy, through_cascade
+from hivlp.evaluate.protocols import EncodedPairs, at_level, encode_pairs, evaluate_karpathy, through_cascade
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, Failure, Sample
 
@@ -34,7 +34,7 @@ def painted_samples(*, split: str | None = "val", captions: int = 2) -> list[Sam
     ]
 
 
-def random_pairs(images: int, each: int, seed: int) -> Pairs:
+def random_pairs(images: int, each: int, seed: int) -> EncodedPairs:
     rng = np.random.default_rng(seed)
 
     def levels(wide_ND: np.ndarray) -> Embeddings:
@@ -46,7 +46,7 @@ def random_pairs(images: int, each: int, seed: int) -> Pairs:
     picture_ND = rng.standard_normal((images, WIDTHS[-1]))
     picture_of = np.repeat(np.arange(images), each)
     text_ND = picture_ND[picture_of] + 1.5 * rng.standard_normal((images * each, WIDTHS[-1]))
-    return Pairs(images=levels(picture_ND), texts=levels(text_ND), picture_of=picture_of, failed=[])
+    return EncodedPairs(images=levels(picture_ND), texts=levels(text_ND), picture_of=picture_of, failed=[])
 
 
 def test_the_whole_protocol_on_painted_pictures() -> None:

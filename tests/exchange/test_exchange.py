@@ -16,7 +16,7 @@ from index_tools import WIDTHS, create, embeddings, items, unit
 from ran import Ran
 
 from hivlp.errors import DataError, HivlpError, IndexFolderError, MissingExtraError, QueryError
-from hivlp.exchange import Model, export_index, import_index
+from hivlp.exchange import ModelRecord, export_index, import_index
 from hivlp.exchange.layout import shard_name
 from hivlp.retriever import Index
 from hivlp.retriever import import_index as import_for_people
@@ -27,7 +27,7 @@ pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 Hivlp = Callable[..., Ran]
 
-MODEL = Model(name="mini", fingerprint="f1", widths=WIDTHS, preprocessing={"size": 224})
+MODEL = ModelRecord(name="mini", fingerprint="f1", widths=WIDTHS, preprocessing={"size": 224})
 
 
 def mixed(count: int) -> list[Item]:
@@ -133,10 +133,10 @@ def test_names_of_shards_sort_like_their_numbers() -> None:
 
 
 def test_progress_counts_items(store: Any, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int]] = []
     export_index(store, tmp_path / "e", shard_size=20, progress=lambda *at: seen.append(at))
     import_index(tmp_path / "e", tmp_path / "y.hivlp", progress=lambda *at: seen.append(at))
-    assert seen == [(20, 47), (31, 47), (47, 47)] * 2
+    assert seen == [("", 20, 47), ("", 31, 47), ("", 47, 47)] * 2
 
 
 def test_an_export_overwrites_nothing_and_leaves_nothing_half_done(
@@ -158,7 +158,7 @@ def test_what_happens_meanwhile_is_not_in_the_export(store: Any, tmp_path: Path)
     """Adding, deleting and compacting go on while an export is running."""
     before = contents(store)
 
-    def meanwhile(done: int, total: int) -> None:
+    def meanwhile(line: str, done: int, total: int) -> None:
         if done == 7:
             store.append(items(5), embeddings(5))
             store.delete(["5-雪", "6-雪"])
@@ -249,7 +249,7 @@ def test_the_model_has_to_be_named_and_to_fit(tmp_path: Path, store: Any) -> Non
     folder = foreign(tmp_path / "f", [embeddings(3)[16]], [described(0, 3)])
     with pytest.raises(DataError, match=r"does not say which model.*--model"):
         import_index(folder, tmp_path / "y.hivlp")
-    narrow = Model(name="small", fingerprint="f2", widths=(4, 8), preprocessing={})
+    narrow = ModelRecord(name="small", fingerprint="f2", widths=(4, 8), preprocessing={})
     with pytest.raises(DataError, match=r"width 16, and the model 'small' has the levels \[4, 8\]"):
         import_index(folder, tmp_path / "y.hivlp", model=narrow)
     export_index(store, tmp_path / "e")

@@ -24,7 +24,7 @@ from hivlp.encode import load
 from hivlp.encode.heads import Head, HeadsEncoder, Mlp, unit, write_heads
 from hivlp.errors import ConfigError, DataError, HivlpError, ModelError
 from hivlp.evaluate.metrics import Recalls
-from hivlp.evaluate.protocols import BothWays, Pairs
+from hivlp.evaluate.protocols import BothWays, EncodedPairs
 from hivlp.export.fold import can_fold, fold
 from hivlp.fit_levels import run as fitting
 from hivlp.fit_levels.cache import Cached, cached
@@ -192,7 +192,7 @@ def drawn_pairs(count: int, seed: int) -> Cached:
         noise = 1.2 * random.standard_normal((count, 24))
         sides.append(unit(np.hstack([noise, common_ND]).astype(np.float32)))
     image_ID, text_TD = sides
-    pairs = Pairs(
+    pairs = EncodedPairs(
         images=Embeddings({32: image_ID}),
         texts=Embeddings({32: text_TD}),
         picture_of=np.arange(count),
@@ -404,7 +404,7 @@ def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.Monk
     told = iter([(1, 1), (2, 9), (5, 3), (4, 4)])  # AR of the levels 8 and 32 at the start, then by epoch
     seen: list[dict[int, Head]] = []
 
-    def averages(pairs: Pairs, heads: dict[int, Head], bits: int) -> dict[int, float]:
+    def averages(pairs: EncodedPairs, heads: dict[int, Head], bits: int) -> dict[int, float]:
         seen.append(heads)
         return dict(zip((8, 32), map(float, next(told)), strict=True))
 
@@ -424,7 +424,7 @@ def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
         random = np.random.default_rng(seed)
         image_ID = random.standard_normal((400, 12)).astype(np.float32)
         text_TD = np.abs(image_ID) - np.abs(image_ID).mean(axis=0)
-        pairs = Pairs(
+        pairs = EncodedPairs(
             images=Embeddings({12: unit(image_ID)}), texts=Embeddings({12: unit(text_TD)}),
             picture_of=np.arange(400), failed=[],
         )  # fmt: skip

@@ -141,7 +141,7 @@ def test_checksums_are_joined_to_blocks_of_a_useful_size(tmp_path, monkeypatch):
             store.append([items(60)[n]], embeddings(60).take([n]))
         store.delete(["id-2", "id-59"])
         seen = []
-        store.compact(lambda done, total: seen.append((done, total)))
+        store.compact(lambda line, done, total: seen.append((done, total)))
         blocks = [(sum_.first_row, sum_.rows) for sum_ in store.folder.items.checksums() if sum_.width == 8]
         assert blocks == [(0, 10), (10, 10), (20, 10), (30, 10), (40, 10), (50, 8)]
         assert seen[-1] == (58 * 3, 58 * 3)

@@ -258,5 +258,5 @@ def test_an_index_that_is_compacted_while_it_is_verified(folder, monkeypatch):
 
 def test_progress_counts_the_rows_of_all_levels(folder):
     seen = []
-    verify(folder, lambda done, total: seen.append((done, total)))
+    verify(folder, lambda line, done, total: seen.append((done, total)))
     assert seen == [(done, 120) for done in range(10, 130, 10)]

@@ -18,7 +18,7 @@ from index_tools import unit  # noqa: E402
 
 from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import DataError, QueryError  # noqa: E402
-from hivlp.evaluate.protocols import Pairs, through_cascade  # noqa: E402
+from hivlp.evaluate.protocols import EncodedPairs, through_cascade  # noqa: E402
 from hivlp.search.plan import Plan  # noqa: E402
 from hivlp.train.starts import cca  # noqa: E402
 from hivlp.types import Embeddings  # noqa: E402
@@ -293,7 +293,7 @@ def test_a_cascade_by_matrices_is_that_of_the_library_and_with_all_candidates_br
     images = {4: unit(vectors(30)[:, :4]), 16: vectors(30)}
     texts = {4: unit(vectors(60, seed=1)[:, :4]), 16: vectors(60, seed=1)}
     owners = np.repeat(np.arange(30), 2)
-    pairs = Pairs(images=Embeddings(images), texts=Embeddings(texts), picture_of=owners, failed=[])
+    pairs = EncodedPairs(images=Embeddings(images), texts=Embeddings(texts), picture_of=owners, failed=[])
     fine, coarse = texts[16] @ images[16].T, texts[4] @ images[4].T
     for candidates in (5, 12):
         wanted = through_cascade(pairs, Plan(candidates=candidates)).text_to_image

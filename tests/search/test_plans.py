@@ -85,8 +85,8 @@ def same(one: RawResult, other: RawResult) -> bool:
         ({"candidates": 2.5}, "candidates=2.5"),
         ({"candidates": True}, "candidates=True"),
         ({"candidates": None}, "candidates=None"),
-        ({"coarse": "exakt"}, "coarse='exakt' is no known coarse index; did you mean 'exact'"),
-        ({"coarse": "tree"}, "take one of bits, exact, hnsw, ivf, pq"),
+        ({"coarse": "exakt"}, "coarse='exakt' is not a coarse index; did you mean 'exact'"),
+        ({"coarse": "tree"}, "choose from bits, exact, hnsw, ivf, pq"),
         ({"coarse": ["ivf"]}, r"coarse=\['ivf'\]"),
         ({"code": "int8", "coarse": "pq"}, "code='int8' can't be kept by .* 'pq'; take pq4"),
         ({"code": "int4"}, "take float16 or int8"),
@@ -117,7 +117,7 @@ def same(one: RawResult, other: RawResult) -> bool:
         ({"stages": [[16, "all"]]}, "keeps='all'"),
         ({"stages": [[16, 5]], "candidates": "all"}, 'no effect with candidates="all"'),
         ({"candidate": 5}, "no setting 'candidate'; did you mean 'candidates'"),
-        ({"zzz": 5}, "known are name, coarse"),
+        ({"zzz": 5}, "choose from name, coarse"),
     ],
 )
 def test_impossible_plans_are_refused_with_value_rule_and_remedy(record, message):

@@ -267,11 +267,11 @@ def test_a_plan_survives_json():
     "record, message",
     [
         ({"candidate": 5}, "did you mean 'candidates'"),
-        ({"zzz": 5}, "known are name, coarse"),
+        ({"zzz": 5}, "choose from name, coarse"),
         ({"candidates": 0}, "candidates=0.*at least 1"),
         ({"candidates": "some"}, "candidates='some'"),
         ({"coarse": "exakt"}, "did you mean 'exact'"),
-        ({"coarse": "tree"}, "take one of bits, exact"),
+        ({"coarse": "tree"}, "choose from bits, exact"),
         ({"coarse_width": 0}, "coarse_width=0"),
         ({"rerank": -1}, "rerank=-1"),
     ],

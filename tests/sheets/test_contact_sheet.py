@@ -14,10 +14,10 @@ from PIL import Image
 from hivlp.errors import DataError
 from hivlp.sheets import contact_sheet as sheets
 from hivlp.sheets import lettering
-from hivlp.sheets.contact_sheet import EMPTY, HEADING, RIGHT, Layout, Row, contact_sheet, save
+from hivlp.sheets.contact_sheet import EMPTY, HEADING, RIGHT, SheetLayout, SheetRow, contact_sheet, save
 from hivlp.types import Hit, Hits, Timings
 
-LAYOUT = Layout(columns=3, thumb=120)
+LAYOUT = SheetLayout(columns=3, thumb=120)
 FIRST = (LAYOUT.margin + LAYOUT.padding, LAYOUT.margin + HEADING + LAYOUT.padding + 40)
 
 
@@ -49,7 +49,9 @@ def near(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 def test_every_hit_is_in_its_place(tmp_path: Path) -> None:
     pictures = gallery(tmp_path)
-    row = Row(query="colours", hits=hits(*(pictures / f"{c}.png" for c in ("red", "green", "blue", "pink"))))
+    row = SheetRow(
+        query="colours", hits=hits(*(pictures / f"{c}.png" for c in ("red", "green", "blue", "pink")))
+    )
     sheet = contact_sheet([row, row], layout=LAYOUT)
     assert (sheet.mode, sheet.width) == ("RGB", LAYOUT.width)
     assert sheet.height == 2 * LAYOUT.margin + HEADING + 2 * LAYOUT.row_height(1) + LAYOUT.gap
@@ -61,7 +63,9 @@ def test_every_hit_is_in_its_place(tmp_path: Path) -> None:
 
 def test_a_missing_or_broken_picture_is_an_empty_tile(tmp_path: Path) -> None:
     (tmp_path / "words.jpg").write_text("words")
-    row = Row(query="x", hits=hits(tmp_path / "gone.jpg", tmp_path / "words.jpg", "archive.tar#gone.jpg"))
+    row = SheetRow(
+        query="x", hits=hits(tmp_path / "gone.jpg", tmp_path / "words.jpg", "archive.tar#gone.jpg")
+    )
     sheet = contact_sheet([row], layout=LAYOUT)
     corner = (FIRST[0] + LAYOUT.thumb // 2, FIRST[1] + 10)
     assert sheet.getpixel(corner) == EMPTY
@@ -73,7 +77,7 @@ def test_a_member_of_a_tar_is_shown(tmp_path: Path) -> None:
         info.size = len(png("red"))
         tar.addfile(info, io.BytesIO(png("red")))
     names = (f"{tmp_path}/a.tar#in/red.png", f"{tmp_path}/a.tar#in/blue.png")
-    sheet = contact_sheet([Row(query="x", hits=hits(*names))], layout=LAYOUT)
+    sheet = contact_sheet([SheetRow(query="x", hits=hits(*names))], layout=LAYOUT)
     assert near(centre(sheet, 0), COLOURS["red"])
     assert not near(centre(sheet, 1), COLOURS["blue"])
 
@@ -81,21 +85,21 @@ def test_a_member_of_a_tar_is_shown(tmp_path: Path) -> None:
 def test_the_query_picture_comes_first(tmp_path: Path) -> None:
     pictures = gallery(tmp_path)
     found = hits(*(pictures / f"{colour}.png" for colour in ("red", "green", "blue")))
-    sheet = contact_sheet([Row(query="pink", hits=found, picture=painted("pink"))], layout=LAYOUT)
+    sheet = contact_sheet([SheetRow(query="pink", hits=found, picture=painted("pink"))], layout=LAYOUT)
     assert [near(centre(sheet, n), COLOURS[c]) for n, c in enumerate(("pink", "red", "green"))] == [True] * 3
 
 
 def test_the_expected_answer_is_framed(tmp_path: Path) -> None:
     pictures = gallery(tmp_path)
     found = hits(pictures / "red.png", pictures / "blue.png")
-    sheet = contact_sheet([Row(query="x", hits=found, expected=[found[1].id])], layout=LAYOUT)
+    sheet = contact_sheet([SheetRow(query="x", hits=found, expected=[found[1].id])], layout=LAYOUT)
     beside = [(FIRST[0] + n * (LAYOUT.thumb + LAYOUT.gap) - 4, FIRST[1] + 60) for n in range(2)]
     assert [sheet.getpixel(point) == RIGHT for point in beside] == [False, True]
 
 
 @pytest.mark.parametrize("query", ["", "x" * 10_000, "word " * 2_000, "雪地里的一只狗 🐕❄️", "two\nlines"])
 def test_any_words_fit(tmp_path: Path, query: str) -> None:
-    row = Row(query=query, hits=hits("gone.jpg", caption=query))
+    row = SheetRow(query=query, hits=hits("gone.jpg", caption=query))
     sheet = contact_sheet([row], layout=LAYOUT)
     right = [sheet.getpixel((sheet.width - LAYOUT.margin // 2, y)) for y in range(sheet.height)]
     assert len(set(right)) == 1, "nothing is drawn into the margin"
@@ -103,7 +107,7 @@ def test_any_words_fit(tmp_path: Path, query: str) -> None:
 
 def test_no_rows_and_no_hits() -> None:
     assert contact_sheet([], layout=LAYOUT).width == LAYOUT.width
-    nothing = contact_sheet([Row(query="nothing like it", hits=hits())], layout=LAYOUT)
+    nothing = contact_sheet([SheetRow(query="nothing like it", hits=hits())], layout=LAYOUT)
     assert nothing.height > LAYOUT.row_height(0)
 
 
@@ -120,8 +124,8 @@ def test_saving_names_what_is_wrong(tmp_path: Path) -> None:
 
 def test_a_row_is_as_high_as_its_captions() -> None:
     def height(caption: str) -> int:
-        row = Row(query="x", hits=hits("gone.jpg", caption=caption))
-        return contact_sheet([row], layout=Layout(columns=3, caption_lines=3)).height
+        row = SheetRow(query="x", hits=hits("gone.jpg", caption=caption))
+        return contact_sheet([row], layout=SheetLayout(columns=3, caption_lines=3)).height
 
     one, two, three = height("short"), height("a longer caption of some words"), height("word " * 50)
     assert two - one == three - two > 10

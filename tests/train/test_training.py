@@ -446,7 +446,7 @@ def test_overrides_and_their_errors():
         ConfigError, match=r"unknown key 'optimisation\.learning_rat': did you mean 'learning_rate'"
     ):
         load_preset("tiny", overrides=["optimisation.learning_rat=1"])
-    with pytest.raises(ConfigError, match=r"steps: it must be at least 1 .got 0"):
+    with pytest.raises(ConfigError, match=r"steps: must be at least 1 .got 0"):
         load_preset("tiny", overrides=["steps=0"])
     with pytest.raises(ConfigError, match="unknown preset 'tinny': did you mean 'tiny'"):
         load_preset("tinny")

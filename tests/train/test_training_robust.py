@@ -164,7 +164,7 @@ def test_bad_pictures_are_left_out_counted_and_named(tmp_path, no_graphs):
         ("grad_cahce=5", r"unknown key 'grad_cahce': did you mean 'grad_cache'"),
         ("objective.lrm.share=1", r"objective\.lrm\.share: .*less than 1"),
         ("objective.form=triplet", r"objective\.form: .*'softmax' or 'sigmoid'"),
-        ("data_workers=0", r"data_workers: it must be at least 1"),
+        ("data_workers=0", r"data_workers: must be at least 1"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_would_be_right(override: str, message: str):

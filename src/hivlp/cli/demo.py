@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hivlp.cli import output
-from hivlp.cli.galleries import SEARCHES, Asked, Gallery, photographs, scenes
+from hivlp.cli.galleries import SEARCHES, Gallery, GalleryQuery, photographs, scenes
 from hivlp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ SCENES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Found:
     """What a query found, and at which rank the picture that it was written for, where that is among it."""
 
-    asked: Asked
+    asked: GalleryQuery
     hits: Hits
     rank: int | None
 
@@ -73,7 +73,7 @@ def demo(
     gallery = scenes(out, count or SCENES) if drawn else photographs(out)
     with Index.ensure(gallery.index, encoder) as index:
         with output.progress("indexing", unit="pictures") as advance:
-            report = index.add(gallery.source, progress=lambda p: advance(p.done, p.total))
+            report = index.add(gallery.source, progress=advance)
         output.say(
             f"indexed {report.indexed} pictures in {report.seconds:.1f} s, {report.skipped} were there before"
         )
@@ -98,10 +98,10 @@ def _serve(index: Path) -> None:
     serve([index], port=0)  # whatever port is free: people who try things out have others running
 
 
-def _search(index: Index, asked: Asked) -> _Answer:
+def _search(index: Index, asked: GalleryQuery) -> _Found:
     hits = index.search(asked.query, k=HITS)
     name = asked.picture.name if asked.picture is not None else None
-    return _Answer(asked, hits, next((hit.rank for hit in hits if Path(hit.uri).name == name), None))
+    return _Found(asked, hits, next((hit.rank for hit in hits if Path(hit.uri).name == name), None))
 
 
 def _say_others(gallery: Gallery, items: int) -> None:
@@ -113,11 +113,11 @@ def _say_others(gallery: Gallery, items: int) -> None:
         )
 
 
-def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Answer], items: int, model: str) -> Path:
-    from hivlp.sheets.contact_sheet import Layout, Row, contact_sheet, save
+def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Found], items: int, model: str) -> Path:
+    from hivlp.sheets.contact_sheet import SheetLayout, SheetRow, contact_sheet, save
 
     rows = [
-        Row(
+        SheetRow(
             query=answer.asked.query,
             hits=answer.hits,
             expected=[hit.id for hit in answer.hits if hit.rank == answer.rank],
@@ -127,16 +127,16 @@ def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Answer], items:
     subtitle = f"{len(rows)} searches over {items:,} pictures with the model {model}"
     if _drawn_for(answers):
         subtitle += "; framed: drawn from these words"
-    save(contact_sheet(rows, title=gallery.title, subtitle=subtitle, layout=Layout(columns=HITS)), path)
+    save(contact_sheet(rows, title=gallery.title, subtitle=subtitle, layout=SheetLayout(columns=HITS)), path)
     return path
 
 
-def _drawn_for(answers: Sequence[_Answer]) -> bool:
+def _drawn_for(answers: Sequence[_Found]) -> bool:
     """Whether every query has the one picture that it was written for."""
     return all(answer.asked.picture is not None for answer in answers)
 
 
-def _show(console: Console, document: dict[str, Any], gallery: Gallery, answers: Sequence[_Answer]) -> None:
+def _show(console: Console, document: dict[str, Any], gallery: Gallery, answers: Sequence[_Found]) -> None:
     from rich.text import Text
 
     console.print(_table(answers))
@@ -151,7 +151,7 @@ def _show(console: Console, document: dict[str, Any], gallery: Gallery, answers:
     console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
-def _table(answers: Sequence[_Answer]) -> Table:
+def _table(answers: Sequence[_Found]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -52,14 +52,14 @@ def export(
 
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
-    from hivlp.encode import hub
     from hivlp.encode.base import model_source, shipped_models
+    from hivlp.encode.hub import model_kind
 
     folder = model_source(model)  # before what may not be installed
     if out is None and model in shipped_models():
         raise QueryError(f"{model} is part of the package, and stays as it is; name a folder with --out DIR")
     output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
-    if not (hub.is_transformers(folder) or hub.is_heads(folder)):
+    if model_kind(folder) == "hivlp":
         from hivlp.export.graphs import export as write
 
         document = write(folder, out, int8=int8)

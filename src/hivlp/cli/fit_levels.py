@@ -42,7 +42,15 @@ def fit_levels(
 
     given = {"widths": [word.strip() for word in widths.split(",") if word.strip()]}
     config = parse(FitLevelsConfig, apply_overrides(given, set_ or []), where="hivlp fit-levels")
-    document = fit(model, data, config, out=out, workers=workers, batch_size=batch_size, progress=output.say)
+    document = fit(
+        model,
+        data,
+        config,
+        out=out,
+        workers=workers,
+        batch_size=batch_size,
+        progress=lambda line, *_: output.say(line),
+    )
     output.show_failures(document["failed"])
     output.answer(document, json=json, human=lambda console: _show(console, document))
 

@@ -29,7 +29,7 @@ QUERIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GalleryQuery:
     """A query, and the picture that it was written for where there is only one such."""
 
     query: str
@@ -51,7 +51,7 @@ class Gallery:
     source: Path
     index: Path
     count: int
-    asked: list[Asked]
+    asked: list[GalleryQuery]
     example: str
 
 
@@ -67,7 +67,7 @@ def photographs(out: Path) -> Gallery:
         source=folder / TABLE.name,
         index=out / "gallery.hivlp",
         count=count,
-        asked=[Asked(query) for query in QUERIES],
+        asked=[GalleryQuery(query) for query in QUERIES],
         example="ships in the harbour",
     )
 
@@ -78,15 +78,15 @@ def scenes(out: Path, count: int) -> Gallery:
 
     folder = out / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
-    asked: list[Asked] = []
+    asked: list[GalleryQuery] = []
     every = count // SEARCHES
     with output.progress("drawing", unit="pictures") as advance:
         for number, sample in enumerate(scenes.samples(count, split="test")):
             path = _write(sample, folder)
             if number % every == 0 and len(asked) < SEARCHES:
                 # One style of caption after the other, so that the queries are not all of one form.
-                asked.append(Asked(sample.captions[len(asked) % len(sample.captions)], path))
-            advance(number + 1, count)
+                asked.append(GalleryQuery(sample.captions[len(asked) % len(sample.captions)], path))
+            advance("", number + 1, count)
     output.say(f"drew {count} pictures into {folder}")
     return Gallery(
         title="Drawn pictures, found by words",

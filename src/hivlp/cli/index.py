@@ -78,7 +78,7 @@ def index(
         options: dict[str, Any] = {
             "batch_size": batch_size or (256 if texts else 32),
             "resume": resume,
-            "progress": lambda p: advance(p.done, p.total, f"{p.skipped} skipped, {p.failed} failed"),
+            "progress": advance,
         }
         if texts:
             report = target.add_texts(samples, **options)

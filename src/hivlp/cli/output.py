@@ -13,17 +13,18 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from hivlp.errors import HivlpError, MissingExtraError
-from hivlp.messages import plain
+from hivlp.messages import rule
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from hivlp.encode import Encoder
+    from hivlp.types import Progress
 
 # what only training and exporting need
 TRAIN_PACKAGES = frozenset(
@@ -40,12 +41,6 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")
 ]
 DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
-
-
-class Advance(Protocol):
-    """What `progress` gives: call it with how many are done, of how many (None if unknown), and a remark."""
-
-    def __call__(self, done: int, total: int | None, note: str = "") -> None: ...
 
 
 def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console], None]) -> None:
@@ -96,11 +91,12 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, unit: str = "items") -> Iterator[Advance]:
+def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
     """A progress bar on stderr, on terminals only; gives the function that moves it."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[count]} " + unit),
@@ -114,11 +110,11 @@ def progress(title: str, *, unit: str = "items") -> Iterator[Advance]:
     with bar:
         task = bar.add_task(title, total=None, count="", rate="", note="")
 
-        def advance(done: int, total: int | None, note: str = "") -> None:
+        def advance(line: str, done: int = 0, total: int | None = None) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
             rate = f"{done / elapsed:.1f}/s" if elapsed > 0.5 else ""
             count = f"{done:,}/{total:,}" if total else f"{done:,}"
-            bar.update(task, completed=done, total=total, count=count, rate=rate, note=note)
+            bar.update(task, completed=done, total=total, count=count, rate=rate, note=line)
 
         yield advance
 
@@ -206,12 +202,12 @@ def _of_usage(error: Any) -> str:
     command = context.command_path if context is not None else "hivlp"
     # `hivlp` alone has printed its help already and brings no message.
     message = error.format_message() or "give a command."
-    # Newer versions of typer say what a validator says, and not of what value.
-    message = plain(message)
+    # Newer versions of typer pass on pydantic's message, which leaves out the value.
     validated = getattr(error.__cause__, "errors", None)
     if validated is not None:
-        value = validated()[0]["input"]
-        message = message.replace("Invalid value for", f"Invalid value {value!r} for", 1)
+        problem = validated()[0]
+        message = message.replace(problem["msg"], rule(problem))
+        message = message.replace("Invalid value for", f"Invalid value {problem['input']!r} for", 1)
     message = message.rstrip(".")
     if "unexpected extra argument" in message:
         message += "; put words with spaces between them in quotes, and options before --"

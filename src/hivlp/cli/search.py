@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hivlp.search.request import SearchOptions
-    from hivlp.sheets.contact_sheet import Row
+    from hivlp.sheets.contact_sheet import SheetRow
     from hivlp.types import Hits
 
 
@@ -120,19 +120,19 @@ def search(
     output.answer(document, json=json, human=lambda console: show(console, hits))
 
 
-def _rows(hits: Hits, text: str | None, items: list[str], pictures: list[Path]) -> list[Row]:
+def _rows(hits: Hits, text: str | None, items: list[str], pictures: list[Path]) -> list[SheetRow]:
     """All hits as rows of a sheet; the query picture stands before the first ones."""
-    from hivlp.sheets.contact_sheet import Layout, Row
+    from hivlp.sheets.contact_sheet import SheetLayout, SheetRow
 
     picture = pictures[0] if pictures else None
-    columns = Layout().columns
+    columns = SheetLayout().columns
     first = columns - (picture is not None)
     words = [] if text is None else [text]
     query = " + ".join([*words, *items, *(path.name for path in pictures)])
-    rows = [Row(query=query, hits=replace(hits, hits=hits.hits[:first]), picture=picture)]
+    rows = [SheetRow(query=query, hits=replace(hits, hits=hits.hits[:first]), picture=picture)]
     for start in range(first, len(hits), columns):
         some = hits.hits[start : start + columns]
-        rows.append(Row(query=f"hits {start + 1} to {start + len(some)}", hits=replace(hits, hits=some)))
+        rows.append(SheetRow(query=f"hits {start + 1} to {start + len(some)}", hits=replace(hits, hits=some)))
     return rows
 
 

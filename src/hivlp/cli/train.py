@@ -45,7 +45,7 @@ def train(
     config = load_preset(
         preset or ("small" if data else "tiny"), overrides=set_ or [], data=data, start=model
     )
-    document = run(config, out=out, resume=resume, progress=output.say)
+    document = run(config, out=out, resume=resume, progress=lambda line, *_: output.say(line))
     if not is_leader():
         return
     line = f"{document['model']}: {counted(document['steps'], 'step')} in {document['seconds']:.0f} s"

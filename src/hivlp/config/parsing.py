@@ -10,8 +10,7 @@ from typing import Any, ClassVar, TypeVar, cast, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hivlp.errors import ConfigError
-from hivlp.messages import plain
-from hivlp.registry import suggestion
+from hivlp.messages import rule, suggestion
 
 
 class Settings(BaseModel):
@@ -77,8 +76,7 @@ def _explain(kind: type[Settings], problem: Mapping[str, Any]) -> str:
     name = ".".join(path) or kind.__name__
     if problem["type"] == "extra_forbidden":
         return f"unknown key {name!r}: {suggestion(path[-1], _keys_beside(kind, path))}"
-    message = plain(str(problem["msg"]).removeprefix("Value error, "))
-    return f"{name}: {message} (got {problem.get('input')!r:.80})"
+    return f"{name}: {rule(problem)} (got {problem.get('input')!r:.80})"
 
 
 def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:

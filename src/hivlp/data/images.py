@@ -31,7 +31,7 @@ from hivlp.errors import ImageError
 if TYPE_CHECKING:
     from hivlp.config import Preprocessing
 
-Picture: TypeAlias = "str | Path | bytes | Image.Image"
+ImageInput: TypeAlias = "str | Path | bytes | Image.Image"
 PixelArray: TypeAlias = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
@@ -154,7 +154,7 @@ def file_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(source: Picture, *, hint: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(source: ImageInput, *, hint: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode one picture to RGB: upright as EXIF says, transparency over white, the first frame of several.
 
     Args:
@@ -169,7 +169,7 @@ def decode(source: Picture, *, hint: int | None = None, max_pixels: int = MAX_PI
     return decode_with_size(source, hint=hint, max_pixels=max_pixels).image
 
 
-def decode_with_size(source: Picture, *, hint: int | None = None, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode_with_size(source: ImageInput, *, hint: int | None = None, max_pixels: int = MAX_PIXELS) -> Decoded:
     """As :func:`decode`, with the width and height of the original beside the picture."""
     if isinstance(source, Image.Image):
         return _finish(source, max_pixels=max_pixels)
@@ -219,13 +219,15 @@ def _is_whole(preprocessing: Preprocessing) -> bool:
     return preprocessing.fit == "squeeze" and preprocessing.centre == 1
 
 
-def load(source: Picture, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+def load(source: ImageInput, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
     """Decode and resize one picture, keeping the original's size. Raises ImageError as :func:`decode`."""
     decoded = decode_with_size(source, hint=DRAFT_MARGIN * preprocessing.size, max_pixels=max_pixels)
     return LoadedPicture(to_pixels(decoded.image, preprocessing), decoded.width, decoded.height)
 
 
-def load_pixels(source: Picture, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS) -> PixelArray:
+def load_pixels(
+    source: ImageInput, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS
+) -> PixelArray:
     """Decode and resize one picture to uint8 3×S×S. Raises ImageError as :func:`decode`."""
     return load(source, preprocessing, max_pixels=max_pixels).pixels
 

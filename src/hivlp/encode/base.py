@@ -17,7 +17,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hivlp.config import (
     CONFIG_FILE,
@@ -28,12 +27,13 @@ from hivlp.config import (
     Settings,
     read_model_config,
 )
-from hivlp.data.images import MAX_PIXELS, LoadedPicture
+from hivlp.data.images import MAX_PIXELS, ImageInput, LoadedPicture
 from hivlp.data.images import load as read_square
 from hivlp.encode import hub
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.match import MatchModel
-from hivlp.registry import resolve, suggestion
+from hivlp.messages import suggestion
+from hivlp.registry import resolve
 from hivlp.types import Embeddings
 
 # settings that are younger than models and than the indexes that hold fingerprints of those
@@ -48,7 +48,6 @@ LATER = (
     ("levels", "hidden", 0),
     ("levels", "dropout", 0.0),
 )
-Picture = Path | str | bytes | Image.Image
 INT8 = "-int8"  # what the fingerprint of 8-bit graphs ends with: their vectors are no others'
 IN_MEMORY = "in-memory"  # the fingerprint of a model that is in no folder
 
@@ -77,7 +76,7 @@ class Encoder(Protocol):
         """Embeddings of N texts; texts longer than the model reads are cut."""
         ...
 
-    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture, decoded and prepared; called from several threads at once. Raises ImageError."""
         ...
 
@@ -85,7 +84,7 @@ class Encoder(Protocol):
         """Embeddings of a batch of what `load_picture` prepares; HiVLP's models take uint8 (B, 3, S, S)."""
         ...
 
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
         """Embeddings of N pictures given as paths, encoded bytes or PIL images. Raises ImageError."""
         ...
 
@@ -104,11 +103,11 @@ class SquareInput(ABC):
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
         """Embeddings of decoded pictures, uint8 (B, 3, S, S)."""
 
-    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture as uint8 (3, S, S). See `Encoder.load_picture`."""
         return read_square(picture, self.preprocessing, max_pixels=max_pixels)
 
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
         """Embeddings of N pictures. See `Encoder.encode_images`."""
         return stacked(self, [self.load_picture(image).pixels for image in images])
 
@@ -149,7 +148,7 @@ def model_folder(model: str | Path) -> Path:
     """
     if not str(model).startswith(hub.PREFIX):
         folder = _folder(model)
-        if not (hub.is_transformers(folder) or hub.is_heads(folder)):
+        if hub.model_kind(folder) == "hivlp":
             return folder
     raise ModelError(
         f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of HiVLP's "
@@ -269,8 +268,7 @@ def _located(model: str | Path) -> tuple[Path, str, str]:
         local = Path(str(model).removeprefix(hub.PREFIX)).expanduser()
         return folder, "transformers", f"{hub.PREFIX}{local.resolve()}" if local.is_dir() else str(model)
     folder = _folder(model)
-    if hub.is_transformers(folder):
-        return hub.checked(folder), "transformers", str(model)
-    if hub.is_heads(folder):
-        return folder, "heads", str(model)
+    kind = hub.model_kind(folder)
+    if kind != "hivlp":
+        return hub.checked(folder) if kind == "transformers" else folder, kind, str(model)
     return folder, "onnx" if (folder / "text.onnx").is_file() else "torch", str(model)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hivlp.config import CONFIG_FILE, Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.encode import hub
-from hivlp.encode.base import Encoder, Picture, device_of, load, unread_by
+from hivlp.encode.base import Encoder, ImageInput, device_of, load, unread_by
 from hivlp.errors import ModelError
 from hivlp.types import Embeddings, FloatArray
 
@@ -146,10 +146,10 @@ class HeadsEncoder:
     def encode_pixels(self, pixels_B: NDArray[Any], /) -> Embeddings:
         return self._images(self.base.encode_pixels(pixels_B))
 
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
         return self._images(self.base.encode_images(images))
 
-    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         return self.base.load_picture(picture, max_pixels=max_pixels)
 
     def cuts(self, text: str) -> bool:
@@ -173,7 +173,7 @@ def write_heads(folder: Path, base: Path, heads: Heads, *, name: str) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if hub.is_transformers(base):
+    if hub.model_kind(base) == "transformers":
         (folder / BASE).mkdir()
         for path in hub.needed_files(base):
             shutil.copyfile(path, folder / BASE / path.name)

@@ -9,10 +9,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from hivlp.config import CONFIG_FILE
 from hivlp.errors import MissingExtraError, ModelError
+
+ModelKind: TypeAlias = Literal["hivlp", "transformers", "heads"]
 
 PREFIX = "hf:"
 HEADS_FORMAT = "hivlp-heads"
@@ -40,14 +42,16 @@ def config_record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def is_transformers(folder: Path) -> bool:
-    """Whether a folder is in transformers' layout: its configuration names a model type."""
-    return "model_type" in config_record(folder)
+def model_kind(folder: Path) -> ModelKind:
+    """The kind of the model in a folder, by its configuration; ``hivlp`` where it says nothing else.
 
-
-def is_heads(folder: Path) -> bool:
-    """Whether a folder holds levels on top of another model; see `encode.heads`."""
-    return config_record(folder).get("format") == HEADS_FORMAT
+    ``transformers`` is transformers' layout: the configuration names a model type. ``heads`` is levels on top
+    of another model; see `encode.heads`.
+    """
+    record = config_record(folder)
+    if "model_type" in record:
+        return "transformers"
+    return "heads" if record.get("format") == HEADS_FORMAT else "hivlp"
 
 
 def find(spec: str) -> Path:

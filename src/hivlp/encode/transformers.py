@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from hivlp.config import Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture, decode_with_size
 from hivlp.encode import hub
-from hivlp.encode.base import Picture, joined, stacked
+from hivlp.encode.base import ImageInput, joined, stacked
 from hivlp.errors import ImageError, ModelError
 from hivlp.types import Embeddings
 
@@ -91,7 +91,7 @@ class TransformersEncoder:
             parts.append(_unit(self._model.get_image_features(**inputs)))
         return joined(parts, self.widths)
 
-    def load_picture(self, picture: Picture, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture, decoded in full and prepared as the model's own image processor does it."""
         decoded = decode_with_size(picture, max_pixels=max_pixels)
         self._check_shape(decoded.image.size)
@@ -103,7 +103,7 @@ class TransformersEncoder:
             pixels[field] = row
         return LoadedPicture(pixels, decoded.width, decoded.height)
 
-    def encode_images(self, images: Sequence[Picture]) -> Embeddings:
+    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
         return stacked(self, [self.load_picture(image).pixels for image in images])
 
     def cuts(self, text: str) -> bool:

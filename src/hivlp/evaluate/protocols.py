@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -26,15 +26,13 @@ from hivlp.evaluate.metrics import Recalls, Relevant
 from hivlp.search import cascade as search
 from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Failure, FloatArray, IntArray, Item, Sample
-
-Progress: TypeAlias = "Callable[[int, int | None, str], None]"
+from hivlp.types import Embeddings, Failure, FloatArray, IntArray, Item, Progress, Sample
 
 _TEXT_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pairs:
+class EncodedPairs:
     """Encoded pictures and captions of one split, and which belong together.
 
     Attributes:
@@ -163,7 +161,7 @@ def evaluate_karpathy(
         plan: the recipe of the cascade; 200 candidates of an exact coarse scan unless told.
         batch_size: pictures a batch.
         workers: threads that decode beside the model.
-        progress: called with (pictures done, pictures in all or None, a remark).
+        progress: see `types.Progress`; it counts pictures.
 
     Raises:
         DataError: there is no picture with a caption.
@@ -179,7 +177,7 @@ def evaluate_karpathy(
     return result
 
 
-def evaluate_pairs(pairs: Pairs, *, split: str | None = None, plan: Plan | None = None) -> Evaluation:
+def evaluate_pairs(pairs: EncodedPairs, *, split: str | None = None, plan: Plan | None = None) -> Evaluation:
     """The same for what is encoded already; without ``seconds``."""
     plan = plan or Plan()
     return Evaluation(
@@ -215,7 +213,7 @@ def encode_pairs(
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress | None = None,
-) -> Pairs:
+) -> EncodedPairs:
     """Encodes the pictures and all of their captions, each once. See `evaluate_karpathy`."""
     failed: list[Failure] = []
     total: int | None = samples.count() if isinstance(samples, Source) else None
@@ -234,13 +232,13 @@ def encode_pairs(
             picture_of += [done] * len(sample.captions)
             done += 1
         if progress is not None:
-            progress(done, total, f"{len(captions):,} captions")
+            progress(f"{len(captions):,} captions", done, total)
     failed += getattr(samples, "failures", [])
     if not parts:
         raise DataError(_nothing(failed))
     starts = range(0, len(captions), _TEXT_BATCH)
     texts = [encoder.encode_texts(captions[start : start + _TEXT_BATCH]) for start in starts]
-    return Pairs(
+    return EncodedPairs(
         images=Embeddings.concatenate(parts),
         texts=Embeddings.concatenate(texts),
         picture_of=np.array(picture_of, np.int64),
@@ -250,7 +248,7 @@ def encode_pairs(
     )
 
 
-def at_level(pairs: Pairs, width: int) -> BothWays:
+def at_level(pairs: EncodedPairs, width: int) -> BothWays:
     """Both directions by a full scan at one level."""
     image_ID, text_TD = pairs.images[width], pairs.texts[width]
     return BothWays(
@@ -259,7 +257,7 @@ def at_level(pairs: Pairs, width: int) -> BothWays:
     )
 
 
-def signs(pairs: Pairs, width: int) -> Pairs:
+def signs(pairs: EncodedPairs, width: int) -> EncodedPairs:
     """The pairs with the codes that the coarse index ``bits`` keeps of a level, as unit vectors.
 
     Their cosine falls with the number of signs that differ.
@@ -272,7 +270,7 @@ def signs(pairs: Pairs, width: int) -> Pairs:
     return replace(pairs, images=codes(pairs.images[width]), texts=codes(pairs.texts[width]))
 
 
-def through_cascade(pairs: Pairs, plan: Plan) -> BothWays:
+def through_cascade(pairs: EncodedPairs, plan: Plan) -> BothWays:
     """Both directions by `search.run` over stored indexes, one of the pictures and one of the texts."""
     return BothWays(
         text_to_image=metrics.recalls(_ranks_of_search(pairs.texts, pairs.images, pairs.of_texts(), plan)),
@@ -313,7 +311,7 @@ def _usable(samples: Iterable[Sample], failed: list[Failure]) -> Iterable[Sample
             )
 
 
-def _protocol(pairs: Pairs, split: str | None) -> str:
+def _protocol(pairs: EncodedPairs, split: str | None) -> str:
     """Such as "1,000 images, 5,000 texts (5 a picture), split val"."""
     images, texts = len(pairs.images), len(pairs.texts)
     counts = np.bincount(pairs.picture_of, minlength=images)

@@ -9,6 +9,6 @@ manifest.json                                 model, levels and counts; other to
 
 from hivlp.exchange.export import SHARD_SIZE, export_index
 from hivlp.exchange.importing import import_index
-from hivlp.exchange.layout import Model
+from hivlp.exchange.layout import ModelRecord
 
-__all__ = ["SHARD_SIZE", "Model", "export_index", "import_index"]
+__all__ = ["SHARD_SIZE", "ModelRecord", "export_index", "import_index"]

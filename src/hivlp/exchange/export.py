@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ import numpy as np
 
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import QueryError
-from hivlp.exchange.layout import STEMS, Layout, Model, Part, shard_name
+from hivlp.exchange.layout import STEMS, EmbeddingFolder, KindFiles, ModelRecord, shard_name
 from hivlp.files import new_folder
 from hivlp.index.items import StaleState, record
 from hivlp.index.manifest import package_version
 from hivlp.index.rotation import Rotation
 from hivlp.stores.local import LocalStore, LocalView
-from hivlp.types import IntArray
+from hivlp.types import IntArray, Progress
 
 SHARD_SIZE = 1_000_000
 _BLOCK_ROWS = 8_192
@@ -30,7 +30,7 @@ def export_index(
     out: str | Path,
     *,
     shard_size: int = SHARD_SIZE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes the live items of an index and their vectors at every level, as they are stored.
 
@@ -38,7 +38,7 @@ def export_index(
         store: the index.
         out: the folder to make. It is there as a whole or not at all.
         shard_size: rows a file, at least 1.
-        progress: called with (items written, items to write).
+        progress: see `types.Progress`; it counts items.
 
     Returns:
         ``out``, ``items``, ``kinds`` and ``files``, JSON-compatible.
@@ -76,7 +76,7 @@ class _Export:
     store: LocalStore
     folder: Path
     shard_size: int
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
     done: int = 0
 
     def run(self) -> dict[str, int]:
@@ -105,17 +105,17 @@ class _Export:
         made_by = self.store.folder.manifest
         if (rotation := Rotation.read(self.store.folder.path)) is not None:
             rotation.write(self.folder)
-        model = Model(
+        model = ModelRecord(
             name=made_by.model_name,
             fingerprint=made_by.model_fingerprint,
             widths=made_by.widths,
             preprocessing=made_by.preprocessing,
         )
-        layout = Layout(folder=self.folder, parts=parts, model=model)
+        layout = EmbeddingFolder(folder=self.folder, parts=parts, model=model)
         layout.write(self.folder, {"items": sum(counts.values()), "hivlp_version": package_version()})
         return counts
 
-    def _shards(self, part: Part, rows: IntArray) -> Iterator[_Shard]:
+    def _shards(self, part: KindFiles, rows: IntArray) -> Iterator[_Shard]:
         for name in (*part.levels.values(), part.metadata):
             (self.folder / name).mkdir()
         count = -(-len(rows) // self.shard_size)
@@ -140,15 +140,15 @@ class _Export:
                 writer.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema=schema))
                 self.done += len(items)
                 if self.progress is not None:
-                    self.progress(self.done, total)
+                    self.progress("", self.done, total)
 
 
-def _part(kind: str, widths: tuple[int, ...], count: int, *, alone: bool) -> Part:
+def _part(kind: str, widths: tuple[int, ...], count: int, *, alone: bool) -> KindFiles:
     stem = STEMS.get(kind, f"{kind}_emb")
     names = {width: f"level_{width}_{stem}" for width in widths[:-1]}
     # Other tools take metadata/ for the rows of img_emb/; texts beside pictures need their own.
     metadata = "metadata" if alone else f"{kind}_metadata"
-    return Part(kind=kind, levels={**names, widths[-1]: stem}, metadata=metadata, count=count)
+    return KindFiles(kind=kind, levels={**names, widths[-1]: stem}, metadata=metadata, count=count)
 
 
 def _write_vectors(shard: _Shard, view: LocalView) -> None:

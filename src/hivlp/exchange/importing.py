@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy as np
 from hivlp.data.sources.base import plain
 from hivlp.data.sources.parquet import pyarrow_parquet
 from hivlp.errors import DataError, IndexFolderError
-from hivlp.exchange.layout import Layout, Model, Part, matched, open_vectors, read_layout
+from hivlp.exchange.layout import EmbeddingFolder, KindFiles, ModelRecord, matched, open_vectors, read_layout
 from hivlp.files import new_folder
 from hivlp.index.rotation import Rotation
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, FloatArray, Item
+from hivlp.types import Embeddings, FloatArray, Item, Progress
 
 _PURPOSE = "importing an index"
 _BATCH_ROWS = 8_192
@@ -29,8 +29,8 @@ def import_index(
     folder: str | Path,
     out: str | Path,
     *,
-    model: Model | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    model: ModelRecord | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Makes an index of a folder of embeddings.
 
@@ -39,7 +39,7 @@ def import_index(
             brought to length 1, and the metadata needs a column ``id``, ``key``, ``image_path`` or ``url``.
         out: the index folder to make. It is there as a whole or not at all.
         model: what made the vectors. Needed where the folder does not say it; checked where it does.
-        progress: called with (items read, items to read).
+        progress: see `types.Progress`; it counts items.
 
     Returns:
         ``index``, ``items``, ``kinds``, ``widths`` and ``notes``, JSON-compatible.
@@ -73,7 +73,7 @@ def import_index(
     return {"index": str(out), **facts, "notes": list(layout.notes)}
 
 
-def _made_by(layout: Layout, model: Model | None) -> Model:
+def _made_by(layout: EmbeddingFolder, model: ModelRecord | None) -> ModelRecord:
     """The model of the vectors, after it was checked against what is known of them."""
     if layout.model is None:
         if model is None:
@@ -99,9 +99,7 @@ def _made_by(layout: Layout, model: Model | None) -> Model:
 class _Import:
     """One run over all parts and shards."""
 
-    def __init__(
-        self, layout: Layout, store: LocalStore, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, layout: EmbeddingFolder, store: LocalStore, progress: Progress | None) -> None:
         self.layout = layout
         self.store = store
         self.progress = progress
@@ -121,7 +119,7 @@ class _Import:
             for vectors, path in shards:
                 self._read_shard(part, vectors, path, sum(rows.values()))
 
-    def _read_shard(self, part: Part, vectors: Mapping[int, Path], path: Path, total: int) -> None:
+    def _read_shard(self, part: KindFiles, vectors: Mapping[int, Path], path: Path, total: int) -> None:
         levels = {width: open_vectors(file) for width, file in vectors.items()}
         first = 0
         for items in self._items(part, path):
@@ -135,7 +133,7 @@ class _Import:
             first += len(items)
             self.done += len(items)
             if self.progress is not None:
-                self.progress(self.done, total)
+                self.progress("", self.done, total)
 
     def _checked(self, rows_ND: FloatArray, path: Path, first: int) -> FloatArray:
         """The vectors, of length 1 where they come from other tools; our own stay as they are, to the bit."""
@@ -150,7 +148,7 @@ class _Import:
             )
         return rows_ND if self.layout.model else (rows_ND / lengths_N[:, None]).astype(np.float32)
 
-    def _items(self, part: Part, path: Path) -> Iterator[list[Item]]:
+    def _items(self, part: KindFiles, path: Path) -> Iterator[list[Item]]:
         make = _own if self.layout.model else _foreign
         done = 0
         items: list[Item] = []

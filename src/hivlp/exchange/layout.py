@@ -22,7 +22,7 @@ STEMS = {"image": "img_emb", "text": "text_emb"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelRecord:
     """The model that made some vectors, as an index has to name it."""
 
     name: str
@@ -32,7 +32,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class KindFiles:
     """The items of one kind.
 
     Attributes:
@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class EmbeddingFolder:
     """A folder of embeddings.
 
     Attributes:
@@ -57,8 +57,8 @@ class Layout:
     """
 
     folder: Path
-    parts: tuple[Part, ...]
-    model: Model | None = None
+    parts: tuple[KindFiles, ...]
+    model: ModelRecord | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -80,7 +80,7 @@ class Layout:
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(folder: Path) -> EmbeddingFolder:
     """What a folder of embeddings holds.
 
     Raises:
@@ -103,14 +103,14 @@ def read_layout(folder: Path) -> Layout:
             f"{path} has version {document.get('version')!r}, this hivlp reads {VERSION}; upgrade hivlp"
         )
     try:
-        return Layout(folder=folder, parts=_parts(document), model=_model(document["model"]))
+        return EmbeddingFolder(folder=folder, parts=_parts(document), model=_model(document["model"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is damaged: {error!r}; export the index again") from error
 
 
-def _parts(document: Mapping[str, Any]) -> tuple[Part, ...]:
+def _parts(document: Mapping[str, Any]) -> tuple[KindFiles, ...]:
     return tuple(
-        Part(
+        KindFiles(
             kind=str(part["kind"]),
             levels={int(width): _inside(name) for width, name in part["levels"].items()},
             metadata=_inside(part["metadata"]),
@@ -127,8 +127,8 @@ def _inside(name: Any) -> str:
     return str(name)
 
 
-def _model(record: Mapping[str, Any]) -> Model:
-    return Model(
+def _model(record: Mapping[str, Any]) -> ModelRecord:
+    return ModelRecord(
         name=str(record["name"]),
         fingerprint=str(record["fingerprint"]),
         widths=tuple(int(width) for width in record["widths"]),
@@ -136,7 +136,7 @@ def _model(record: Mapping[str, Any]) -> Model:
     )
 
 
-def _seen(folder: Path) -> Layout:
+def _seen(folder: Path) -> EmbeddingFolder:
     """The layout of a folder without a manifest: pictures where there are any, else texts."""
     kinds = [kind for kind, stem in STEMS.items() if any((folder / stem).glob("*.npy"))]
     if not kinds or not (folder / "metadata").is_dir():
@@ -151,8 +151,8 @@ def _seen(folder: Path) -> Layout:
         levels[open_vectors(first).shape[1]] = path.name
     left = f"{STEMS['text']}/ was left out: its rows belong to the same pictures; index the texts themselves"
     notes = (left,) if len(kinds) > 1 else ()
-    return Layout(
-        folder=folder, parts=(Part(kind=kinds[0], levels=levels, metadata="metadata"),), notes=notes
+    return EmbeddingFolder(
+        folder=folder, parts=(KindFiles(kind=kinds[0], levels=levels, metadata="metadata"),), notes=notes
     )
 
 
@@ -195,7 +195,7 @@ def open_vectors(path: Path) -> NDArray[np.floating[Any]]:
     return array
 
 
-def matched(layout: Layout, part: Part) -> Iterator[tuple[dict[int, Path], Path]]:
+def matched(layout: EmbeddingFolder, part: KindFiles) -> Iterator[tuple[dict[int, Path], Path]]:
     """The files of each shard: vectors by width, and descriptions.
 
     Raises:

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from hivlp.config import TOKENIZER_FILE
-from hivlp.encode import Encoder, hub, load
+from hivlp.encode import Encoder, load
 from hivlp.encode.base import model_source
 from hivlp.encode.heads import BASE, read_heads
+from hivlp.encode.hub import model_kind
 from hivlp.encode.onnx import OnnxEncoder
 from hivlp.errors import ConfigError
 from hivlp.export.fold import folded
@@ -47,7 +48,7 @@ def standalone(model: str, out: Path, *, int8: bool = False) -> dict[str, Any]:
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty; name a new folder with --out")
     folder = model_source(model)
-    on_top = hub.is_heads(folder)
+    on_top = model_kind(folder) == "heads"
     made, tokenizer = open_trainable(str(folder / BASE) if on_top else model)
     if on_top:
         made = folded(made, read_heads(folder))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode import hub
 from hivlp.encode.base import model_source
+from hivlp.encode.hub import model_kind
 from hivlp.errors import ModelError
 from hivlp.export.convert import converted
 from hivlp.model.dual import DualEncoder
@@ -19,9 +19,10 @@ def open_trainable(start: str) -> tuple[DualEncoder, Tokenizer]:
         ModelError: there is no such model, or it can't be trained.
     """
     folder = model_source(start)
-    if hub.is_transformers(folder):
+    kind = model_kind(folder)
+    if kind == "transformers":
         return converted(folder, name=start)
-    if hub.is_heads(folder):
+    if kind == "heads":
         raise ModelError(
             f"{start} is levels on top of another model, which stays as it is; start from that model itself"
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,10 @@ from hivlp import ingest
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
 from hivlp.errors import DataError
-from hivlp.evaluate.protocols import Pairs
+from hivlp.evaluate.protocols import EncodedPairs
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, Failure, IntArray, Item
+from hivlp.types import Embeddings, Failure, IntArray, Item, Progress
 
-Progress = Callable[[str], None]
 _EVERY = 2_000
 _WITHOUT_CAPTIONS = (
     "the source has no picture with a caption, and levels are learned from pairs; give a source with "
@@ -39,7 +37,7 @@ class Cached:
         wording_T: a number for each different wording of the captions.
     """
 
-    pairs: Pairs
+    pairs: EncodedPairs
     ids: list[str]
     wording_T: IntArray
 
@@ -49,7 +47,7 @@ class Cached:
         place_I = np.full(len(self.ids), -1)
         place_I[chosen_I] = np.arange(len(chosen_I))
         rows_T = np.flatnonzero(place_I[pairs.picture_of] >= 0)
-        kept = Pairs(
+        kept = EncodedPairs(
             images=pairs.images.take(chosen_I),
             texts=pairs.texts.take(rows_T),
             picture_of=place_I[pairs.picture_of[rows_T]].astype(np.int64),
@@ -68,7 +66,7 @@ def cached(
     split: str | None,
     workers: int = 2,
     batch_size: int = 32,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Cached:
     """The vectors of a source's pictures and captions; what is in the cache already is not encoded again.
 
@@ -105,12 +103,12 @@ def _fill(
 ) -> list[Failure]:
     told = 0
 
-    def tell(now: ingest.Progress) -> None:
+    def tell(line: str, done: int = 0, total: int | None = None) -> None:
         nonlocal told
-        if now.done >= told + _EVERY or told < now.done == now.total:
-            told = now.done
-            of = f" of {now.total:,}" if now.total else ""
-            progress(f"{source.name}: {now.done:,}{of} pictures, {now.skipped:,} of them encoded before")
+        if done >= told + _EVERY or told < done == total:
+            told = done
+            of = f" of {total:,}" if total else ""
+            progress(f"{source.name}: {done:,}{of} pictures: {line}")
 
     report = ingest.add(
         store, encoder, source, batch_size=batch_size, workers=workers, resume=False, captions=True,
@@ -131,7 +129,7 @@ def _read(store: LocalStore, split: str | None, failed: list[Failure]) -> Cached
     place = {item.id: number for number, item in enumerate(pictures)}
     wordings = [item.caption or "" for item in captions]
     return Cached(
-        pairs=Pairs(
+        pairs=EncodedPairs(
             images=_vectors(store, pictures, row_of),
             texts=_vectors(store, captions, row_of),
             picture_of=np.array([place[item.meta["of"]] for item in captions], np.int64),

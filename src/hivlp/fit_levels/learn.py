@@ -7,7 +7,7 @@ of the vectors, B pictures of a batch, K bits of the binary level.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from hivlp.config import FitLevelsConfig
 from hivlp.encode.heads import Head, Mlp
 from hivlp.errors import HivlpError
-from hivlp.evaluate.protocols import BothWays, Pairs, at_level, signs
+from hivlp.evaluate.protocols import BothWays, EncodedPairs, at_level, signs
 from hivlp.fit_levels.cache import Cached
 from hivlp.model.dual import MAX_LOG_SCALE
 from hivlp.model.levels import LevelHead, SeparateLevels, heads_of
 from hivlp.objectives.binary import binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.registry import resolve
-from hivlp.types import Embeddings, FloatArray, IntArray
+from hivlp.types import Embeddings, FloatArray, IntArray, Progress
 
 Built = TypeVar("Built", bound=nn.Module)
-Progress = Callable[[str], None]
 BALANCE = 0.1  # weight of the imbalance of bits, as in the training of whole models
 
 
@@ -142,14 +141,14 @@ def _map(weight_DS: Tensor, width: int) -> FloatArray:
 
 def learn(
     train: Cached,
-    val: Pairs,
+    val: EncodedPairs,
     rotation_SS: FloatArray,
     widths: tuple[int, ...],
     config: FitLevelsConfig,
     *,
     device: torch.device,
     turned_SK: FloatArray | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Learned:
     """Learns a map a level and keeps each as it was in the epoch with its best AR on `val`.
 
@@ -235,9 +234,9 @@ class _Run:
         return loss.item()
 
 
-def through(pairs: Pairs, heads: dict[int, Head]) -> Pairs:
+def through(pairs: EncodedPairs, heads: dict[int, Head]) -> EncodedPairs:
     """The pairs at the levels that heads make of them."""
-    return Pairs(
+    return EncodedPairs(
         images=Embeddings({width: head.images(pairs.images) for width, head in heads.items()}),
         texts=Embeddings({width: head.texts(pairs.texts) for width, head in heads.items()}),
         picture_of=pairs.picture_of,
@@ -246,13 +245,13 @@ def through(pairs: Pairs, heads: dict[int, Head]) -> Pairs:
     )
 
 
-def recalls(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, BothWays]:
+def recalls(pairs: EncodedPairs, heads: dict[int, Head], bits: int = 0) -> dict[int, BothWays]:
     """Both directions at every level that heads make; at the level `bits` wide by the signs alone."""
     levels = through(pairs, heads)
     return {width: at_level(signs(levels, width) if width == bits else levels, width) for width in heads}
 
 
-def _averages(pairs: Pairs, heads: dict[int, Head], bits: int = 0) -> dict[int, float]:
+def _averages(pairs: EncodedPairs, heads: dict[int, Head], bits: int = 0) -> dict[int, float]:
     """AR by width, in percent."""
     return {width: level.average for width, level in recalls(pairs, heads, bits).items()}
 

@@ -20,15 +20,14 @@ from hivlp.encode import Encoder, hub, load
 from hivlp.encode.base import model_source
 from hivlp.encode.heads import Head, write_heads
 from hivlp.errors import ConfigError, DataError
-from hivlp.evaluate.protocols import BothWays, Pairs, evaluate_pairs
+from hivlp.evaluate.protocols import BothWays, EncodedPairs, evaluate_pairs
 from hivlp.export.fold import can_fold, fold
 from hivlp.fit_levels.cache import Cached, cached
 from hivlp.fit_levels.learn import Learned, learn, recalls, through
 from hivlp.index.rotation import joint_rotation
 from hivlp.train.distributed import choose_device
-from hivlp.types import FloatArray
+from hivlp.types import FloatArray, Progress
 
-Progress = Callable[[str], None]
 CONFIG, CACHE, MODEL, RESULT = "fit-levels.json", "cache", "model", "result.json"
 FREE = ("kept", "pca", "truncated", "rotated")  # of equals the first is taken
 METHODS = (*FREE, "learned")
@@ -42,7 +41,7 @@ def fit_levels(
     out: Path,
     workers: int = 2,
     batch_size: int = 32,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Makes a model with levels of a frozen one.
 
@@ -129,13 +128,13 @@ class Comparison:
 
 def compare(
     train: Cached,
-    val: Pairs,
+    val: EncodedPairs,
     widths: tuple[int, ...],
     own: tuple[int, ...],
     config: FitLevelsConfig,
     *,
     device: torch.device,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Comparison:
     """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself."""
     fine = own[-1]
@@ -252,7 +251,7 @@ def _write(folder: Path, model: str | Path, heads: dict[int, Head]) -> None:
         write_heads(folder, base, heads, name=f"levels of {Path(str(model)).name}")
 
 
-def _evaluated(val: Pairs, heads: dict[int, Head]) -> dict[str, Any]:
+def _evaluated(val: EncodedPairs, heads: dict[int, Head]) -> dict[str, Any]:
     return evaluate_pairs(through(val, heads)).as_dict()
 
 

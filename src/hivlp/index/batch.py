@@ -31,7 +31,7 @@ class AppendReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class BatchChanges:
     """What has to be written of a batch: positions of its new rows, rows to retire, rows to describe anew."""
 
     positions: list[int]
@@ -40,7 +40,7 @@ class Batch:
     report: AppendReport
 
 
-def sort_batch(items: Sequence[Item], table: ItemTable) -> Batch:
+def sort_batch(items: Sequence[Item], table: ItemTable) -> BatchChanges:
     """Compares the items with those of the same id in the table."""
     row_of = table.rows_of(item.id for item in items)
     stored = dict(zip(row_of, table.fetch(list(row_of.values())), strict=True))
@@ -59,7 +59,7 @@ def sort_batch(items: Sequence[Item], table: ItemTable) -> Batch:
     added, replaced = len(positions) - len(retired), len(retired)
     unchanged = len(items) - len(positions) - len(described)
     report = AppendReport(added=added, replaced=replaced, described=len(described), unchanged=unchanged)
-    return Batch(positions=positions, retired=retired, described=described, report=report)
+    return BatchChanges(positions=positions, retired=retired, described=described, report=report)
 
 
 def check_items(items: Sequence[Item]) -> None:

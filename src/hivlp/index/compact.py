@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -14,7 +14,7 @@ from hivlp.errors import IndexFolderError
 from hivlp.index.items import Checksum
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray, LevelFile
-from hivlp.types import IntArray
+from hivlp.types import IntArray, Progress
 
 _BLOCK_ROWS = 16_384
 
@@ -37,7 +37,7 @@ def copy_live_rows(
     checksums: Sequence[Checksum],
     sources: Mapping[int, LevelFile],
     targets: Mapping[int, LevelFile],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Checksum]:
     """Writes the live rows of each level into a new file, on the disk on return.
 
@@ -48,7 +48,7 @@ def copy_live_rows(
         checksums: those of the sources, by first row.
         sources: the level files to read, by width.
         targets: the level files to make.
-        progress: called with (rows copied, rows to copy), counted over all levels.
+        progress: see `types.Progress`; it counts rows over all levels.
 
     Returns:
         The checksums of the new files.
@@ -66,7 +66,8 @@ def copy_live_rows(
                 file.write(part_ND.data)
                 written.append(block)
                 if progress is not None:
-                    progress(number * len(live) + block.first_row + block.rows, len(targets) * len(live))
+                    done = number * len(live) + block.first_row + block.rows
+                    progress("", done, len(targets) * len(live))
             _sync(file)
     return written
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -25,7 +25,7 @@ import numpy as np
 
 from hivlp.errors import IndexFolderError
 from hivlp.files import new_folder, sync_folder
-from hivlp.index.batch import AppendReport, Batch, check_items, sort_batch
+from hivlp.index.batch import AppendReport, BatchChanges, check_items, sort_batch
 from hivlp.index.compact import CompactReport, copy_live_rows
 from hivlp.index.items import ItemTable, Moment
 from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, sizes
@@ -35,7 +35,7 @@ from hivlp.index.mask import RowMask
 from hivlp.index.rotation import Rotation
 from hivlp.index.vectors import LevelArray, LevelFile, check_rows
 from hivlp.index.verify import verify
-from hivlp.types import Embeddings, FloatArray, Item
+from hivlp.types import Embeddings, FloatArray, Item, Progress
 
 
 @dataclass(frozen=True)
@@ -186,14 +186,14 @@ class IndexFolder:
                 self._commit(retired=rows)
             return len(rows)
 
-    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+    def compact(self, progress: Progress | None = None) -> CompactReport:
         """Gives back the space of deleted items, durable on return; nothing to do where there are none.
 
         A kill at any instant leaves the index as it was or compacted. Readers go on meanwhile. Until it is
         done the folder takes more room: for the live items' vectors and up to two copies of ``items.db``.
 
         Args:
-            progress: called with (rows copied, rows to copy), counted over all levels.
+            progress: see `types.Progress`; it counts rows over all levels.
 
         Raises:
             IndexFolderError: open for reading only, damaged vectors, or a disk that can't take it; the index
@@ -240,11 +240,11 @@ class IndexFolder:
             "bytes_total": sum(bytes_of.values()),
         }
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+    def verify(self, progress: Progress | None = None) -> list[str]:
         """Reads everything and checks every promise of the format.
 
         Args:
-            progress: called with (rows checked, rows to check), counted over all levels.
+            progress: see `types.Progress`; it counts rows over all levels.
 
         Returns:
             One sentence a problem with its remedy; empty when all is well.
@@ -301,7 +301,7 @@ class IndexFolder:
             with suppress(OSError):  # Windows refuses while a reader maps the file; a later writer will do it
                 path.unlink()
 
-    def _begin_generation(self, old: State, progress: Callable[[int, int], None] | None) -> None:
+    def _begin_generation(self, old: State, progress: Progress | None) -> None:
         new_files = level_files(self.path, self.manifest, old.generation + 1)
         self._remove_leftovers()
         try:
@@ -354,7 +354,7 @@ class IndexFolder:
             check_rows(rows_ND, width, names)
         return vectors
 
-    def _write(self, items: Sequence[Item], vectors: dict[int, FloatArray], batch: Batch) -> None:
+    def _write(self, items: Sequence[Item], vectors: dict[int, FloatArray], batch: BatchChanges) -> None:
         first_row = self.items.rows()  # of the table, as in `_level_files`
         new = [items[position] for position in batch.positions]
         checksums: dict[int, int] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from hivlp.index.items import Checksum, ItemTable, Moment
 from hivlp.index.layout import ITEMS, MANIFEST, leftovers, level_files, strange_levels
 from hivlp.index.manifest import Manifest
 from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, LevelFile
+from hivlp.types import Progress
 
 _BLOCK_ROWS, _BLOCK_ITEMS = 16_384, 500
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
@@ -37,12 +38,12 @@ class Findings:
     notes: list[str] = field(default_factory=list[str])
 
 
-def verify(folder: Path, progress: Callable[[int, int], None] | None = None) -> Findings:
+def verify(folder: Path, progress: Progress | None = None) -> Findings:
     """Reads everything and checks every promise of the format.
 
     Args:
         folder: the index; it may be damaged so much that it can't be opened, and may change meanwhile.
-        progress: called with (rows checked, rows to check), counted over all levels.
+        progress: see `types.Progress`; it counts rows over all levels.
 
     Raises:
         IndexFolderError: there is no index at all.
@@ -147,7 +148,7 @@ def _folder_problems(folder: Path, manifest: Manifest, moment: Moment) -> list[s
     return found
 
 
-def _level_problems(opened: _Opened, progress: Callable[[int, int], None] | None) -> list[str]:
+def _level_problems(opened: _Opened, progress: Progress | None) -> list[str]:
     found: list[str] = []
     done, total = 0, sum(block.rows for block in opened.checksums)
     for width, level in opened.levels.items():
@@ -168,7 +169,7 @@ def _level_problems(opened: _Opened, progress: Callable[[int, int], None] | None
                 found += _block_problems(level, file, block)
             done += block.rows
             if progress is not None:
-                progress(done, total)
+                progress("", done, total)
     return found
 
 

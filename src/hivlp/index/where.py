@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, str] = {
 }
 """Columns of an item that a filter may read -> the type of their values. Other names are metadata keys."""
 
-Value: TypeAlias = "str | int | float"
+FilterValue: TypeAlias = "str | int | float"
 
 _COMPARISONS = frozenset({"=", "!=", "<>", "<", "<=", ">", ">="})
 
@@ -66,7 +66,7 @@ class Condition:
 
     expression: str
     sql: str
-    values: Mapping[str, Value]
+    values: Mapping[str, FilterValue]
     keys: tuple[Key, ...]
 
     def unknown(self, key: Key, known: Iterable[str]) -> FilterError:
@@ -124,7 +124,7 @@ class _Parser:
         self.tokens = tokens(expression)
         self.at = 0
         self.nesting = 0
-        self.names: dict[tuple[type, Value], str] = {}
+        self.names: dict[tuple[type, FilterValue], str] = {}
         self.keys: dict[str, Key] = {}
 
     def condition(self) -> Condition:
@@ -255,7 +255,7 @@ class _Parser:
         found = f"EXISTS (SELECT 1 FROM {inside} WHERE value = {self._bind(self._value(field))})"
         return f"(CASE WHEN {field.sql} IS NOT NULL THEN {found} END)"
 
-    def _value(self, field: _Field, wanted: str | None = None) -> Value:
+    def _value(self, field: _Field, wanted: str | None = None) -> FilterValue:
         """The value that stands here; of the type that is wanted, or else of the column's."""
         value, written = self._literal(self._now), self._now.text
         wanted = wanted or field.type
@@ -268,7 +268,7 @@ class _Parser:
         self.at += 1
         return value
 
-    def _literal(self, token: Token) -> Value:
+    def _literal(self, token: Token) -> FilterValue:
         if token.kind == "text":
             return token.text
         if token.kind == "number":
@@ -290,7 +290,7 @@ class _Parser:
             raise self._refused(f"{text} is too large for a number", "Take one below 1e308.")
         return number
 
-    def _bind(self, value: Value) -> str:
+    def _bind(self, value: FilterValue) -> str:
         return ":" + self.names.setdefault((type(value), value), f"v{len(self.names)}")
 
     @property
@@ -323,10 +323,10 @@ def _joined(word: str, parts: list[_Sql]) -> _Sql:
     return _Sql(f"({word.join(part.text for part in ordered)})", ordered[0].depth + 1)
 
 
-def _is_other_side_open(operator: str, value: Value) -> bool:
+def _is_other_side_open(operator: str, value: FilterValue) -> bool:
     """Whether SQLite's order of types would let values of the other type pass this comparison."""
     return operator in (("<", "<=") if isinstance(value, str) else (">", ">="))
 
 
-def _type(value: Value) -> str:
+def _type(value: FilterValue) -> str:
     return "text" if isinstance(value, str) else "number"

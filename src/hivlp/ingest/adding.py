@@ -6,14 +6,14 @@ import itertools
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from hivlp.data.sources import Source
 from hivlp.encode.rotated import fitted_first
-from hivlp.ingest.report import AddReport, Progress
-from hivlp.types import Failure, Item, Sample
+from hivlp.ingest.report import AddReport
+from hivlp.types import Failure, Item, Progress, Sample
 
 if TYPE_CHECKING:
     from hivlp.encode import EncodedBatch, Encoder
@@ -33,7 +33,7 @@ class Adding(ABC):
         *,
         batch_size: int,
         resume: bool,
-        progress: Callable[[Progress], None] | None,
+        progress: Progress | None,
     ) -> None:
         self.store = store
         self.encoder = encoder
@@ -148,11 +148,9 @@ class Adding(ABC):
         report = self.report
         report.seconds = time.perf_counter() - self.start
         if self.progress is not None:
-            indexed, skipped, failed = report.indexed, report.skipped, len(report.failed)
-            done = indexed + skipped + failed
-            self.progress(
-                Progress(done=done, total=self.total, indexed=indexed, skipped=skipped, failed=failed)
-            )
+            failed = len(report.failed)
+            done = report.indexed + report.skipped + failed
+            self.progress(f"{report.skipped:,} skipped, {failed:,} failed", done, self.total)
 
     def _item(self, sample: Sample, *, sha256: str | None, size: tuple[int | None, int | None]) -> Item:
         """An item shows one caption; all of them, and the split, are kept in its metadata."""

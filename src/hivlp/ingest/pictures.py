@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hivlp.encode import encode_stream
 from hivlp.ingest.adding import Adding
-from hivlp.ingest.report import AddReport, Progress
+from hivlp.ingest.report import AddReport
 from hivlp.ingest.texts import Captions
-from hivlp.types import Sample
+from hivlp.types import Progress, Sample
 
 if TYPE_CHECKING:
     from hivlp.encode import EncodedBatch, Encoder
@@ -26,7 +26,7 @@ def add(
     workers: int,
     resume: bool,
     captions: bool,
-    progress: Callable[[Progress], None] | None,
+    progress: Progress | None,
 ) -> AddReport:
     """Encodes and stores what the store does not hold yet; see `retriever.Index.add` for the arguments."""
     adding = _Pictures(store, encoder, source, batch_size=batch_size, resume=resume, progress=progress)

@@ -1,4 +1,4 @@
-"""What adding to an index tells: how far it is, and what it did."""
+"""The report of adding to an index."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hivlp.types import Failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far `Index.add` is.
-
-    Attributes:
-        done: samples dealt with: indexed, skipped or failed.
-        total: samples of the source; None where it can't be known before its end.
-    """
-
-    done: int
-    total: int | None
-    indexed: int
-    skipped: int
-    failed: int
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hivlp.data.sources.base import clean_text
 from hivlp.encode import encode_text_stream
 from hivlp.errors import QueryError
 from hivlp.ingest.adding import Adding
-from hivlp.ingest.report import AddReport, Progress
-from hivlp.types import Sample
+from hivlp.ingest.report import AddReport
+from hivlp.types import Progress, Sample
 
 if TYPE_CHECKING:
     from hivlp.encode import EncodedBatch, Encoder
@@ -25,7 +25,7 @@ def add_texts(
     *,
     batch_size: int,
     resume: bool,
-    progress: Callable[[Progress], None] | None,
+    progress: Progress | None,
 ) -> AddReport:
     """Encodes and stores the texts (the first captions) of samples that the store does not hold yet."""
     adding = _Texts(store, encoder, texts, batch_size=batch_size, resume=resume, progress=progress)

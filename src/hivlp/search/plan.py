@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES, LINKS, CoarseSpec, Effort, check_kind
+from hivlp.messages import suggestion
 
 _ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hnsw"}
 ALL_UP_TO = 2_000
@@ -117,9 +117,7 @@ class Plan:
         known = [field.name for field in fields(Plan)]
         for key in record:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
-                raise QueryError(f"a plan has no setting {key!r}; {hint}")
+                raise QueryError(f"a plan has no setting {key!r}; {suggestion(key, known)}")
         return Plan(**record)
 
 

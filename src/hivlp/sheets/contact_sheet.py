@@ -34,7 +34,7 @@ _SMOOTH = 4  # corners are drawn this much larger and shrunk, since Pillow draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SheetRow:
     """One query and what came back.
 
     Attributes:
@@ -51,7 +51,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class SheetLayout:
     """Sizes in pixels."""
 
     columns: int = 6
@@ -73,11 +73,11 @@ class Layout:
 
 
 def contact_sheet(
-    rows: Sequence[Row],
+    rows: Sequence[SheetRow],
     *,
     title: str = "HiVLP",
     subtitle: str = "",
-    layout: Layout | None = None,
+    layout: SheetLayout | None = None,
     opener: Opener | None = None,
 ) -> Image.Image:
     """Draws the results of several queries on one RGB picture.
@@ -90,7 +90,7 @@ def contact_sheet(
         opener: gives the picture of a hit; reads the file at `hit.uri` unless told. A picture that can't be
             had becomes an empty tile which says so.
     """
-    layout = layout or Layout()
+    layout = layout or SheetLayout()
     top = layout.margin + HEADING
     captions = [[_caption(hit, layout) for hit in row.hits][: layout.columns] for row in rows]
     heights = [layout.row_height(max((len(c.lines) for c in found), default=0)) for found in captions]
@@ -133,7 +133,7 @@ class _Caption:
     font: lettering.Font
 
 
-def _caption(hit: Hit, layout: Layout) -> _Caption:
+def _caption(hit: Hit, layout: SheetLayout) -> _Caption:
     text, font = lettering.readable(hit.caption or Path(hit.uri).name, 13)
     if hit.caption is None:  # two names often differ at their ends only
         return _Caption([lettering.shortened(text, font, layout.thumb)], font)
@@ -159,10 +159,10 @@ def _write(
 
 def _draw_row(
     sheet: Image.Image,
-    row: Row,
+    row: SheetRow,
     captions: Sequence[_Caption],
     edges: tuple[int, int],
-    layout: Layout,
+    layout: SheetLayout,
     opener: Opener,
 ) -> None:
     top, bottom = edges
@@ -194,14 +194,14 @@ def _draw_row(
 
 
 def _draw_query(
-    sheet: Image.Image, picture: Path | bytes | Image.Image, corner: tuple[int, int], layout: Layout
+    sheet: Image.Image, picture: Path | bytes | Image.Image, corner: tuple[int, int], layout: SheetLayout
 ) -> None:
     _paste(sheet, _tile(lambda: picture, layout), corner)
     below = (corner[0], corner[1] + layout.thumb + 12)
     _write(sheet, below, "the query", layout.thumb, size=15, bold=True, fill=ACCENT)
 
 
-def _draw_frame(sheet: Image.Image, corner: tuple[int, int], layout: Layout) -> None:
+def _draw_frame(sheet: Image.Image, corner: tuple[int, int], layout: SheetLayout) -> None:
     """A frame around a thumbnail, in the gap between it and its neighbours."""
     x, y = corner
     edge = layout.thumb + 4
@@ -214,7 +214,7 @@ def _draw_hit(
     hit: Hit,
     caption: _Caption,
     corner: tuple[int, int],
-    layout: Layout,
+    layout: SheetLayout,
     opener: Opener,
 ) -> None:
     x, y = corner
@@ -242,7 +242,7 @@ def _numbers(hit: Hit, room: int) -> str:
     return next((line for line in (f"{likely} match", likely) if font.getlength(line) <= room), score)
 
 
-def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Image.Image:
+def _tile(get: Callable[[], Path | bytes | Image.Image], layout: SheetLayout) -> Image.Image:
     """The picture, cropped to a square with round corners (RGBA); an empty tile where it can't be had."""
     side = layout.thumb
     try:
@@ -252,7 +252,7 @@ def _tile(get: Callable[[], Path | bytes | Image.Image], layout: Layout) -> Imag
     return _rounded(picture, layout)
 
 
-def _empty(words: str, layout: Layout) -> Image.Image:
+def _empty(words: str, layout: SheetLayout) -> Image.Image:
     """A tile without a picture, with words in its middle."""
     tile = Image.new("RGB", (layout.thumb, layout.thumb), EMPTY)
     centre = (layout.thumb // 2, layout.thumb // 2)
@@ -260,7 +260,7 @@ def _empty(words: str, layout: Layout) -> Image.Image:
     return _rounded(tile, layout)
 
 
-def _rounded(picture: Image.Image, layout: Layout) -> Image.Image:
+def _rounded(picture: Image.Image, layout: SheetLayout) -> Image.Image:
     side = layout.thumb
     mask = Image.new("L", (side * _SMOOTH, side * _SMOOTH), 0)
     edge = side * _SMOOTH - 1

@@ -6,7 +6,7 @@ only names that leave a store; row numbers stay inside. A store may be used by s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from hivlp.index.batch import AppendReport
 from hivlp.index.compact import CompactReport
 from hivlp.match import MatchModel
 from hivlp.search.plan import Plan
-from hivlp.types import Embeddings, FloatArray, Hits, Item
+from hivlp.types import Embeddings, FloatArray, Hits, Item, Progress
 
 SelfStore = TypeVar("SelfStore", bound="Store")
 
@@ -81,7 +81,7 @@ class Store(Protocol):
         """Removes items by id; unknown ids are no error. Returns how many there were."""
         ...
 
-    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+    def compact(self, progress: Progress | None = None) -> CompactReport:
         """Gives back the space of deleted items. A store that does so by itself reports nothing done."""
         ...
 
@@ -151,7 +151,7 @@ class Store(Protocol):
         """What ``hivlp info`` shows, JSON-compatible: at least ``items``, ``kinds`` and ``tuned``."""
         ...
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+    def verify(self, progress: Progress | None = None) -> list[str]:
         """Checks every promise of the format; one sentence a problem, an empty list when all is well."""
         ...
 

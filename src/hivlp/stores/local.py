@@ -28,7 +28,7 @@ from hivlp.search.plan import Plan, default_plan
 from hivlp.search.tuned import Tuned
 from hivlp.stores.base import Rerank
 from hivlp.stores.filters import Filters, note
-from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item
+from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item, Progress
 
 Answer = TypeVar("Answer")
 
@@ -96,7 +96,7 @@ class LocalStore:
         """Removes items by id; returns how many there were."""
         return self.folder.delete(ids)
 
-    def compact(self, progress: Callable[[int, int], None] | None = None) -> CompactReport:
+    def compact(self, progress: Progress | None = None) -> CompactReport:
         """Gives back the space of deleted items. See ``IndexFolder.compact``."""
         before = sum(sizes(self.folder.path).values())
         report = self.folder.compact(progress)
@@ -226,7 +226,7 @@ class LocalStore:
         held = {spec.name: index.nbytes() for spec, index in self._coarse.held().items()}
         return {**self.folder.info(), "tuned": self._tuned is not None, "coarse_bytes": held}
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[str]:
+    def verify(self, progress: Progress | None = None) -> list[str]:
         """Checks every promise of the format; an empty list when all is well."""
         return self.folder.verify(progress)
 

@@ -26,9 +26,9 @@ from hivlp.train.optim import learning_rate, make_optimizer
 from hivlp.train.starts.linear import given
 from hivlp.train.step import Task
 from hivlp.train.watch import Watch
+from hivlp.types import Progress
 
 CHECKPOINTS = "checkpoints"
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def fit(
     folder: Path,
     *,
     resume: bool,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
     evaluate: Callable[[], dict[str, Any]] | None = None,
     stop_after: int | None = None,
 ) -> Ended:

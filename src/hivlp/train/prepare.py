@@ -5,7 +5,7 @@ It trains nothing. Of several processes the one that leads makes what lies on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,8 @@ from hivlp.train.teachers.embeddings import taught
 from hivlp.train.teachers.features import Reinforced
 from hivlp.train.teachers.frozen_tower import LockedTower
 from hivlp.train.teachers.scores import Judge
-from hivlp.types import Failure
+from hivlp.types import Failure, Progress
 
-Progress = Callable[[str], None]
 TOKENIZER, START, LINEAR, WORDS = "tokenizer.json", "start", "linear-start.safetensors", "words.safetensors"
 SHOWN = 5  # things that could not be used, of each source, that are named one by one
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hivlp.config import TrainConfig, apply_overrides, parse
 from hivlp.errors import ConfigError, HivlpError
-from hivlp.registry import suggestion
+from hivlp.messages import suggestion
 
 # of pixels, as EfficientNet-Lite was trained: (x - 127) / 128
 MEAN, STD = [127 / 255] * 3, [128 / 255] * 3

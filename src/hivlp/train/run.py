@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from hivlp.train.prepare import START, TOKENIZER, opened, prepare
 from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
+from hivlp.types import Progress
 
-Progress = Callable[[str], None]
 CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
 
 
@@ -42,7 +42,7 @@ def run(
     *,
     out: Path,
     resume: bool = False,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
     stop_after: int | None = None,
 ) -> dict[str, Any]:
     """Trains a model and evaluates it.
@@ -66,12 +66,8 @@ def run(
     """
     with joined(config.device, gather_group=config.gather_group) as world:
         world.check_batch(config.batch_size)
-        say = progress if world.leads else _silent
+        say: Progress = progress if world.leads else lambda *_: None
         return _run(config, world, out=out, resume=resume, progress=say, stop_after=stop_after)
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _run(

@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from hivlp.messages import counted
+from hivlp.types import Progress
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
-Progress = Callable[[str], None]
 _NEVER = 1e-9  # seconds; keeps a rate finite
 
 
@@ -66,7 +66,7 @@ class Watch:
         start: int,
         steps: int,
         device: torch.device,
-        progress: Progress = lambda line: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         """What was written past step `start`, from which the run goes on, is dropped."""
         self.clock = Clock()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TypeAlias
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES
@@ -16,10 +15,10 @@ from hivlp.tune.measure import Measuring, environment
 from hivlp.tune.queries import TuningQueries, points_between, require_enough, tuning_queries
 from hivlp.tune.statistics import pareto_front, recall_bound
 from hivlp.tune.trials import trials
+from hivlp.types import Progress
 
 __all__ = [
     "KINDS",
-    "Progress",
     "TuningQueries",
     "check",
     "pareto_front",
@@ -29,7 +28,6 @@ __all__ = [
     "tuning_queries",
 ]
 
-Progress: TypeAlias = "Callable[[int, int, str], None]"
 
 KINDS = ("ivf", "exact", "pq", "bits")
 """Kinds of coarse indexes that are tried unless told, in this order; ``hnsw`` is slow to build and large."""
@@ -56,7 +54,7 @@ def tune(
         recall: the target, in (0, 1].
         k: results that the recall counts.
         kinds: kinds of coarse indexes to try.
-        progress: called with (steps done, steps in all, a remark).
+        progress: see `types.Progress`; it counts plans.
 
     Raises:
         QueryError: an impossible target, too few queries, or an index without items.
@@ -71,10 +69,10 @@ def tune(
     measured = [exact]
     for step, trial in enumerate(every):
         if progress is not None:
-            progress(step, len(every), trial.base.name)
+            progress(trial.base.name, step, len(every))
         measured += measuring.screened(trial)
     if progress is not None:
-        progress(len(every), len(every), "measuring the best with all queries")
+        progress("measuring the best with all queries", len(every), len(every))
     pareto = pareto_front([exact, *map(measuring.whole, pareto_front(measured))])
     chosen = next(one for one in pareto if one.recall_low >= recall or one.plan.candidates == "all")
     tuned = Tuned(

@@ -14,7 +14,7 @@ import numpy as np
 
 from hivlp.errors import QueryError
 from hivlp.index.vectors import LevelArray
-from hivlp.registry import suggestion
+from hivlp.messages import suggestion
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.bench.machine import installed
 from hivlp_lab.bench.vectors import BenchVectors

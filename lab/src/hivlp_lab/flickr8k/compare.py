@@ -14,7 +14,7 @@ import torch
 
 import hivlp
 from hivlp.errors import QueryError
-from hivlp.registry import suggestion
+from hivlp.messages import suggestion
 from hivlp.train.starts import cca
 from hivlp_lab.bench import machine
 from hivlp_lab.flickr8k import scoring

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hivlp.evaluate import metrics
-from hivlp.evaluate.protocols import BothWays, Pairs, evaluate_pairs
+from hivlp.evaluate.protocols import BothWays, EncodedPairs, evaluate_pairs
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, FloatArray, IntArray
 
@@ -31,7 +31,7 @@ def of_vectors(
     images: Mapping[int, FloatArray], texts: Mapping[int, FloatArray], picture_of_T: IntArray
 ) -> dict[str, Any]:
     """Every level by a full scan, and the cascade through a stored index, as ``hivlp eval`` measures them."""
-    pairs = Pairs(
+    pairs = EncodedPairs(
         images=Embeddings(dict(images)), texts=Embeddings(dict(texts)), picture_of=picture_of_T, failed=[]
     )
     found = evaluate_pairs(pairs, plan=Plan(candidates=CANDIDATES))

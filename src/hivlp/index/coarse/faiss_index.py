@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.index.coarse.base import BLOCK_ROWS, Effort, in_order, no_rows, scan_rows
-from hivlp.index.coarse.gate import Gate
+from hivlp.index.coarse.gate import ReadersWriterLock
 from hivlp.index.coarse.spec import CoarseSpec
 from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
@@ -41,7 +41,7 @@ class FaissIndex(ABC):
         self._rows = 0  # faiss knows it too, but a call of it costs microseconds a search
         self._plain: dict[Effort, Any] = {}  # parameters of searches without a selector
         self._level: LevelArray = np.empty((0, spec.width), np.float16)
-        self._gate = Gate()
+        self._gate = ReadersWriterLock()
 
     def __len__(self) -> int:
         return self._rows

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 
-class Gate:
+class ReadersWriterLock:
     """Growing a structure moves the memory that a search reads, so growth waits for searches to end.
 
     ``with gate.shared:`` is for a search, ``with gate.alone():`` for growth.
@@ -49,7 +49,7 @@ class Gate:
 class _Shared:
     """The searching side of a gate as a context; a class, since a generator costs microseconds a search."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ReadersWriterLock) -> None:
         self._gate = gate
 
     def __enter__(self) -> None:

@@ -5,10 +5,10 @@ Equal specs over the same rows are the same coarse index, so a spec is also its 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from hivlp.errors import QueryError
+from hivlp.messages import suggestion
 
 CODES: dict[str, tuple[str, ...]] = {
     "exact": ("float16", "int8"),
@@ -65,14 +65,9 @@ class CoarseSpec:
 def check_kind(kind: object, code: object) -> None:
     """Refuses a kind that there is none of, and a code that it can't keep."""
     if str(kind) not in CODES:  # a plan from JSON may hold anything, lists too
-        raise QueryError(f"coarse={kind!r} is no known coarse index; {_suggestion(str(kind), list(CODES))}")
+        raise QueryError(f"coarse={kind!r} is not a coarse index; {suggestion(str(kind), sorted(CODES))}")
     if code is not None and code not in CODES[str(kind)]:
         raise QueryError(
-            f"code={code!r} can't be kept by a coarse index of kind {kind!r}; "
-            f"take {' or '.join(CODES[str(kind)])}."
+            f"code={code!r} is not a code of the coarse index {kind!r}; "
+            f"choose {' or '.join(CODES[str(kind)])}."
         )
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"take one of {', '.join(sorted(known))}."

@@ -17,10 +17,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from hivlp.messages import rule
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.values import has_more_values
 from hivlp.serve.schemas import ErrorModel
-from hivlp.serve.wording import worded
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -155,7 +155,7 @@ def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
 
 def invalid(found: Any) -> Problem:
     """The answer to a body or parameters of another form than the schema's."""
-    lines = [f"{_place(one['loc'])}{worded(one)}" for one in found[:5]]
+    lines = [f"{_place(one['loc'])}{rule(one)}" for one in found[:5]]
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
     return Problem(422, "invalid", "; ".join(lines) + more)
 

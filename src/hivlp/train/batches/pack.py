@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,14 +22,13 @@ from hivlp.data.images import load_pixels
 from hivlp.encode.stream import look_ahead
 from hivlp.errors import DataError, ImageError
 from hivlp.files import write_atomically
-from hivlp.registry import suggestion
-from hivlp.types import Failure, Sample
+from hivlp.messages import suggestion
+from hivlp.types import Failure, Progress, Sample
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
 
 FORMAT = 1
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def pack(
     fit: Literal["squeeze", "crop"] = "squeeze",
     centre: float = 1.0,
     negatives: str | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Pack:
     """The pack of a source under `root`, made now or found finished.
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, Levels, TrainConfig, read_model_config
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode import hub
 from hivlp.encode.base import model_source
+from hivlp.encode.hub import model_kind
 from hivlp.encode.rotated import LEVELS
 from hivlp.errors import ConfigError
 from hivlp.export.fold import layer_behind
@@ -28,9 +28,8 @@ from hivlp.model.folder import save
 from hivlp.model.levels import heads_of
 from hivlp.train.batches.pack import Pack
 from hivlp.train.batches.views import crop
-from hivlp.types import FloatArray
+from hivlp.types import FloatArray, Progress
 
-Progress = Callable[[str], None]
 # directions of some hundred pairs are near those of all, and a run should begin soon
 FITTED_ON = 1_000
 _CHUNK = 32
@@ -42,10 +41,8 @@ def start_settings(start: str) -> dict[str, Any]:
     A model of one width gets narrow levels below it. Raises ModelError as `open_trainable`.
     """
     folder = model_source(start)
-    if hub.is_transformers(folder) or hub.is_heads(folder):
-        config = open_trainable(start)[0].config
-    else:
-        config = read_model_config(folder)
+    trained_here = model_kind(folder) == "hivlp"
+    config = read_model_config(folder) if trained_here else open_trainable(start)[0].config
     if len(config.levels.widths) == 1:
         fine = config.levels.widths[0]
         narrow = tuple(width for width in LEVELS if 2 * width <= fine)

@@ -10,7 +10,7 @@ N pairs of a picture and a caption, F features of a locked tower, V words, D dir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +28,8 @@ from hivlp.model.words import Bag, WordVectors, shared, summed
 from hivlp.train.batches.mixture import LARGEST_PACK, Mixture
 from hivlp.train.saved_tensors import restore_tensors, save_tensors
 from hivlp.train.starts import cca
-from hivlp.types import IntArray
+from hivlp.types import IntArray, Progress
 
-Progress = Callable[[str], None]
 PAIRS = 60_000  # of a picture and a caption, from the first batches of the run
 _BATCHES = 500  # that are looked at for them, at most
 _NOISE = 0.1  # what else heads begin with, as a share of their random start: directions come first

@@ -14,7 +14,7 @@ import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,11 +25,12 @@ from torch import Tensor
 from hivlp.config import Pretrained
 from hivlp.data.tokenizer import END, SPECIAL, START, Tokenizer
 from hivlp.errors import ConfigError, MissingExtraError, ModelError
+from hivlp.messages import suggestion
 from hivlp.model.dual import DualEncoder
 from hivlp.model.words import WordVectors
-from hivlp.registry import suggestion
 from hivlp.train.losses.kinds import names
 from hivlp.train.saved_tensors import restore_tensors, save_tensors
+from hivlp.types import Progress
 
 EXTRA = "mini"
 CHUNK = 512  # words that the language model reads at a time
@@ -107,7 +108,7 @@ def give(
     tokenizer: Tokenizer,
     settings: Pretrained,
     path: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Puts pretrained weights into the towers of a new model.
 

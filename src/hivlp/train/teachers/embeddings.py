@@ -6,7 +6,7 @@ float16, each dual encoder's embeddings of these crops and of all captions. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,8 @@ from hivlp.train.batches.targets import Lesson
 from hivlp.train.resumable_array import resumable_array
 from hivlp.train.teachers.features import Onlooker, Reinforced, crop_of, pictures, reinforce, view_boxes
 from hivlp.train.teachers.scores import Judge, ranked
+from hivlp.types import Progress
 
-Progress = Callable[[str], None]
 WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
 _AT_ONCE = 32  # crops, or captions, that a teacher is given at a time
 
@@ -36,7 +36,7 @@ def taught(
     judge: Judge | None = None,
     *,
     locked: Onlooker | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Reinforced | None:
     """The views of a pack with what a tower and all teachers say of them; None where there are none."""
     if not settings.views:
@@ -78,7 +78,7 @@ def lesson(
     boxes_NV4: NDArray[np.float32],
     *,
     key: str,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Lesson:
     """What a dual encoder says of a pack, at its widest level; it goes on where it was stopped.
 

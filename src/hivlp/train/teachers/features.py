@@ -6,7 +6,7 @@ that what is learned from them belongs to just that crop, and whoever looked at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +20,7 @@ from hivlp.errors import ImageError
 from hivlp.train.batches.pack import Pack, digest
 from hivlp.train.batches.targets import Lesson, Ranked
 from hivlp.train.resumable_array import resumable_array
+from hivlp.types import Progress
 
 if TYPE_CHECKING:
     from hivlp.data.sources import Source
@@ -81,7 +82,7 @@ def reinforce(
     views: int,
     min_area: float,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Reinforced:
     """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
 

@@ -26,9 +26,8 @@ from hivlp.train.batches.pack import Pack, digest
 from hivlp.train.batches.targets import Lesson, Ranked
 from hivlp.train.resumable_array import resumable_array
 from hivlp.train.teachers.features import crop_of, pictures
-from hivlp.types import FloatArray
+from hivlp.types import FloatArray, Progress
 
-Progress = Callable[[str], None]
 _AT_ONCE = 256  # pictures that are compared with all captions at a time
 
 
@@ -58,7 +57,7 @@ def ranked(
     boxes_NV4: NDArray[np.float32],
     *,
     key: str,
-    progress: Progress = lambda line: None,
+    progress: Progress = lambda *_: None,
 ) -> Ranked:
     """The scores of a pack, found on the disk or computed now; it goes on where it was stopped.
 
