@@ -172,7 +172,7 @@ def _parameter(one: inspect.Parameter) -> Parameter:
     quiet = required or one.default is None or kind is bool
     return Parameter(
         names=() if is_argument else names,
-        metavar=str(declared.metavar or _metavar(one.name, parts, is_argument=is_argument)),
+        metavar=str(declared.metavar or _metavar(one.name, parts, is_argument=is_argument)).strip(),
         required=required,
         repeatable=repeatable,
         default="" if quiet else str(one.default),
@@ -190,7 +190,7 @@ def _range(declared: Any) -> str:
 def _metavar(name: str, parts: list[Any], *, is_argument: bool) -> str:
     if is_argument:
         return name.upper()
-    words = {bool: "", int: "N", float: "X", Path: "PATH"}
+    words = {bool: "", int: "NUMBER", float: "NUMBER", Path: "PATH"}
     return next((words[part] for part in parts if part in words), "TEXT")
 
 

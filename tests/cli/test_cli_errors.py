@@ -252,7 +252,7 @@ def test_an_interruption_within_a_command_is_told_in_one_line(
 
     monkeypatch.setattr("hivlp.retriever.Index.search", interrupted)
     ran = hivlp("search", photos, "red")
-    assert (ran.code, ran.err) == (130, "hivlp: stopped; what was finished before is kept\n")
+    assert (ran.code, ran.err) == (130, "hivlp: stopped; finished work is kept\n")
 
 
 def test_an_interruption_before_the_command_begins_shows_no_traceback() -> None:

@@ -27,7 +27,7 @@ SCENES = 400
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a query found, and at which rank the picture that it was written for, where that is among it."""
+    """The hits of a query, and the rank of the picture that the query describes, if that is a hit."""
 
     asked: GalleryQuery
     hits: Hits
@@ -43,19 +43,19 @@ class _Found:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the gallery, its index and the contact sheet go.")] = Path(
-        "hivlp-demo"
-    ),
-    drawn: Annotated[
-        bool, typer.Option("--scenes", help="Draw scenes and search these in place of photographs.")
-    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the gallery, its index and the contact sheet.")
+    ] = Path("hivlp-demo"),
+    drawn: Annotated[bool, typer.Option("--scenes", help="Use drawn scenes instead of photographs.")] = False,
     count: Annotated[
         int | None,
-        typer.Option(min=SEARCHES, help=f"How many scenes are drawn, {SCENES} unless told. With --scenes."),
+        typer.Option(
+            min=SEARCHES, help=f"How many scenes to draw; the default is {SCENES}. Only with --scenes."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="mini, a model folder, or hf:owner/name.")] = "mini",
     serve: Annotated[
-        bool, typer.Option("--serve", help="Then open the search page over the gallery.")
+        bool, typer.Option("--serve", help="Open the search page of the gallery afterwards.")
     ] = False,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
@@ -65,17 +65,15 @@ def demo(
     from hivlp.retriever import Index
 
     if count is not None and not drawn:
-        raise ConfigError(
-            f"--count {count} is for drawn scenes, and the photographs are as many as they are; "
-            "add --scenes, or leave --count out"
-        )
-    encoder = load(model)  # first, so that a wrong name is not noticed after the drawing only
+        raise ConfigError(f"--count {count} is for drawn scenes only; add --scenes, or leave --count out")
+    encoder = load(model)  # first, so that a wrong name is reported before anything is drawn
     gallery = scenes(out, count or SCENES) if drawn else photographs(out)
     with Index.ensure(gallery.index, encoder) as index:
         with output.progress("indexing", unit="pictures") as advance:
             report = index.add(gallery.source, progress=advance)
         output.say(
-            f"indexed {report.indexed} pictures in {report.seconds:.1f} s, {report.skipped} were there before"
+            f"indexed {report.indexed} pictures in {report.seconds:.1f} s, {report.skipped} were in the "
+            f"index already"
         )
         answers = [_search(index, asked) for asked in gallery.asked]
         items = len(index)
@@ -95,7 +93,7 @@ def demo(
 def _serve(index: Path) -> None:
     from hivlp.cli.serve import serve
 
-    serve([index], port=0)  # whatever port is free: people who try things out have others running
+    serve([index], port=0)  # any free port, since another demo may be running
 
 
 def _search(index: Index, asked: GalleryQuery) -> _Found:
@@ -105,11 +103,11 @@ def _search(index: Index, asked: GalleryQuery) -> _Found:
 
 
 def _say_others(gallery: Gallery, items: int) -> None:
-    """A folder may hold the index of an earlier demo, whose pictures are found too."""
+    """Says so where the index holds pictures of an earlier demo."""
     if items > gallery.count:
         output.say(
-            f"{gallery.index} also holds {items - gallery.count} pictures of an earlier demo, which are "
-            "searched too; name a new folder with --out to do without them"
+            f"{gallery.index} also holds {items - gallery.count} pictures of an earlier demo, and "
+            "searches find them too; name a new folder with --out to leave them out"
         )
 
 
@@ -132,7 +130,7 @@ def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Found], items: 
 
 
 def _drawn_for(answers: Sequence[_Found]) -> bool:
-    """Whether every query has the one picture that it was written for."""
+    """Whether every query describes one picture of the gallery."""
     return all(answer.asked.picture is not None for answer in answers)
 
 

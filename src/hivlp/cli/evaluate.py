@@ -20,20 +20,18 @@ def evaluate(
     data: Annotated[
         str, typer.Option("--data", help="A source of pictures with captions; see `hivlp index --help`.")
     ],
-    split: Annotated[
-        str | None, typer.Option(help="The split to evaluate. [default: all of the source]")
-    ] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Where the pictures of a caption file lie.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to evaluate. Default: the whole source.")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures of a caption file.")] = None,
     candidates: Annotated[
         int | None,
-        typer.Option(help="Candidates that the cascade's coarse level hands to the fine one. [default: 200]"),
+        typer.Option(help="Candidates that the coarse level passes to the fine one. Default: 200."),
     ] = None,
     plan: Annotated[
         str | None,
-        typer.Option(help="The whole recipe of the cascade instead: JSON, or a file of it."),
+        typer.Option(help="A complete plan of the cascade instead: JSON, or a JSON file."),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a batch.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 32,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
@@ -42,7 +40,7 @@ def evaluate(
     from hivlp.encode import load
     from hivlp.evaluate import protocols, report
 
-    recipe = _plan(plan, candidates)
+    search_plan = _plan(plan, candidates)
     source = open_source(data, image_root=image_root, split=split)
     for note in source.notes:
         output.say(note)
@@ -53,7 +51,7 @@ def evaluate(
             encoder,
             source,
             split=split,
-            plan=recipe,
+            plan=search_plan,
             batch_size=batch_size,
             workers=workers,
             progress=advance,
@@ -64,10 +62,10 @@ def evaluate(
 
 
 def _plan(text: str | None, candidates: int | None) -> Plan:
-    """The recipe that the options ask for.
+    """The plan of the options.
 
     Raises:
-        QueryError: both are given, or the plan is none.
+        QueryError: both options are set, or the plan is invalid.
     """
     from hivlp.search.plan import Plan
 
@@ -79,12 +77,12 @@ def _plan(text: str | None, candidates: int | None) -> Plan:
     if not is_json and not Path(text).is_file():
         raise QueryError(
             f"--plan {text!r} is neither a JSON object nor a file; "
-            """give one of them, such as '{"candidates": 100}'"""
+            """give one of these, such as '{"candidates": 100}'"""
         )
     try:
         record = json_module.loads(text if is_json else Path(text).read_text(encoding="utf-8"))
     except ValueError as error:
         raise QueryError(f"--plan {text} is not JSON ({error}); correct it") from None
     if not isinstance(record, dict):
-        raise QueryError(f"the plan in {text} is no JSON object; it must look like {Plan().as_dict()}")
+        raise QueryError(f"the plan in {text} is not a JSON object; it must look like {Plan().as_dict()}")
     return Plan.from_dict(record)

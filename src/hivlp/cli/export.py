@@ -22,14 +22,14 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to write. [default for a HiVLP model: its own; needed for anything else]"
+            help="The folder to write. Default for a HiVLP model: its own folder; required for anything else."
         ),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Of a model: also graphs with 8-bit weights, with their loss.")
     ] = False,
     shard_size: Annotated[
-        int | None, typer.Option(min=1, help="Of an index: rows a file. [default: 1,000,000]")
+        int | None, typer.Option(min=1, help="Of an index: rows per file. Default: 1,000,000.")
     ] = None,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,

@@ -20,28 +20,28 @@ def fit_levels(
     data: Annotated[
         str, typer.Option("--data", help="A source of pictures with captions; see `hivlp index --help`.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="The folder of the run; its model lies in DIR/model.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; the model is written to DIR/model.")],
     widths: Annotated[
-        str, typer.Option(help="The levels to make, besides the encoder's own width.")
+        str, typer.Option(help="Widths of the levels to make, besides the encoder's own width.")
     ] = "32,64,128",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one setting: name=value. Repeatable.")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a batch while encoding.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch while encoding.")] = 32,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Give a frozen encoder levels: encode once, learn, and ship at each width what finds most.
+    """Give a frozen encoder levels: encode once, learn, and ship the best method at each width.
 
-    Each width is tried as a plain prefix, as a prefix of a PCA rotation, and learned. A second run into
-    the same DIR does not encode again. Needs the extra 'train'.
+    Each width is tried as a plain prefix, as a prefix of a PCA rotation, and learned. A second run with
+    the same --out reuses the stored vectors. Needs the extra 'train'.
     """
     from hivlp.config import FitLevelsConfig, apply_overrides, parse
     from hivlp.fit_levels.run import fit_levels as fit
 
-    given = {"widths": [word.strip() for word in widths.split(",") if word.strip()]}
-    config = parse(FitLevelsConfig, apply_overrides(given, set_ or []), where="hivlp fit-levels")
+    values = {"widths": [word.strip() for word in widths.split(",") if word.strip()]}
+    config = parse(FitLevelsConfig, apply_overrides(values, set_ or []), where="hivlp fit-levels")
     document = fit(
         model,
         data,

@@ -1,4 +1,4 @@
-"""``hivlp import``: makes an index of a folder of embeddings in clip-retrieval's layout."""
+"""``hivlp import``: makes an index from a folder of embeddings in clip-retrieval's layout."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def import_index(
     out: Annotated[Path, typer.Option("--out", help="The index folder to make, such as photos.hivlp.")],
     model: Annotated[
         str | None,
-        typer.Option(help="The model that made the vectors. [default: what the folder says of itself]"),
+        typer.Option(help="The model that made the vectors. Default: the model that the folder names."),
     ] = None,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Make an index of exported embeddings. Needs the extra 'parquet' of hivlp."""
+    """Make an index from exported embeddings. Needs the extra 'parquet' of hivlp."""
     from hivlp.retriever import import_index as read
 
     with output.progress("importing") as advance:

@@ -20,29 +20,34 @@ def index(
         str,
         typer.Argument(
             help="A folder of pictures, a .tsv .csv .jsonl .parquet or .json of captions, "
-            "webdataset tars, or scenes:COUNT for drawn ones. With --texts a .txt of lines, or a table."
+            "webdataset tars, or scenes:COUNT for drawn pictures. With --texts a .txt of lines, or a table."
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", help="The index folder, such as photos.hivlp. Added to if it exists.")
+        Path,
+        typer.Option("--out", help="The index folder, such as photos.hivlp; items are added if it exists."),
     ],
     model: Annotated[
         str | None,
         typer.Option(
-            help="mini, a model folder, or hf:owner/name. [default: the index's own, mini for a new one]"
+            help="mini, a model folder, or hf:owner/name. Default: the model of the index; mini for a new "
+            "index."
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the source.")] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Where the pictures of a caption file lie.")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures of a caption file.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Items a batch; a kill loses at most one batch. [default: 32 pictures, 256 texts]"
+            min=1, help="Items per batch; a kill loses at most one batch. Default: 32 pictures or 256 texts."
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip every known id, without comparing the content of its file.")
+        bool,
+        typer.Option(
+            "--resume", help="Skip every id that the index holds, without comparing the content of its file."
+        ),
     ] = False,
     captions: Annotated[
         bool, typer.Option("--captions", help="Also keep each caption as an item of kind text.")
@@ -60,7 +65,7 @@ def index(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Index pictures or texts; what is indexed already and unchanged is skipped."""
+    """Index pictures or texts; items that are unchanged since an earlier run are skipped."""
     from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
 
@@ -68,7 +73,7 @@ def index(
         raise QueryError(
             f"{source} is an index, and pictures come first. Did you mean: hivlp index {out} --out {source}"
         )
-    samples = _open(source, image_root, split, texts=texts, captions=captions)  # before an index is made
+    samples = _open(source, image_root, split, texts=texts, captions=captions)  # before the index is made
     folder = _folder_to_prune(source, samples) if prune else None
     for note in samples.notes:
         output.say(note)
@@ -107,7 +112,7 @@ def _folder_to_prune(source: str, samples: Source) -> Path:
     from hivlp.data.sources.folder import FolderSource
 
     if not isinstance(samples, FolderSource):
-        raise QueryError(f"--prune is for a folder of pictures, and {source} is none; leave it out")
+        raise QueryError(f"--prune needs a folder of pictures, and {source} is not one; leave --prune out")
     return samples.folder
 
 
@@ -119,6 +124,6 @@ def _open(source: str, image_root: Path | None, split: str | None, *, texts: boo
     if captions or image_root is not None:
         raise QueryError(
             f"--texts and {'--captions' if captions else '--image-root'} exclude each other: texts have no "
-            "pictures. Index pictures and texts by two calls into the same --out."
+            "pictures. Index pictures and texts in two calls with the same --out."
         )
     return open_texts(source, split=split)

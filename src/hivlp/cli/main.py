@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.metadata import entry_points
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
@@ -19,39 +20,77 @@ from hivlp.cli import (
     import_index,
     index,
     info,
+    output,
     search,
     serve,
     train,
     tune,
     verify,
 )
-from hivlp.cli.output import guarded
 
 app = typer.Typer(
     name="hivlp",
-    help="Coarse-to-fine image-text retrieval: find pictures by words, or by a picture.",
+    help="Coarse-to-fine image-text retrieval: find pictures by words or by a picture.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("demo")(demo.demo)
-app.command("index")(index.index)
-app.command("search")(search.search)
-app.command("serve")(serve.serve)
-app.command("tune")(tune.tune)
-app.command("info")(info.info)
-app.command("delete")(delete.delete)
-app.command("compact")(compact.compact)
-app.command("verify")(verify.verify)
-app.command("eval")(evaluate.evaluate)
-app.command("train")(train.train)
-app.command("fit-levels")(fit_levels.fit_levels)
-app.command("export")(export.export)
-app.command("import")(import_index.import_index)
-for command in entry_points(group="hivlp.commands"):  # such as those of the laboratory
-    app.add_typer(command.load(), name=command.name)
+
+def _add(name: str, command: Callable[..., None], *examples: str) -> None:
+    app.command(name, epilog=output.epilog(*examples))(output.with_metavars(command))
+
+
+def _add_plug_in(group: EntryPoint) -> None:
+    """Adds commands of another package, such as the laboratory; one that lacks a module is left out."""
+    with suppress(ModuleNotFoundError):
+        commands = group.load()
+        for command in commands.registered_commands:
+            output.with_metavars(command.callback)
+        app.add_typer(commands, name=group.name)
+
+
+_add("demo", demo.demo, "hivlp demo", "hivlp demo --out gallery --serve")
+_add(
+    "index",
+    index.index,
+    "hivlp index ~/Pictures --out photos.hivlp",
+    "hivlp index captions.tsv --out photos.hivlp --captions",
+)
+_add(
+    "search",
+    search.search,
+    'hivlp search photos.hivlp "two dogs on a beach" --sheet hits.png',
+    "hivlp search photos.hivlp --image dog.jpg --k 20",
+)
+_add("serve", serve.serve, "hivlp serve photos.hivlp", "hivlp serve photos.hivlp --port 0 --writable")
+_add(
+    "tune",
+    tune.tune,
+    "hivlp tune photos.hivlp",
+    "hivlp tune photos.hivlp --recall 0.95 --queries queries.txt",
+)
+_add("info", info.info, "hivlp info photos.hivlp", "hivlp info mini --json")
+_add("delete", delete.delete, "hivlp delete photos.hivlp beach/dog.jpg")
+_add("compact", compact.compact, "hivlp compact photos.hivlp")
+_add("verify", verify.verify, "hivlp verify photos.hivlp")
+_add("eval", evaluate.evaluate, "hivlp eval --model mini --data captions.tsv --split test")
+_add(
+    "train",
+    train.train,
+    "hivlp train --data captions.tsv --out run",
+    "hivlp train --preset tiny --out run --set steps=500",
+)
+_add(
+    "fit-levels",
+    fit_levels.fit_levels,
+    "hivlp fit-levels --model hf:openai/clip-vit-base-patch32 --data captions.tsv --out run",
+)
+_add("export", export.export, "hivlp export run/model --int8", "hivlp export photos.hivlp --out embeddings")
+_add("import", import_index.import_index, "hivlp import embeddings --out photos.hivlp")
+for plug_in in entry_points(group="hivlp.commands"):
+    _add_plug_in(plug_in)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 success, 2 a user's error, 130 interrupted, 1 a bug."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return guarded(
+    return output.guarded(
         lambda: app(args=arguments, prog_name="hivlp", standalone_mode=False),
         json="--json" in flags,
         debug="--debug" in flags,

@@ -1,4 +1,4 @@
-"""What all commands share: common options, where output goes, and how an error becomes an exit code.
+"""What all commands share: common options, output, and the exit code of an error.
 
 The promise: with ``--json`` the last line of stdout is one JSON document. Everything that is not the answer
 (progress, warnings, errors) goes to stderr.
@@ -13,9 +13,11 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from hivlp.errors import HivlpError, MissingExtraError
 from hivlp.messages import rule
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from hivlp.encode import Encoder
     from hivlp.types import Progress
 
-# what only training and exporting need
+# packages that only training and exporting need
 TRAIN_PACKAGES = frozenset(
     {"torch", "transformers", "huggingface_hub", "safetensors", "onnx", "onnxscript", "pyarrow"}
 )
@@ -43,8 +45,28 @@ JsonOption: TypeAlias = Annotated[
 DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
 
 
+# Options of these types show a word for their value. Flags have none.
+_METAVARS: Mapping[Any, str] = {bool: " ", int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+
+
+def with_metavars(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, whose options show ``NUMBER`` and so on in the help where they name nothing else."""
+    command.__annotations__ = get_type_hints(command, include_extras=True)
+    for annotation in command.__annotations__.values():
+        kind, *declared = get_args(annotation) or (annotation,)
+        if declared and isinstance(declared[0], OptionInfo) and declared[0].metavar is None:
+            parts = [part for part in (kind, *get_args(kind)) for part in (part, *get_args(part))]
+            declared[0].metavar = next((_METAVARS[part] for part in parts if part in _METAVARS), None)
+    return command
+
+
+def epilog(*examples: str) -> str:
+    """The end of a command's help: how it is called, one example a paragraph, as typer needs it."""
+    return "\n\n".join([f"Example{'s' if len(examples) > 1 else ''}:", *examples])
+
+
 def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console], None]) -> None:
-    """Prints the answer of a command: the document with ``--json``, else what `human` draws on stdout."""
+    """Prints the answer of a command: the document with ``--json``, else the drawing of `human` on stdout."""
     if json:
         print_json(document)
     else:
@@ -52,7 +74,7 @@ def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console]
 
 
 def print_lines(console: Console, *lines: str) -> None:
-    """Lines as they are: whatever a path holds, and however long it is."""
+    """Prints lines unchanged, without markup or wrapping, since they may hold long paths."""
     console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -68,7 +90,7 @@ def say(message: RenderableType) -> None:
 
 
 def say_device(encoder: Encoder) -> None:
-    """Where a model of transformers computes: it may be minutes on a CPU and seconds on a GPU."""
+    """Says where a transformers model computes: minutes on a CPU may be seconds on a GPU."""
     from hivlp.encode.base import device_of, lacks_graphs
 
     if hasattr(encoder, "device"):
@@ -83,7 +105,7 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
     """Lists the first failures on stderr; the whole list is in the JSON document."""
     if not failed:
         return
-    say(f"{len(failed)} could not be used:")
+    say(f"{len(failed)} items could not be used:")
     for failure in failed[:most]:
         say(f"  {failure['uri']}: {failure['error']}")
     if len(failed) > most:
@@ -92,7 +114,7 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
-    """A progress bar on stderr, on terminals only; gives the function that moves it."""
+    """A progress bar on stderr, on terminals only; yields the function that moves it."""
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -120,7 +142,7 @@ def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
 
 
 def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
-    """Runs a program and turns whatever it raises into a message and an exit code. Nothing else does this."""
+    """Runs a program and turns any exception into a message and an exit code; no other code does this."""
     try:
         code = _guarded(program, json=json, debug=debug)
         sys.stdout.flush()
@@ -129,7 +151,7 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         # The reader of our stdout (`| head`) has gone. rich and click make an exit of it.
         if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
             raise
-        # python would complain again when it closes the stream
+        # otherwise python reports the error again when it closes the stream
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
@@ -164,7 +186,7 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
 
 
 def _interrupted() -> int:
-    say("hivlp: stopped; what was finished before is kept")
+    say("hivlp: stopped; finished work is kept")
     return INTERRUPTED
 
 
@@ -187,7 +209,7 @@ def _of_system(error: OSError) -> str:
     return f"{where}{error.strerror or error}; {remedy}"
 
 
-# what may be words where an option was expected: one dash, or a space
+# a query in place of an option: it begins with one dash or holds a space
 _LIKE_WORDS = re.compile(r"No such option: (?:-[^-]|--\S+ )")
 
 
@@ -200,7 +222,7 @@ def _is_usage_error(error: Exception) -> bool:
 def _of_usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "hivlp"
-    # `hivlp` alone has printed its help already and brings no message.
+    # `hivlp` alone has printed its help and has no message.
     message = error.format_message() or "give a command."
     # Newer versions of typer pass on pydantic's message, which leaves out the value.
     validated = getattr(error.__cause__, "errors", None)
@@ -210,10 +232,10 @@ def _of_usage(error: Any) -> str:
         message = message.replace("Invalid value for", f"Invalid value {problem['input']!r} for", 1)
     message = message.rstrip(".")
     if "unexpected extra argument" in message:
-        message += "; put words with spaces between them in quotes, and options before --"
+        message += "; put a query of several words in quotes, and options before --"
     message = message.removesuffix("?")
     if _LIKE_WORDS.match(message):
-        message += "; words that begin with a dash go behind --, and options before that"
+        message += "; a query that begins with a dash goes behind --, and options before it"
     return f"{message}. See: {command} --help"
 
 

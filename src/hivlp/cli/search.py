@@ -62,7 +62,7 @@ def search(
         ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(metavar="image|text", help="Only items of this kind. [default: all]")
+        str | None, typer.Option(metavar="image|text", help="Only items of this kind. Default: all.")
     ] = None,
     rerank: Annotated[
         int | None,

@@ -13,34 +13,34 @@ from hivlp.cli import output
 from hivlp.errors import ConfigError, MissingExtraError
 
 HostOption = Annotated[
-    str, typer.Option(help="The address to listen on; only this machine reaches the default.")
+    str, typer.Option(help="The address to listen on; the default is reachable from this machine only.")
 ]
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free port.")]
 
 
 def serve(
     indexes: Annotated[
-        list[Path], typer.Argument(metavar="INDEX...", help="Index folders, each by its name.")
+        list[Path], typer.Argument(metavar="INDEX", help="Index folders; each is served under its name.")
     ],
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
     processes: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="So many processes answer, for more requests a second."),
+        typer.Option(min=1, help="Number of worker processes, for more requests per second."),
     ] = 1,
     writable: Annotated[bool, typer.Option("--writable", help="Let requests add and delete items.")] = False,
     model: Annotated[
-        str | None, typer.Option(help="Another place of the model that made the indexes.")
+        str | None, typer.Option(help="The model of the indexes, if it has moved: a folder or a name.")
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0, help="Requests a second of one key or address; 0 for any.")
+        float, typer.Option(min=0, help="Requests per second of one key or address; 0 means no limit.")
     ] = 0,
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="Let pages of this origin use the API; may be repeated.")
+        list[str] | None, typer.Option(help="Let pages of this origin use the API; repeatable.")
     ] = None,
     without_keys: Annotated[
         bool,
-        typer.Option("--without-keys", help="Listen on a public address although there are no API keys."),
+        typer.Option("--without-keys", help="Listen on a public address without API keys."),
     ] = False,
     debug: output.DebugOption = False,
 ) -> None:
@@ -59,12 +59,12 @@ def serve(
     keys = read_keys(os.environ.get(ENVIRONMENT, ""))
     if not (keys or without_keys or is_loopback(host)):
         raise ConfigError(
-            f"{host} can be reached by others, and there is no API key. Set {ENVIRONMENT} to one or "
-            "several keys, or say --without-keys if something before the service checks who asks"
+            f"{host} is reachable from other machines, and no API key is set. Set {ENVIRONMENT} to one or "
+            "several keys, or pass --without-keys if a proxy in front of the service checks its callers"
         )
     for origin in cors_origin or ():
         if not re.fullmatch(r"https?://[^/\s]+", origin):
-            raise ConfigError(f"--cors-origin {origin} is no origin; write it like https://shop.example")
+            raise ConfigError(f"--cors-origin {origin} is not an origin; write it like https://shop.example")
     settings = Settings(
         keys=keys,
         hosts=() if keys or not is_loopback(host) else local_names(host),
@@ -83,7 +83,7 @@ def serve(
     if processes == 1:
         run(create_app(opened, settings), listener, started=started)
         return
-    for index in opened.values():  # they could be opened: the processes each do it again
+    for index in opened.values():  # opening worked; each worker process opens them again
         index.close()
     opened.clear()
     run_processes(Recipe(tuple(indexes), model, settings), processes, listener, started=started)

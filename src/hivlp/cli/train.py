@@ -12,32 +12,32 @@ from hivlp.messages import counted
 
 
 def train(
-    out: Annotated[Path, typer.Option("--out", help="The folder of the run; its model lies in RUN/model.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; the model is written to RUN/model.")],
     data: Annotated[
         str | None,
         typer.Option("--data", help="A source of pictures with captions; see `hivlp index --help`."),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="The recipe to start from. [default: small with --data, tiny without]"),
+        typer.Option(help="The preset to start from. Default: small with --data, tiny without."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
-            help="The trained model to start from: mini, a folder, or hf:owner/name. [default: the recipe's]",
+            help="The trained model to start from: mini, a folder, or hf:owner/name. Default: the preset's.",
         ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one setting of the recipe: a.b=value. Repeatable."),
+        typer.Option("--set", help="Change one setting of the preset: a.b=value. Repeatable."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")
+        bool, typer.Option("--resume", help="Continue from the last checkpoint of this run.")
     ] = False,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Train a model; every setting of the recipe can be changed with --set. Needs the extra 'train'."""
+    """Train a model; --set changes any setting of the preset. Needs the extra 'train'."""
     from hivlp.train.distributed import is_leader
     from hivlp.train.presets import load_preset
     from hivlp.train.run import run

@@ -1,4 +1,4 @@
-"""``hivlp tune``: measures plans on an index, and keeps those that hold their recall."""
+"""``hivlp tune``: measures plans on an index, and stores those that reach the recall."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ if TYPE_CHECKING:
 def tune(
     index: Annotated[Path, typer.Argument(help="An index folder.")],
     recall: Annotated[
-        float, typer.Option(help="Share of the true k best that a search must return, such as 0.99.")
+        float, typer.Option(help="Share of the true k best items that a search must return, such as 0.99.")
     ] = 0.99,
-    k: Annotated[int, typer.Option("-k", "--k", help="Results that the recall counts.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", help="Number of results that the recall counts.")] = 10,
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="A text file with one query a line. [default: captions of the index, else points between "
-            "its items]"
+            help="A text file with one query per line. Default: captions of the index, or else points "
+            "between its items."
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many captions or points to measure with.")] = 2_000,
+    count: Annotated[int, typer.Option(min=1, help="Number of captions or points to measure with.")] = 2_000,
     coarse: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND", help="Try only this kind of coarse index; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of captions or points.")] = 0,
-    model: Annotated[str | None, typer.Option(help="Another place of the model that made the index.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed for the choice of captions or points.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="The model of the index, if it has moved: a folder or a name.")
+    ] = None,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Measure plans on an index; searches then take the fastest that keeps the recall."""
+    """Measure search plans on an index; searches then use the fastest plan that reaches the recall."""
     texts = None if queries is None else read_queries(queries)
 
     from hivlp.retriever import Index
@@ -57,8 +59,8 @@ def tune(
     notes = [] if tuned.match is not None else [_why_no_match(tuned.queries)]
     if tuned.items <= ALL_UP_TO:
         notes.append(
-            f"up to {ALL_UP_TO:,} items a search scores all of them anyway; the plan counts once there are "
-            "more"
+            f"up to {ALL_UP_TO:,} items a search scores all of them anyway; the plan takes effect once "
+            "there are more"
         )
     for note in notes:
         output.say(note)
@@ -67,28 +69,28 @@ def tune(
 
 
 def read_queries(path: Path) -> list[str]:
-    """The lines of a text file that say something."""
+    """The lines of a text file that are not blank."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is no text in UTF-8: {error}. Save it as UTF-8, one query a line."
+            f"{path} is not UTF-8 text: {error}. Save it as UTF-8, with one query per line."
         ) from error
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
-        raise DataError(f"{path} holds no query; write one a line")
+        raise DataError(f"{path} holds no query; write one query per line")
     return texts
 
 
 def _why_no_match(queries: str) -> str:
     why = (
-        "of your own queries nobody knows the right pictures: leave out --queries"
+        "the right pictures for your own queries are unknown: leave out --queries"
         if queries == "queries"
         else "fewer than 50 pictures of the index have a caption"
     )
     return (
-        "match probabilities (--min-probability) were not learned: they need captions of the pictures in the "
-        f"index, and {why}; those that the model brings, if it has some, stay in use"
+        "match probabilities (--min-probability) were not calibrated: they need captions of the pictures in "
+        f"the index, and {why}. If the model has its own, searches keep using them"
     )
 
 
@@ -96,7 +98,7 @@ def _show(console: Console, tuned: Tuned) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("plan", f"recall@{tuned.k}", "at least", "p50 ms", "p99 ms", "bytes an item"):
+    for title in ("plan", f"recall@{tuned.k}", "at least", "p50 ms", "p99 ms", "bytes per item"):
         table.add_column(title, justify="left" if title == "plan" else "right")
     for one in tuned.pareto:
         table.add_row(

@@ -1,4 +1,4 @@
-"""``hivlp bench search``: HiVLP's search and every peer, in one run, on the same vectors and threads."""
+"""``hivlp bench search``: compares HiVLP's search with other engines on the same vectors and threads."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from hivlp.cli import output
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 
-@app.command("search")
+@app.command("search", epilog=output.epilog("hivlp bench search --items 10000 --out results"))
 def search(
     items: Annotated[
-        int, typer.Option(min=1000, help="How many items; beyond the real ones they are generated.")
+        int, typer.Option(min=1000, help="Number of items; items beyond those of the data are generated.")
     ] = 100_000,
     only: Annotated[
-        str | None, typer.Option(help="Only these engines, such as ours,flat,scann. [default: all]")
+        str | None, typer.Option(help="Only these engines, such as ours,flat,scann. Default: all.")
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
             "--data",
             help="A source of pictures with captions, as for `hivlp index`. Repeatable. "
-            "[default: scenes:5000]",
+            "Default: scenes:5000.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a search and of a batch.")] = 1,
-    queries: Annotated[int, typer.Option(min=1, help="How many captions are searched for.")] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a single search and of a batch.")] = 1,
+    queries: Annotated[int, typer.Option(min=1, help="Number of captions to search for.")] = 1000,
     recall: Annotated[float, typer.Option(help="The recall@10 at which engines are compared.")] = 0.99,
     like: Annotated[
         Path | None,
         typer.Option(
-            help="An earlier result file: measure of other engines only the build that was best there."
+            help="An earlier result file: of the other engines, measure only the build that was best there."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for the result file and the picture.")] = None,
     work: Annotated[
-        Path, typer.Option(help="Where vectors and rows are kept, so that a stopped run goes on.")
+        Path, typer.Option(help="Folder for vectors and measured rows, from which a stopped run resumes.")
     ] = Path("runs/bench"),
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Compare the search of HiVLP with that of other engines; those that are not installed are left out."""
+    """Compare the search of HiVLP with the installed search engines."""
     from hivlp_lab.bench import report, vectors
     from hivlp_lab.bench.engines import selected
     from hivlp_lab.bench.search import Suite
