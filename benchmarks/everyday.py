@@ -19,7 +19,7 @@ from hivlp import Index, load
 from hivlp.data.photographs import TABLE
 from hivlp.data.sources import open_source
 from hivlp.encode.base import Encoder
-from hivlp.sheets.contact_sheet import Layout, Row, contact_sheet, save
+from hivlp.sheets.contact_sheet import SheetLayout, SheetRow, contact_sheet, save
 
 PHOTOGRAPHS = (
     "a steam locomotive",
@@ -95,10 +95,10 @@ def searches(
     with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", encoder) as index:
         index.add(open_source(source or TABLE, split=split))
         return contact_sheet(
-            [Row(query=query, hits=index.search(query, k=columns)) for query in queries],
+            [SheetRow(query=query, hits=index.search(query, k=columns)) for query in queries],
             title=f"{len(queries)} everyday searches",
             subtitle=f"{len(index):,} pictures, model {encoder.name}",
-            layout=Layout(columns=columns, thumb=120, caption_lines=0),
+            layout=SheetLayout(columns=columns, thumb=120, caption_lines=0),
         )
 
 
