@@ -82,9 +82,9 @@ def test_an_interrupt_keeps_the_batches_before_it(index: Index) -> None:
 
 
 def test_wrong_lists_of_texts_have_messages(index: Index) -> None:
-    with pytest.raises(QueryError, match=r"'red and blue' is one text.*\[text\]"):
+    with pytest.raises(QueryError, match=r"'red and blue' is a single text.*\[text\]"):
         index.add_texts("red and blue")
-    with pytest.raises(QueryError, match="2 texts and 1 ids; give one a text"):
+    with pytest.raises(QueryError, match="2 texts and 1 ids were passed; pass ids of the same length"):
         index.add_texts(["a", "b"], ["x"])
     with pytest.raises(QueryError, match="2 texts and 3 meta"):
         index.add_texts(["a", "b"], None, [{}, {}, {}])
@@ -95,7 +95,7 @@ def test_wrong_lists_of_texts_have_messages(index: Index) -> None:
 
 def test_texts_that_are_cut_are_counted(index: Index) -> None:
     assert index.add_texts(["red", "red " * 30, "blue " * 30]).notes == [
-        "2 texts are longer than the model reads; their ends do not count"
+        "2 texts are longer than the model reads; the rest of each is ignored"
     ]
 
 

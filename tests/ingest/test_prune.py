@@ -133,5 +133,5 @@ def test_only_folders_of_pictures_are_pruned(photos: Path, tmp_path: Path, hivlp
     for source in ("scenes:8", (tmp_path / "notes.txt", "--texts")):
         given = source if isinstance(source, tuple) else (source,)
         ran = hivlp("index", *given, "--out", tmp_path / "y.hivlp", "--prune", "--json")
-        assert (ran.code, "--prune is for a folder of pictures" in ran.document["error"]) == (2, True)
+        assert (ran.code, "--prune needs a folder of pictures" in ran.document["error"]) == (2, True)
     assert not (tmp_path / "y.hivlp").exists()

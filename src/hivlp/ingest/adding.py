@@ -1,4 +1,4 @@
-"""What adding pictures and adding texts have in common: which samples are new, what becomes of the others."""
+"""The common part of adding pictures and adding texts: it finds the samples that are new or changed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import itertools
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from hivlp.data.sources import Source
@@ -20,8 +21,24 @@ if TYPE_CHECKING:
     from hivlp.stores.base import Store
 
 
+class _Candidate:
+    """A sample beside the item of its id, None where the index has no such item."""
+
+    def __init__(self, sample: Sample, item: Item | None, sha256: Callable[[Sample], str | None]) -> None:
+        self.sample, self.item = sample, item
+        self._sha256 = sha256
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """The hash of the sample's content, computed once; None where it can't be read."""
+        return self._sha256(self.sample)
+
+    def has_same_content(self) -> bool:
+        return self.item is not None and self.item.sha256 is not None and self.item.sha256 == self.sha256
+
+
 class Adding(ABC):
-    """One run over a source: its report so far, and what it works on. A subclass is one kind of items."""
+    """One run over a source, with its report so far. Each kind of items has a subclass."""
 
     kind: ClassVar[str]
 
@@ -47,7 +64,7 @@ class Adding(ABC):
 
     @abstractmethod
     def problem(self, sample: Sample) -> str | None:
-        """Why a sample is nothing of this kind, else None."""
+        """Why a sample is not an item of this kind; None where it is one."""
 
     @abstractmethod
     def sha256(self, sample: Sample) -> str | None:
@@ -58,8 +75,8 @@ class Adding(ABC):
         """The samples in batches with their embeddings."""
 
     @abstractmethod
-    def kept(self, samples: list[Sample]) -> None:
-        """Called with samples that are in the index now, were they written or there before."""
+    def after_indexing(self, samples: list[Sample]) -> None:
+        """Called with samples that are in the index now, new ones and known ones."""
 
     def run(self) -> AddReport:
         for batch in fitted_first(self.encoder, self.encoded(self._fresh())):
@@ -71,23 +88,24 @@ class Adding(ABC):
                 ]
                 self.report.replaced += self.store.append(items, batch.embeddings).replaced
                 self.report.indexed += len(items)
-                self.kept(batch.samples)
-            self._tell()
+                self.after_indexing(batch.samples)
+            self._report_progress()
         self.report.failed += getattr(self.source, "failures", [])
         self.report.notes += getattr(self.source, "notes", [])
-        self._tell()
+        self._report_progress()
         return self.report
 
     def _fresh(self) -> Iterator[Sample]:
-        """The samples to encode; the others are counted, and described anew where only that has changed."""
+        """The samples to encode. Others are counted; where only a description has changed, it is written."""
         samples = self._usable()
         while chunk := list(itertools.islice(samples, self.batch_size)):
-            chunk = self._told_apart(chunk)
-            known = self.store.fetch([sample.id for sample in chunk])
             skipped: list[Sample] = []
             described: list[Item] = []
-            for sample, item in zip(chunk, known, strict=True):
-                if item is None or not (self.resume or self._same_content(item, sample)):
+            for candidate in self._candidates(chunk):
+                sample, item = candidate.sample, candidate.item
+                if item is None or not (self.resume or candidate.has_same_content()):
+                    # The encoder reads a changed file again: its hash must be of the bytes that it encodes,
+                    # and to keep the bytes of a chunk of photographs takes hundreds of megabytes.
                     yield sample
                     continue
                 skipped.append(sample)
@@ -98,26 +116,27 @@ class Adding(ABC):
                 # Same content, so the store keeps its vectors and writes the description only.
                 self.store.append(described, self.store.embeddings([item.id for item in described]))
             self.report.skipped += len(skipped)
-            self.kept(skipped)
-            self._tell()
+            self.after_indexing(skipped)
+            self._report_progress()
 
-    def _told_apart(self, chunk: list[Sample]) -> list[Sample]:
-        """The samples, those whose id belongs to another thing of the index by their whole uri.
+    def _candidates(self, chunk: list[Sample]) -> list[_Candidate]:
+        """The samples with the items of their ids, which are looked up once.
 
-        Two folders may both hold an IMG_1.jpg; adding the second must not replace what the first one gave.
+        Where an id belongs to another thing of the index, the sample gets its whole uri as its id: two
+        folders may both hold an IMG_1.jpg, and adding the second must not replace the first.
         """
-        known = self.store.fetch([sample.id for sample in chunk])
-        apart = [
-            replace(sample, id=sample.uri) if item is not None and self._another(item, sample) else sample
-            for sample, item in zip(chunk, known, strict=True)
-        ]
-        usable: list[Sample] = []
-        for sample, item in zip(apart, self.store.fetch([sample.id for sample in apart]), strict=True):
-            if item is None or item.kind == self.kind:
-                usable.append(sample)
-            else:
-                self._failed(sample, f"has the id {sample.id!r} of an item of kind {item.kind}; rename it")
-        return usable
+        items = self.store.fetch([sample.id for sample in chunk])
+        found = [_Candidate(sample, item, self.sha256) for sample, item in zip(chunk, items, strict=True)]
+        renamed = [one for one in found if self._is_another(one)]
+        if renamed:
+            items = self.store.fetch([one.sample.uri for one in renamed])
+            for one, item in zip(renamed, items, strict=True):
+                one.sample, one.item = replace(one.sample, id=one.sample.uri), item
+        for one in found:
+            if one.item is not None and one.item.kind != self.kind:
+                message = f"has the id {one.sample.id!r} of an item of kind {one.item.kind}; rename it"
+                self._failed(one.sample, message)
+        return [one for one in found if one.item is None or one.item.kind == self.kind]
 
     def _usable(self) -> Iterator[Sample]:
         seen: set[str] = set()
@@ -126,25 +145,27 @@ class Adding(ABC):
             if problem is not None:
                 self._failed(sample, problem)
             elif sample.id in seen:
-                self._failed(sample, f"has the id {sample.id!r} of an earlier one; the first one is kept")
+                self._failed(
+                    sample, f"has the id {sample.id!r} of an earlier sample; the first one is indexed"
+                )
             else:
                 seen.add(sample.id)
                 yield sample
 
-    def _another(self, item: Item, sample: Sample) -> bool:
-        """Whether item and sample of one id are two things in two places, rather than one that changed."""
+    def _is_another(self, candidate: _Candidate) -> bool:
+        """Whether item and sample are two things in two places, rather than one thing that changed."""
+        sample, item = candidate.sample, candidate.item
+        if item is None:
+            return False
         if item.kind != self.kind:
             return True
         named_by_path = sample.uri.endswith(sample.id) and item.uri.endswith(item.id)
-        return named_by_path and item.uri != sample.uri and not self._same_content(item, sample)
-
-    def _same_content(self, item: Item, sample: Sample) -> bool:
-        return item.sha256 is not None and self.sha256(sample) == item.sha256
+        return named_by_path and item.uri != sample.uri and not candidate.has_same_content()
 
     def _failed(self, sample: Sample, error: str) -> None:
         self.report.failed.append(Failure(uri=sample.uri, error=error))
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         report = self.report
         report.seconds = time.perf_counter() - self.start
         if self.progress is not None:
@@ -153,7 +174,7 @@ class Adding(ABC):
             self.progress(f"{report.skipped:,} skipped, {failed:,} failed", done, self.total)
 
     def _item(self, sample: Sample, *, sha256: str | None, size: tuple[int | None, int | None]) -> Item:
-        """An item shows one caption; all of them, and the split, are kept in its metadata."""
+        """An item shows one caption; its metadata holds all of them, and the split."""
         meta = dict(sample.meta)
         if len(sample.captions) > 1:
             meta.setdefault("captions", list(sample.captions))

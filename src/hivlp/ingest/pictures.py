@@ -1,4 +1,4 @@
-"""Pictures into a store, and, where that is asked for, each of their captions beside them."""
+"""Adds pictures to a store and, on request, each of their captions as an item of its own."""
 
 from __future__ import annotations
 
@@ -28,18 +28,39 @@ def add(
     captions: bool,
     progress: Progress | None,
 ) -> AddReport:
-    """Encodes and stores what the store does not hold yet; see `retriever.Index.add` for the arguments."""
-    adding = _Pictures(store, encoder, source, batch_size=batch_size, resume=resume, progress=progress)
-    adding.workers = workers
-    if captions:
-        adding.captions = Captions(store, encoder, adding.report, batch_size=batch_size, resume=resume)
-    return adding.run()
+    """Encodes and stores pictures that are new or changed; see `retriever.Index.add` for the arguments."""
+    return _Pictures(
+        store,
+        encoder,
+        source,
+        batch_size=batch_size,
+        resume=resume,
+        progress=progress,
+        workers=workers,
+        captions=captions,
+    ).run()
 
 
 class _Pictures(Adding):
     kind = "image"
-    workers = 2
-    captions: Captions | None = None
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        source: Iterable[Sample],
+        *,
+        batch_size: int,
+        resume: bool,
+        progress: Progress | None,
+        workers: int,
+        captions: bool,
+    ) -> None:
+        super().__init__(store, encoder, source, batch_size=batch_size, resume=resume, progress=progress)
+        self.workers = workers
+        self.captions = (
+            Captions(store, encoder, self.report, batch_size=batch_size, resume=resume) if captions else None
+        )
 
     def problem(self, sample: Sample) -> str | None:
         return "has no picture, so there is nothing to index" if sample.image is None else None
@@ -48,11 +69,11 @@ class _Pictures(Adding):
         try:
             return hashlib.sha256(sample.read()).hexdigest()
         except OSError:
-            return None  # the encoder's reader will meet the same error and list it
+            return None  # the encoder meets the same error and reports it
 
     def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
         return encode_stream(self.encoder, fresh, batch_size=self.batch_size, workers=self.workers)
 
-    def kept(self, samples: list[Sample]) -> None:
+    def after_indexing(self, samples: list[Sample]) -> None:
         if self.captions is not None:
-            self.captions.of(samples)
+            self.captions.update(samples)

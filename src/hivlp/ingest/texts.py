@@ -1,4 +1,4 @@
-"""Texts into a store: those of a list or a file, and the captions of pictures as items of their own."""
+"""Adds texts to a store: those of a list or a file, and the captions of pictures as items of their own."""
 
 from __future__ import annotations
 
@@ -27,33 +27,37 @@ def add_texts(
     resume: bool,
     progress: Progress | None,
 ) -> AddReport:
-    """Encodes and stores the texts (the first captions) of samples that the store does not hold yet."""
+    """Encodes and stores the texts (the first captions) of samples that are new or changed."""
     adding = _Texts(store, encoder, texts, batch_size=batch_size, resume=resume, progress=progress)
     report = adding.run()
     if adding.cut:
-        report.notes.append(f"{adding.cut:,} texts are longer than the model reads; their ends do not count")
+        report.notes.append(
+            f"{adding.cut:,} texts are longer than the model reads; the rest of each is ignored"
+        )
     return report
 
 
 def text_samples(
     texts: Iterable[str], ids: Sequence[str] | None = None, meta: Sequence[Mapping[str, Any]] | None = None
 ) -> Iterator[Sample]:
-    """Plain texts as samples. Without ids a text is named by its content, so the same text is one item.
+    """Plain texts as samples. Without ids a text is named by its content, so that equal texts are one item.
 
     Raises:
-        QueryError: there are more or fewer ids or metadata than texts.
+        QueryError: the numbers of texts, ids and metadata differ.
     """
     if isinstance(texts, str):
-        raise QueryError(f"{texts[:40]!r} is one text where a list of texts is needed; pass it as [text]")
+        raise QueryError(f"{texts[:40]!r} is a single text, and a list of texts is needed; pass [text]")
     texts = list(texts)
     for name, others in (("ids", ids), ("meta", meta)):
         if others is not None and len(others) != len(texts):
-            raise QueryError(f"there are {len(texts)} texts and {len(others)} {name}; give one a text")
+            raise QueryError(
+                f"{len(texts)} texts and {len(others)} {name} were passed; pass {name} of the same length"
+            )
     return (_sample(text, n, ids, meta) for n, text in enumerate(texts))
 
 
 def text_id(text: str) -> str:
-    """The id of a text that nobody has named: made of its content, so the same text is one item."""
+    """The id of a text without a name: a hash of its content, so that equal texts are one item."""
     return f"text-{_sha256(clean_text(text))[:16]}"
 
 
@@ -64,7 +68,7 @@ def _sample(text: str, n: int, ids: Sequence[str] | None, meta: Sequence[Mapping
 
 
 class Captions:
-    """Keeps an item of kind ``text`` for each caption of some pictures, named ``<id of the picture>#<n>``."""
+    """The captions of pictures as items of kind ``text``, with ids like ``<id of the picture>#<n>``."""
 
     def __init__(
         self, store: Store, encoder: Encoder, report: AddReport, *, batch_size: int, resume: bool
@@ -75,8 +79,8 @@ class Captions:
         self.batch_size = batch_size
         self.resume = resume
 
-    def of(self, pictures: list[Sample]) -> None:
-        """Brings the captions of these pictures up to date, those that are no more included."""
+    def update(self, pictures: list[Sample]) -> None:
+        """Writes the captions of these pictures and removes items of captions that they no longer have."""
         added = add_texts(
             self.store,
             self.encoder,
@@ -87,9 +91,9 @@ class Captions:
         )
         self.report.captions += added.indexed
         self.report.failed += added.failed
-        self._remove_behind_the_last(pictures)
+        self._remove_surplus(pictures)
 
-    def _remove_behind_the_last(self, pictures: list[Sample]) -> None:
+    def _remove_surplus(self, pictures: list[Sample]) -> None:
         behind = [(picture.id, len(picture.captions)) for picture in pictures]
         while behind:
             names = [f"{name}#{n}" for name, n in behind]
@@ -125,7 +129,7 @@ class _Texts(Adding):
     def sha256(self, sample: Sample) -> str | None:
         return _sha256(sample.captions[0])
 
-    def kept(self, samples: list[Sample]) -> None:
+    def after_indexing(self, samples: list[Sample]) -> None:
         """Nothing follows a text."""
 
     def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
