@@ -260,7 +260,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path, colours: ColourEncoder, hivlp: 
     assert "hivlp index ~/Pictures" in shown.out
     assert "its picture at rank" not in shown.out, "nobody says which photograph is the right one"
     assert document["searches"][0]["hits"][0]["caption"][:20] in shown.out
-    assert "240 were there before" in shown.err
+    assert "240 were in the index already" in shown.err
 
 
 def test_demo_keeps_what_the_archive_says(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:

@@ -448,13 +448,13 @@ def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
 
 @pytest.mark.parametrize("words", ["-40 degrees in the snow", "-a dog", "--in the snow", "-3"])
 def test_words_that_begin_with_a_dash_are_told_where_to_go(photos: Path, hivlp: Hivlp, words: str) -> None:
-    refused(hivlp("search", photos, words, "--json"), "words that begin with a dash go behind --")
+    refused(hivlp("search", photos, words, "--json"), "a query that begins with a dash goes behind --")
     assert hivlp("search", photos, "--json", "--", words).code == 0
     assert "dash" not in hivlp("search", photos, "red", "--no-such-option", "--json").err
 
 
 def test_words_without_quotes_are_told_to_be_quoted(photos: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("search", photos, "a", "dog", "--json"), "put words with spaces between them in quotes")
+    refused(hivlp("search", photos, "a", "dog", "--json"), "put a query of several words in quotes")
 
 
 def test_an_origin_that_is_none(photos: Path, hivlp: Hivlp) -> None:

@@ -28,9 +28,9 @@ def declared(name: str) -> dict[str, OptionInfo | ArgumentInfo]:
     """The options and arguments of a command, by the names of its parameters."""
     found = {}
     for parameter, annotation in getattr(COMMANDS[name].callback, "__annotations__", {}).items():
-        found |= {
-            parameter: one for one in get_args(annotation) if isinstance(one, OptionInfo | ArgumentInfo)
-        }
+        for one in get_args(annotation):
+            if isinstance(one, OptionInfo | ArgumentInfo):
+                found[parameter] = one
     return found
 
 

@@ -250,7 +250,7 @@ def test_a_cell_with_several_texts_gives_one_sample_each(tmp_path: Path) -> None
     "name, content, words",
     [
         ("gone.txt", None, "does not exist"),
-        ("notes.md", "one", "no file of texts; such a file ends in .txt .tsv"),
+        ("notes.md", "one", "not a file of texts; such a file ends in .txt .tsv"),
         ("empty.txt", "\n\n", "holds no texts"),
         ("bad.jsonl", "[1]", "holds no texts (.*line 1: the line is a JSON list"),
         ("table.tsv", "a\tb\n1\t2\n", "no column of texts; it has 'a', 'b'. Needed: one of text/caption"),

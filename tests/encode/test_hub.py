@@ -174,7 +174,7 @@ def test_a_model_of_the_hub_is_an_encoder_and_names_itself(
     assert encoder.name == f"hf:{folders['clip'].resolve()}"
     monkeypatch.chdir(folders["clip"].parent)
     assert load("hf:clip").name == encoder.name, "found again from any other folder"
-    with pytest.raises(ModelError, match="can't be run by 'onnx'; leave the runtime out"):
+    with pytest.raises(ModelError, match="which the runtime 'onnx' does not run; leave the runtime out"):
         load(folders["clip"], runtime="onnx")
 
 
@@ -220,7 +220,7 @@ def test_what_is_no_dual_encoder_is_refused_with_those_that_are(clip: Path) -> N
     values = json.loads(config.read_text("utf-8"))
     config.write_text(json.dumps({**values, "model_type": "bert"}), "utf-8")
     message = refused(clip)
-    assert "is of type 'bert', which is no dual encoder" in message
+    assert "is of type 'bert', which is not a supported dual encoder" in message
     assert "clip, siglip (SigLIP and SigLIP 2)" in message
     remote = {"model_type": "mine", "auto_map": {"AutoModel": "mine.Model"}}
     config.write_text(json.dumps(remote), "utf-8")
@@ -241,7 +241,7 @@ def test_what_is_missing_is_named(clip: Path, tmp_path: Path) -> None:
     (clip / "processor_config.json").unlink()
     assert "has no preprocessor_config.json" in refused(clip)
     (tmp_path / "empty").mkdir()
-    assert "has no config.json, so it is no model of transformers" in refused(tmp_path / "empty")
+    assert "has no config.json, so it is not a transformers model" in refused(tmp_path / "empty")
     assert "neither a folder nor a name on the hub" in refused("no/such/folder/here")
 
 

@@ -146,7 +146,7 @@ def test_an_export_overwrites_nothing_and_leaves_nothing_half_done(
     (tmp_path / "e" / "mine").touch()
     with pytest.raises(QueryError, match=r"exists already.*new folder"):
         export_index(store, tmp_path / "e")
-    with pytest.raises(QueryError, match="shard of 0 rows"):
+    with pytest.raises(QueryError, match="shard_size=0 is invalid"):
         export_index(store, tmp_path / "f", shard_size=0)
     monkeypatch.setattr("hivlp.index.items.ItemTable.fetch", lambda self, rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -305,7 +305,7 @@ def manifest_with(**changes: Any) -> Callable[[Path], Any]:
         (text_into("img_emb/odd.npy", "words"), r"odd\.npy has no number of its own"),
         (text_into("metadata/metadata_0.parquet", "words"), "metadata_0.parquet can't be read as parquet"),
         (text_into("manifest.json", "{"), "manifest.json is damaged.*export the index again"),
-        (text_into("manifest.json", "[]"), "says format None"),
+        (text_into("manifest.json", "[]"), "has format None"),
         (manifest_with(format="hivlp-index"), "'hivlp-index', and 'hivlp-embeddings' is needed"),
         (manifest_with(version=2), "version 2, this hivlp reads 1; upgrade"),
         (manifest_with(model=None), "is damaged"),
@@ -366,7 +366,7 @@ def test_rows_that_are_no_items_are_named(tmp_path: Path) -> None:
 
 def test_folders_that_are_none(tmp_path: Path, store: Any) -> None:
     (tmp_path / "empty").mkdir()
-    for name, words in (("gone", "is no folder"), ("empty", "no embeddings in clip-retrieval's layout")):
+    for name, words in (("gone", "is not a folder"), ("empty", "no embeddings in clip-retrieval's layout")):
         with pytest.raises(DataError, match=words):
             import_index(tmp_path / name, tmp_path / "y.hivlp", model=MODEL)
     export_index(store, tmp_path / "e")
@@ -432,7 +432,7 @@ def test_wrong_commands(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) ->
         (["export", index], "--out DIR"),
         (["export", index, "--out", tmp_path / "e", "--int8"], "--int8 is for models"),
         (["export", "mini", "--shard-size", "5"], "--shard-size is for indexes"),
-        (["import", tmp_path / "gone", "--out", tmp_path / "y.hivlp"], "is no folder"),
+        (["import", tmp_path / "gone", "--out", tmp_path / "y.hivlp"], "is not a folder"),
     ):
         ran = hivlp(*arguments, "--json")
         assert ran.code == 2

@@ -251,7 +251,7 @@ def test_principal_directions_keep_cosines_and_come_longest_first():
 
 
 def test_impossible_dims_are_refused():
-    with pytest.raises(QueryError, match=r"dims=17 can't be kept of a level 16 wide.*\[1, 16\]"):
+    with pytest.raises(QueryError, match=r"dims=17 is invalid for a level of width 16.*\[1, 16\]"):
         CoarseSpec(kind="ivf", width=16, dims=17)
 
 

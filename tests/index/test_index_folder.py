@@ -239,7 +239,7 @@ def test_things_that_are_no_index_are_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "pictures").mkdir()
     for name, message in [
-        ("nothing", "there is no index at"),
+        ("nothing", "is not an index"),
         ("file", "is a file"),
         ("pictures", "has no manifest.json"),
     ]:

@@ -136,6 +136,6 @@ def test_a_kill_while_an_index_is_made_leaves_all_of_it_or_nothing(tmp_path):
         if copy in there:
             assert reopened(copy) == {}
         else:
-            with pytest.raises(IndexFolderError, match="there is no index"):
+            with pytest.raises(IndexFolderError, match="is not an index"):
                 LocalStore.open(copy)
             new_index(copy).close()

@@ -88,8 +88,8 @@ def same(one: RawResult, other: RawResult) -> bool:
         ({"coarse": "exakt"}, "coarse='exakt' is not a coarse index; did you mean 'exact'"),
         ({"coarse": "tree"}, "choose from bits, exact, hnsw, ivf, pq"),
         ({"coarse": ["ivf"]}, r"coarse=\['ivf'\]"),
-        ({"code": "int8", "coarse": "pq"}, "code='int8' can't be kept by .* 'pq'; take pq4"),
-        ({"code": "int4"}, "take float16 or int8"),
+        ({"code": "int8", "coarse": "pq"}, "code='int8' is not a code of .* 'pq'; choose pq4"),
+        ({"code": "int4"}, "choose float16 or int8"),
         ({"code": []}, r"code=\[\]"),
         ({"coarse_width": 0}, "coarse_width=0"),
         ({"coarse_width": "64"}, "coarse_width='64'"),
@@ -126,7 +126,7 @@ def test_impossible_plans_are_refused_with_value_rule_and_remedy(record, message
 
 
 def test_more_directions_than_the_level_has_are_refused_by_the_search():
-    with pytest.raises(QueryError, match="dims=9 can't be kept of a level 8 wide"):
+    with pytest.raises(QueryError, match="dims=9 is invalid for a level of width 8"):
         search.run(Plan(dims=9, candidates=3), vectors(1), ArrayView(vectors(10)), 1)
 
 

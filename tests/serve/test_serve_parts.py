@@ -207,7 +207,7 @@ def test_a_public_address_needs_a_key(tmp_path: Path, hivlp: Hivlp, monkeypatch:
     monkeypatch.delenv("HIVLP_API_KEYS", raising=False)
     ran = hivlp("serve", tmp_path, "--host", "0.0.0.0")
     assert ran.code == 2
-    assert "0.0.0.0 can be reached by others, and there is no API key" in ran.err
+    assert "0.0.0.0 is reachable from other machines, and no API key is set" in ran.err
     assert "make an index first" in hivlp("serve", tmp_path / "nope.hivlp").err
 
 

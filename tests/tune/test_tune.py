@@ -264,7 +264,7 @@ def test_what_was_tuned_is_kept_in_the_folder_and_nothing_else(tmp_path, store):
     assert set(store.info()["coarse_bytes"]) <= needed
     assert {"plan.json"} <= set(store.info()["bytes"])
     assert verify(folder).problems == []
-    done, total, _ = zip(*steps, strict=True)
+    _, done, total = zip(*steps, strict=True)
     assert list(done) == list(range(total[0] + 1))
     assert set(total) == {total[0]}
     with LocalStore.open(folder) as reader:
@@ -404,7 +404,7 @@ def test_what_can_not_be_tuned_is_refused(tmp_path, store):
     with pytest.raises(QueryError, match=r"'tree' is no kind .* exact, pq, bits, ivf, hnsw"):
         tune(store, queries(), kinds=["ivf", "tree"])
     for recall in (0, 1.1, float("nan")):
-        with pytest.raises(QueryError, match=r"recall=.* can't be promised; it must be in \(0, 1\]"):
+        with pytest.raises(QueryError, match=r"recall=.* is invalid: must be in \(0, 1\]"):
             tune(store, queries(), recall=recall)
     for k in (0, 2.5):
         with pytest.raises(QueryError, match=f"k={k} can't be; it must be a whole number, at least 1"):
@@ -517,10 +517,10 @@ def test_queries_are_read_from_a_file(tmp_path):
     path.write_bytes("\ufeffa dog\r\n\n  two boats \n雪".encode())
     assert read_queries(path) == ["a dog", "two boats", "雪"]
     path.write_bytes(b"caf\xe9\n")
-    with pytest.raises(DataError, match=r"queries\.txt is no text in UTF-8.*one query a line"):
+    with pytest.raises(DataError, match=r"queries\.txt is not UTF-8 text.*one query per line"):
         read_queries(path)
     path.write_text(" \n\n")
-    with pytest.raises(DataError, match="holds no query; write one a line"):
+    with pytest.raises(DataError, match="holds no query; write one query per line"):
         read_queries(path)
     with pytest.raises(FileNotFoundError):
         read_queries(tmp_path / "gone.txt")

@@ -124,7 +124,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def problem_with(path: Path) -> str | None:
-    """Why a path can't be a picture file (missing, a folder, too large), without opening it; else None."""
+    """Why a path is not a picture file (missing, a folder, too large), without opening it; else None."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def decode(source: ImageInput, *, hint: int | None = None, max_pixels: int = MAX
         max_pixels: pictures with more pixels (width × height) are refused before they are decoded.
 
     Raises:
-        ImageError: it can't be decoded; the message says why, without naming the file.
+        ImageError: it can't be decoded; the message gives the reason without the name of the file.
     """
     return decode_with_size(source, hint=hint, max_pixels=max_pixels).image
 
@@ -186,7 +186,7 @@ def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
     """Looks at the header of an encoded picture only, and gives its media type, such as ``image/jpeg``.
 
     Raises:
-        ImageError: it is no picture that can be read, or has more pixels than that.
+        ImageError: it is not a readable picture, or has more than `max_pixels` pixels.
     """
     reader = type(_open(data, max_pixels))
     return Image.MIME[reader.format or ""]
@@ -284,7 +284,7 @@ def _reader_of(data: bytes) -> type[ImageFile]:
 
 
 def _kind_of(data: bytes) -> str:
-    """In words, what bytes look like that are none of the formats: people need it to see what went wrong."""
+    """A description of bytes in another format, so that people see what went wrong."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in data[:4096].lower():
         return "it is an SVG drawing"
@@ -369,7 +369,7 @@ def _finish(image: Image.Image, *, max_pixels: int, size: tuple[int, int] | None
 
 def _orientation(image: Image.Image) -> int:
     if isinstance(image, TiffImageFile):
-        # Pillow may turn a TIFF itself while loading and then drops the tag; what is left is to be done.
+        # Pillow may turn a TIFF itself while loading and then drops the tag; the remaining turn is done here.
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     exif = image.info.get("exif")
     return _exif_orientation(exif) if isinstance(exif, bytes) else 1

@@ -3,7 +3,7 @@
 import os
 
 # From 1.29 on ONNX Runtime reports models and machines to its maker unless this is set before it is loaded.
-# HiVLP promises to work offline and to tell nobody what you do. Nothing else is set at import.
+# HiVLP promises to work offline and to report nothing about its use. Nothing else is set at import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from hivlp.encode.base import Encoder, load

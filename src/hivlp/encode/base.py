@@ -1,6 +1,6 @@
-"""What every encoder promises, whatever runtime is behind it, and how one is found by name.
+"""The protocol of encoders, the same for every runtime, and the search for an encoder by its name.
 
-It knows no index. Encoders give unit-length float32 embeddings at every level they were trained for.
+It imports no index. Encoders give unit-length float32 embeddings at every level they were trained for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hivlp.messages import suggestion
 from hivlp.registry import resolve
 from hivlp.types import Embeddings
 
-# settings that are younger than models and than the indexes that hold fingerprints of those
+# settings that are younger than some models and than the fingerprints in their indexes
 LATER = (
     ("image", "pooling", "mean"),
     ("text", "pooling", "mean"),
@@ -48,7 +48,7 @@ LATER = (
     ("levels", "hidden", 0),
     ("levels", "dropout", 0.0),
 )
-INT8 = "-int8"  # what the fingerprint of 8-bit graphs ends with: their vectors are no others'
+INT8 = "-int8"  # end of the fingerprint of 8-bit graphs, whose vectors are like no others
 IN_MEMORY = "in-memory"  # the fingerprint of a model that is in no folder
 
 _log = logging.getLogger(__name__)
@@ -113,23 +113,23 @@ class SquareInput(ABC):
 
 
 def device_of(encoder: Encoder) -> str:
-    """Where an encoder computes, such as ``cpu`` or ``cuda``; a runtime that does not say so uses the CPU."""
+    """Where an encoder computes, such as ``cpu`` or ``cuda``; the CPU where the runtime does not say."""
     return str(getattr(encoder, "device", "cpu"))
 
 
 def unread_by(encoder: Encoder, text: str) -> list[str]:
-    """The parts of a text that mean nothing to an encoder; none where it does not tell."""
+    """The parts of a text that are unknown to an encoder; empty where the encoder does not say."""
     tell: Callable[[str], list[str]] | None = getattr(encoder, "unread", None)
     return tell(text) if tell is not None else []
 
 
 def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:
-    """The embeddings of prepared pictures; no rows where there is none."""
+    """The embeddings of prepared pictures; no rows for no pictures."""
     return encoder.encode_pixels(np.stack(pixels)) if pixels else joined([], encoder.widths)
 
 
 def joined(parts: list[Embeddings], widths: tuple[int, ...]) -> Embeddings:
-    """The embeddings of several batches, one after the other; no rows at every width where there is none."""
+    """The embeddings of several batches, one after the other; no rows at every width for no batches."""
     empty = Embeddings({width: np.zeros((0, width), np.float32) for width in widths})
     return Embeddings.concatenate(parts) if parts else empty
 
@@ -141,10 +141,10 @@ def shipped_models() -> list[str]:
 
 
 def model_folder(model: str | Path) -> Path:
-    """The folder of a HiVLP model given by a shipped name or a path.
+    """The folder of a HiVLP model by a shipped name or a path.
 
     Raises:
-        ModelError: there is none; the message lists the names and says what a folder must hold.
+        ModelError: the model is unknown; the message lists the names and what a folder must hold.
     """
     if not str(model).startswith(hub.PREFIX):
         folder = _folder(model)
@@ -173,7 +173,7 @@ def _folder(model: str | Path) -> Path:
         )
     known = shipped_models()
     raise ModelError(
-        f"unknown model {str(model)!r}: it is no folder, and among the shipped models, "
+        f"unknown model {str(model)!r}: it is neither a folder nor a shipped model; "
         f"{suggestion(str(model), known)}"
     )
 
@@ -195,7 +195,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int = 0) -> Encoder:
-    """An encoder by the name of a shipped model, the path of a model folder, or its name on the hub.
+    """An encoder by the name of a shipped model, the path of a model folder, or a name on the hub.
 
     Args:
         model: such a name or path; or ``hf:owner/name`` or a folder in transformers' layout, for CLIP and
@@ -214,7 +214,9 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
     folder, kind, name = _located(model)
     if runtime not in (None, kind) and kind in ("transformers", "heads"):
         what = "a model of transformers" if kind == "transformers" else "levels on top of another model"
-        raise ModelError(f"{name} is {what} and can't be run by {runtime!r}; leave the runtime out")
+        raise ModelError(
+            f"{name} is {what}, which the runtime {runtime!r} does not run; leave the runtime out"
+        )
     kind = runtime or kind
     try:
         encoder = resolve("encoders", kind)
@@ -225,12 +227,12 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
 
 
 def lacks_graphs(encoder: Encoder) -> bool:
-    """Whether an encoder is a model folder that torch runs on a CPU for want of graphs."""
+    """Whether an encoder is a model folder without graphs, which torch runs on a CPU."""
     if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY or device_of(encoder) != "cpu":
         return False
     try:
         return _located(encoder.name)[1] == "torch"
-    except ModelError:  # of an encoder that was made elsewhere nothing is known
+    except ModelError:  # an encoder that was made elsewhere
         return False
 
 
@@ -240,7 +242,7 @@ def runtime_of(fingerprint: str) -> str | None:
 
 
 def stored_match(encoder: Encoder) -> MatchModel | None:
-    """How likely a hit of a score is a match, as the model's training found; None where nothing tells."""
+    """The calibrated match probability of the model; None where it has none."""
     if encoder.name.startswith(hub.PREFIX) or encoder.fingerprint == IN_MEMORY:
         return None
     try:
@@ -249,20 +251,20 @@ def stored_match(encoder: Encoder) -> MatchModel | None:
         # variants of a model, such as its 8-bit graphs, say so behind its own fingerprint
         same = found is not None and encoder.fingerprint.split("-")[0] == fingerprint(folder)
         return found if same else None
-    except ModelError as error:  # the folder has moved, or the file is damaged: searching goes on without it
+    except ModelError as error:  # the folder has moved, or the file is damaged: searches work without it
         _log.warning("no match probabilities: %s", error)
         return None
 
 
 def _check_installed(model: str) -> None:
-    """Refuses a model of transformers before gigabytes of it are fetched for nothing."""
+    """Refuses a transformers model before gigabytes are fetched in vain."""
     for package in ("torch", "transformers"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "train", model)
 
 
 def _located(model: str | Path) -> tuple[Path, str, str]:
-    """The folder of a model, the runtime that fits it, and the name by which it is found again."""
+    """The folder of a model, its runtime, and the name that finds it again."""
     if str(model).startswith(hub.PREFIX):
         folder = hub.find(str(model))
         local = Path(str(model).removeprefix(hub.PREFIX)).expanduser()

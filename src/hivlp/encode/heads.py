@@ -56,8 +56,8 @@ class Head:
         source: width of the base's level that is read.
         image_SD: float32, the map of pictures, source × width of the new level.
         text_SD: float32, the map of texts.
-        image_mlp: what is added to the map of pictures; None adds nothing.
-        text_mlp: what is added to the map of texts.
+        image_mlp: added to the output of the map of pictures; None adds nothing.
+        text_mlp: added to the output of the map of texts.
         method: what made it, for people: ``kept``, ``truncated``, ``pca``, ``rotated`` or ``learned``.
     """
 
@@ -167,7 +167,7 @@ def write_heads(folder: Path, base: Path, heads: Heads, *, name: str) -> None:
     """Makes a folder of heads with a copy of the base's own; its configuration is written last.
 
     Args:
-        folder: what to make; what is there is replaced.
+        folder: the folder to make; an existing one is replaced.
         base: the model folder, HiVLP's or transformers'.
         name: for people.
     """

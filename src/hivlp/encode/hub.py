@@ -1,4 +1,4 @@
-"""Where a model of transformers lies, a folder or a snapshot of the hub, and whether it can be used.
+"""Finds a transformers model, in a folder or a snapshot of the hub, and checks whether it is usable.
 
 It reads names and JSON only: no torch, no transformers, no code of the model's own, and never a pickle.
 """
@@ -29,12 +29,12 @@ TOKENIZER = (
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 _WANTED = [CONFIG_FILE, *PREPROCESSING, *TOKENIZER, *_WEIGHTS]
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?:@[\w./-]+)?")
-# what a later release of transformers writes differently without another embedding
+# keys that another release of transformers may write differently, without effect on embeddings
 _VOLATILE = frozenset({"transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures"})
 
 
 def config_record(folder: Path) -> dict[str, Any]:
-    """What the configuration of a model folder says, of whatever kind; empty where there is none."""
+    """The configuration of a model folder of any kind; empty where it has none."""
     try:
         record = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -57,10 +57,10 @@ def model_kind(folder: Path) -> ModelKind:
 def find(spec: str) -> Path:
     """The folder behind ``hf:owner/name``, ``hf:owner/name@revision`` or ``hf:/a/folder``.
 
-    A snapshot that the hub's cache holds is taken as it is, without asking the network.
+    A snapshot that the hub's cache holds is used as it is, without the network.
 
     Raises:
-        ModelError: there is no such model, it can't be fetched, or it can't be used.
+        ModelError: the model does not exist, can't be fetched, or is not usable.
     """
     name = spec.removeprefix(PREFIX)
     path = Path(name).expanduser()
@@ -78,7 +78,7 @@ def checked(folder: Path) -> Path:
     """The folder, if it holds a dual encoder that can be used.
 
     Raises:
-        ModelError: names what is missing or unknown, and the remedy.
+        ModelError: names the missing file or unknown type, and the remedy.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -118,7 +118,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def needed_files(folder: Path) -> list[Path]:
-    """The files of a model that are read, and no others that may lie beside them."""
+    """The files of a model that are read, without other files beside them."""
     return sorted(path for pattern in _WANTED for path in folder.glob(pattern))
 
 
@@ -143,7 +143,7 @@ def _snapshot(repository: str, revision: str) -> Path:
         if _weights(kept):
             return kept
     except (errors.LocalEntryNotFoundError, OSError, ValueError):
-        pass  # not kept, or not whole: it has to come from the hub
+        pass  # absent or incomplete: it has to come from the hub
     try:
         return Path(snapshot_download(repository, **which))
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
@@ -160,7 +160,7 @@ def _snapshot(repository: str, revision: str) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """The first thing that went wrong, as far as one line has room for it."""
+    """The first error, shortened to one line."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     line = " ".join(str(error).split()) or type(error).__name__
@@ -175,7 +175,7 @@ def _without_config(folder: Path) -> str:
             "hf:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
         )
     return (
-        f"{folder} has no {CONFIG_FILE}, so it is no model of transformers; give a folder that "
+        f"{folder} has no {CONFIG_FILE}, so it is not a transformers model; name a folder that "
         "save_pretrained wrote, with its tokenizer and its image processor"
     )
 
@@ -183,7 +183,7 @@ def _without_config(folder: Path) -> str:
 def _unknown(folder: Path, kind: object) -> str:
     names = ", ".join(f"{kind} ({_NAMES[kind]})" if kind in _NAMES else kind for kind in FAMILIES)
     return (
-        f"{folder} is of type {kind!r}, which is no dual encoder that can be used. Usable types: {names}. "
+        f"{folder} is of type {kind!r}, which is not a supported dual encoder. Supported types: {names}. "
         "Code that comes with a model is never run"
     )
 

@@ -1,7 +1,7 @@
 """Narrow levels for a model that has one width, without training: by the principal directions of an index.
 
-The model's own vector is kept as it is; the levels below it are its first numbers after a rotation that the
-index folder holds, and that is fitted to the first items which are added.
+The model's own vector stays unchanged. The levels below it are its first numbers after a rotation, which is
+fitted to the first items of an index and stored in the index folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FITTED_ON = 1_000
 
 
 def with_levels(encoder: Encoder, index: Path) -> Encoder:
-    """For a new index: the encoder, with narrow levels where it has one width only that is wide enough."""
+    """For a new index: the encoder, with narrow levels if it has a single width that is wide enough."""
     narrow = tuple(width for width in LEVELS if 2 * width <= max(encoder.widths))
     return RotatedEncoder(encoder, index, narrow) if len(encoder.widths) == 1 and narrow else encoder
 
@@ -34,7 +34,7 @@ def as_indexed(encoder: Encoder, index: Path, widths: tuple[int, ...], *, items:
     """For an index that exists: the encoder with the levels of the index, where these come from a rotation.
 
     Raises:
-        IndexFolderError: the index holds items and its rotation is gone.
+        IndexFolderError: the index holds items and its rotation is missing.
     """
     if len(encoder.widths) > 1 or len(widths) == 1 or widths[-1] != max(encoder.widths):
         return encoder

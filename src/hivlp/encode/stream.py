@@ -1,6 +1,6 @@
 """Samples in, embeddings out, with decoding in threads beside the model so that neither waits for the other.
 
-One bad picture is a failure in its batch, never the end of the run. Order is kept.
+One bad picture is a failure in its batch, never the end of the run. The order stays.
 """
 
 from __future__ import annotations

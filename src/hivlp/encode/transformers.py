@@ -195,7 +195,7 @@ def _plain(settings: Any) -> dict[str, Any]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the bars and warnings of loading; what matters of them is checked and told by errors."""
+    """Hides the bars and warnings of loading; the checks raise errors for those that matter."""
     settings = transformers.utils.logging
     level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
     settings.set_verbosity_error()

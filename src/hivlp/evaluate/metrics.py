@@ -29,7 +29,7 @@ class Recalls:
     Attributes:
         at: cutoff k -> R@k in percent, [0, 100].
         median_rank: median over the queries of the rank of the best relevant item, 1 is best.
-        queries: how many queries were asked.
+        queries: number of queries.
     """
 
     at: dict[int, float]
@@ -102,9 +102,7 @@ def rank_in_list(rows: Sequence[int], scores: Sequence[float], relevant: Sequenc
 def recalls(ranks_Q: IntArray, *, cutoffs: Sequence[int] = CUTOFFS) -> Recalls:
     """R@k at every cutoff and the median rank, from the ranks of the best relevant items."""
     if not len(ranks_Q):
-        raise ValueError(
-            "no queries, so there is no recall to compute; give at least one picture with a caption"
-        )
+        raise ValueError("recall needs at least one query; give at least one picture with a caption")
     at = {k: 100.0 * float(np.mean(ranks_Q <= k)) for k in cutoffs}
     return Recalls(at=at, median_rank=float(np.median(ranks_Q)), queries=len(ranks_Q))
 

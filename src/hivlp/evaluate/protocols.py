@@ -33,15 +33,15 @@ _TEXT_BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPairs:
-    """Encoded pictures and captions of one split, and which belong together.
+    """Encoded pictures and captions of one split, and the picture of each caption.
 
     Attributes:
         images: embeddings of I pictures.
         texts: embeddings of T captions.
         picture_of: for each of the T captions, the row of its picture.
-        failed: what was left out, and why.
-        split: the split that all pictures are of, where there is one.
-        notes: what the source has to say, such as an option without effect.
+        failed: samples that were left out, and why.
+        split: the split of the pictures; None where the source has no splits.
+        notes: remarks of the source, such as an option without effect.
     """
 
     images: Embeddings
@@ -84,7 +84,7 @@ class BothWays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What `evaluate_karpathy` found.
+    """The result of `evaluate_karpathy`.
 
     Attributes:
         protocol: counts and split in one line.
@@ -92,10 +92,10 @@ class Evaluation:
         texts: captions that were searched.
         levels: width -> both directions by a full scan at that level, in float32.
         cascade: both directions through the cascade, over a stored index.
-        plan: the recipe of the cascade.
-        failed: what was left out, and why.
+        plan: the plan of the cascade.
+        failed: samples that were left out, and why.
         seconds: wall-clock time of ``encode`` and ``search``.
-        notes: what the source has to say, such as an option without effect.
+        notes: remarks of the source, such as an option without effect.
     """
 
     protocol: str
@@ -158,13 +158,13 @@ def evaluate_karpathy(
         encoder: the model.
         samples: a source, or any samples. Those without a caption or a good picture are left out and listed.
         split: what the protocol line calls the split; None takes the name that all samples agree on.
-        plan: the recipe of the cascade; 200 candidates of an exact coarse scan unless told.
+        plan: the plan of the cascade; None takes 200 candidates of an exact coarse scan.
         batch_size: pictures a batch.
         workers: threads that decode beside the model.
         progress: see `types.Progress`; it counts pictures.
 
     Raises:
-        DataError: there is no picture with a caption.
+        DataError: no picture has a caption.
         QueryError: the plan asks for a level that the encoder lacks, or for re-ranking.
     """
     plan = plan or Plan()
@@ -178,7 +178,7 @@ def evaluate_karpathy(
 
 
 def evaluate_pairs(pairs: EncodedPairs, *, split: str | None = None, plan: Plan | None = None) -> Evaluation:
-    """The same for what is encoded already; without ``seconds``."""
+    """As `evaluate_karpathy`, for stored embeddings; ``seconds`` is empty."""
     plan = plan or Plan()
     return Evaluation(
         protocol=_protocol(pairs, split or pairs.split),
@@ -196,7 +196,7 @@ def _check_plan(plan: Plan, encoder: Encoder) -> None:
     """Refuses before anything is encoded what the search would refuse after it."""
     if plan.coarse_width is not None and plan.coarse_width not in encoder.widths:
         raise QueryError(
-            f"the plan's coarse_width={plan.coarse_width} is no level of the model {encoder.name!r}; "
+            f"the plan's coarse_width={plan.coarse_width} is not a level of the model {encoder.name!r}; "
             f"take one of {', '.join(map(str, encoder.widths))}"
         )
     if plan.rerank:
@@ -306,9 +306,7 @@ def _usable(samples: Iterable[Sample], failed: list[Failure]) -> Iterable[Sample
         if missing is None:
             yield sample
         else:
-            failed.append(
-                Failure(uri=sample.uri, error=f"has no {missing}, so it can't be asked for; left out")
-            )
+            failed.append(Failure(uri=sample.uri, error=f"has no {missing}, so it was left out"))
 
 
 def _protocol(pairs: EncodedPairs, split: str | None) -> str:

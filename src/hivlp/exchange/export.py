@@ -36,7 +36,7 @@ def export_index(
 
     Args:
         store: the index.
-        out: the folder to make. It is there as a whole or not at all.
+        out: the folder to make; it is complete or absent.
         shard_size: rows a file, at least 1.
         progress: see `types.Progress`; it counts items.
 
@@ -44,14 +44,14 @@ def export_index(
         ``out``, ``items``, ``kinds`` and ``files``, JSON-compatible.
 
     Raises:
-        QueryError: there is something at ``out``, or the shard size can't be.
+        QueryError: ``out`` is not empty, or the shard size is below 1.
         MissingExtraError: pyarrow is not installed.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise QueryError(f"{out} exists already, and an export overwrites nothing; give a new folder")
+        raise QueryError(f"{out} exists already, and an export overwrites nothing; name a new folder")
     if shard_size < 1:
-        raise QueryError(f"a shard of {shard_size} rows can't be; take at least 1, such as {SHARD_SIZE}")
+        raise QueryError(f"shard_size={shard_size} is invalid: must be at least 1, such as {SHARD_SIZE}")
     pyarrow_parquet(_PURPOSE)
     # A reader of its own stays at one state of the index, and no other reader waits for it.
     with new_folder(out) as draft, LocalStore.open(store.folder.path) as reader:

@@ -37,23 +37,23 @@ def import_index(
     Args:
         folder: one that ``export_index`` wrote, or one in clip-retrieval's layout; of that, vectors are
             brought to length 1, and the metadata needs a column ``id``, ``key``, ``image_path`` or ``url``.
-        out: the index folder to make. It is there as a whole or not at all.
-        model: what made the vectors. Needed where the folder does not say it; checked where it does.
+        out: the index folder to make; it is complete or absent.
+        model: the model of the vectors. Required where the folder does not name it; checked where it does.
         progress: see `types.Progress`; it counts items.
 
     Returns:
         ``index``, ``items``, ``kinds``, ``widths`` and ``notes``, JSON-compatible.
 
     Raises:
-        DataError: the folder can't be understood; the message names the file and the row.
-        IndexFolderError: there is something at ``out``, or the model is another one.
+        DataError: the folder has another layout or is damaged; the message names the file and the row.
+        IndexFolderError: ``out`` is not empty, or another model made the vectors.
         MissingExtraError: pyarrow is not installed.
     """
     layout, out = read_layout(Path(folder)), Path(out)
     made_by = _made_by(layout, model)
     pyarrow_parquet(_PURPOSE)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise IndexFolderError(f"{out} exists already, and an import makes a new index; give a new path")
+        raise IndexFolderError(f"{out} exists already, and an import makes a new index; name a new path")
     with (
         new_folder(out) as draft,
         LocalStore.create(
@@ -74,7 +74,7 @@ def import_index(
 
 
 def _made_by(layout: EmbeddingFolder, model: ModelRecord | None) -> ModelRecord:
-    """The model of the vectors, after it was checked against what is known of them."""
+    """The model of the vectors, checked against the manifest."""
     if layout.model is None:
         if model is None:
             raise DataError(

@@ -1,4 +1,4 @@
-"""What lies where in a folder of embeddings, said by its manifest or seen from the names of its files."""
+"""The files in a folder of embeddings, by its manifest or by their names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEMS = {"image": "img_emb", "text": "text_emb"}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """The model that made some vectors, as an index has to name it."""
+    """The model that made the vectors, as an index names it."""
 
     name: str
     fingerprint: str
@@ -38,7 +38,7 @@ class KindFiles:
     Attributes:
         levels: the folder of each width.
         metadata: the folder of their descriptions.
-        count: how many there are; None where nobody said so.
+        count: number of items; None where the manifest does not say.
     """
 
     kind: str
@@ -52,8 +52,8 @@ class EmbeddingFolder:
     """A folder of embeddings.
 
     Attributes:
-        model: what made the vectors; None where there is no manifest of ours.
-        notes: what was left out.
+        model: the model of the vectors; None without a manifest of HiVLP.
+        notes: remarks about files that were left out.
     """
 
     folder: Path
@@ -81,13 +81,15 @@ class EmbeddingFolder:
 
 
 def read_layout(folder: Path) -> EmbeddingFolder:
-    """What a folder of embeddings holds.
+    """The layout of a folder of embeddings.
 
     Raises:
-        DataError: there is none, or it can't be understood.
+        DataError: it does not exist, has another layout, or is damaged.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give one that holds img_emb/, text_emb/ and metadata/")
+        raise DataError(
+            f"{folder} is not a folder; name a folder that holds img_emb/, text_emb/ and metadata/"
+        )
     path = folder / MANIFEST
     if not path.exists():
         return _seen(folder)
@@ -97,7 +99,7 @@ def read_layout(folder: Path) -> EmbeddingFolder:
         raise DataError(f"{path} is damaged: {error}; export the index again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else None
-        raise DataError(f"{path} says format {found!r}, and {FORMAT!r} is needed; give an exported folder")
+        raise DataError(f"{path} has format {found!r} instead of {FORMAT!r}; name an exported folder")
     if document.get("version") != VERSION:
         raise DataError(
             f"{path} has version {document.get('version')!r}, this hivlp reads {VERSION}; upgrade hivlp"
@@ -123,7 +125,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[KindFiles, ...]:
 def _inside(name: Any) -> str:
     """The name of a folder beside the manifest; nothing that leads elsewhere."""
     if not re.fullmatch(r"[A-Za-z0-9_]+", str(name)):
-        raise ValueError(f"{name!r} is no name of a folder")
+        raise ValueError(f"{name!r} is not the name of a folder")
     return str(name)
 
 
@@ -157,7 +159,7 @@ def _seen(folder: Path) -> EmbeddingFolder:
 
 
 def shard_name(stem: str, number: int, shards: int, suffix: str) -> str:
-    """``img_emb/img_emb_07.npy``: with so many zeros that the order of names is that of numbers."""
+    """``img_emb/img_emb_07.npy``: padded with zeros, so that names sort like numbers."""
     return f"{stem}/{stem}_{number:0{len(str(max(shards - 1, 0)))}d}{suffix}"
 
 
@@ -165,7 +167,7 @@ def shards(folder: Path, name: str, suffix: str) -> dict[int, Path]:
     """The files of a folder by the number at the end of their names, ascending.
 
     Raises:
-        DataError: there is none, or a name without number or with that of another file.
+        DataError: no file matches, or a name has no number or the number of another file.
     """
     found: dict[int, Path] = {}
     for path in sorted((folder / name).glob(f"*{suffix}")):
@@ -181,7 +183,7 @@ def shards(folder: Path, name: str, suffix: str) -> dict[int, Path]:
 
 
 def open_vectors(path: Path) -> NDArray[np.floating[Any]]:
-    """The array of a file, memory-mapped. Raises DataError where it is none of N × D numbers."""
+    """The array of a file, memory-mapped. Raises DataError for anything but N × D numbers."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -38,7 +38,7 @@ def converted(folder: Path, *, name: str) -> tuple[DualEncoder, Tokenizer]:
     """The model of a folder in transformers' layout, with one level: its own width.
 
     Raises:
-        ModelError: it is none that can be used, or it prepares pictures or texts in a way that ours can't.
+        ModelError: the model is not supported, or it prepares pictures or texts in a way that HiVLP can't.
     """
     hub.checked(folder)
     with quiet():
@@ -64,7 +64,7 @@ def converted(folder: Path, *, name: str) -> tuple[DualEncoder, Tokenizer]:
     model = DualEncoder(config).eval()
     for tower, part in ((model.image_tower, source.vision_model), (model.text_tower, source.text_model)):
         wanted, state = tower.backbone.state_dict(), part.state_dict()
-        # what is left out are poolers that nothing is read from
+        # the weights left out belong to poolers that are not used
         tower.backbone.load_state_dict({key: state[key] for key in wanted})
     with torch.no_grad():
         for levels, side in ((model.image_levels, "visual"), (model.text_levels, "text")):
@@ -126,7 +126,7 @@ def preprocessing_of(processor: Any, *, name: str) -> Preprocessing:
     """How an image processor prepares pictures, found by looking at what comes out.
 
     Raises:
-        ModelError: it is none of the ways that ours can be.
+        ModelError: HiVLP supports no way that agrees.
     """
 
     def out(picture: Image.Image) -> NDArray[np.float64]:
@@ -155,9 +155,9 @@ def preprocessing_of(processor: Any, *, name: str) -> Preprocessing:
 def _ways(
     processor: Any, size: int, mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> list[Preprocessing]:
-    """The ways that come into question; where a centre is cut out, it is of the size that was asked for."""
-    asked = dict(getattr(processor, "size", None) or {})
-    scaled = asked.get("shortest_edge") or asked.get("height") or size
+    """The possible ways; a centre crop has the size of the processor."""
+    sizes = dict(getattr(processor, "size", None) or {})
+    scaled = sizes.get("shortest_edge") or sizes.get("height") or size
     shares = sorted({1.0, min(1.0, size / scaled)})
     return [
         Preprocessing.model_validate(

@@ -40,7 +40,7 @@ def folded(old: DualEncoder, heads: Mapping[int, Head]) -> DualEncoder:
     """The model with what the heads make of its levels, of the kind ``separate``.
 
     Raises:
-        ModelError: the levels of the model are no single linear layer, and can't take more in.
+        ModelError: the levels of the model are not a single linear layer, so nothing can be folded in.
     """
     if not _are_linear(old.config.levels):
         raise ModelError(

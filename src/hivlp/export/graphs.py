@@ -1,4 +1,4 @@
-"""A trained model as ONNX graphs, checked against torch before anybody relies on them.
+"""A trained model as ONNX graphs, checked against torch before they are used.
 
 Weights that a model folder keeps in float16 are kept so in the graphs too, behind a cast that the runtime
 folds when it opens them: half the bytes, the same float32 arithmetic, so the graphs still equal torch. Graphs

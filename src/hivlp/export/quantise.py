@@ -129,7 +129,7 @@ def quantise(folder: Path, *, size: int, pixels_BCHW: NDArray[np.uint8] | None =
 
 
 def _prepare(graph: Path, out: Path) -> None:
-    """A graph with its weights in it, as the quantiser wants them, brought into its form."""
+    """A graph with its weights inside, in the form that the quantiser needs."""
     whole = out.with_name("whole.onnx")
     onnx.save(onnx.load(str(graph)), str(whole))
     quant_pre_process(str(whole), str(out), skip_symbolic_shape=True)

@@ -16,7 +16,7 @@ def open_trainable(start: str) -> tuple[DualEncoder, Tokenizer]:
     """A trained model and its tokenizer, by what `hivlp.load` takes.
 
     Raises:
-        ModelError: there is no such model, or it can't be trained.
+        ModelError: the model does not exist or is not trainable.
     """
     folder = model_source(start)
     kind = model_kind(folder)
@@ -24,7 +24,7 @@ def open_trainable(start: str) -> tuple[DualEncoder, Tokenizer]:
         return converted(folder, name=start)
     if kind == "heads":
         raise ModelError(
-            f"{start} is levels on top of another model, which stays as it is; start from that model itself"
+            f"{start} is levels on top of another model, which stays frozen; start from that model itself"
         )
     model = open_model(folder)
     return model, Tokenizer.open(folder / TOKENIZER_FILE, max_tokens=model.config.max_tokens)

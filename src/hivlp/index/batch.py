@@ -1,6 +1,6 @@
-"""What a batch of items means for the items that are there: what is new, replaced, described anew or known.
+"""Compares a batch of items with an index: which are new, replaced, described anew or unchanged.
 
-It knows no files and no vectors.
+It reads no files and no vectors.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hivlp.types import Item
 
 @dataclass(frozen=True, kw_only=True)
 class AppendReport:
-    """What one ``append`` did; every item counts in exactly one of the four numbers.
+    """The result of one ``append``; every item counts in exactly one of the four numbers.
 
     Attributes:
         added: items whose id was new.
         replaced: items whose id was known with other content (or with none recorded): the old row is deleted.
         described: items with known id and content whose caption, uri or metadata changed; vectors stay.
-        unchanged: items that are in the index exactly so.
+        unchanged: items that the index holds in exactly this form.
     """
 
     added: int = 0
@@ -32,7 +32,7 @@ class AppendReport:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchChanges:
-    """What has to be written of a batch: positions of its new rows, rows to retire, rows to describe anew."""
+    """The changes of a batch: positions of its new rows, rows to retire, rows to describe anew."""
 
     positions: list[int]
     retired: list[int]
@@ -63,7 +63,7 @@ def sort_batch(items: Sequence[Item], table: ItemTable) -> BatchChanges:
 
 
 def check_items(items: Sequence[Item]) -> None:
-    """Refuses ids that are empty or twice, and what can't be stored, naming the item."""
+    """Refuses empty and repeated ids and items that have no valid record, naming the item."""
     seen: set[str] = set()
     for item in items:
         if not item.id or item.id in seen:

@@ -55,7 +55,7 @@ def copy_live_rows(
 
     Raises:
         IndexFolderError: a source is damaged.
-        OSError: the disk is full, or can't be read or written; what was made so far stays.
+        OSError: the disk is full, or can't be read or written; files made so far stay.
     """
     live = mask.live_rows()
     written: list[Checksum] = []

@@ -87,7 +87,7 @@ class IndexFolder:
         """A new and empty index folder, open for writing; missing parent folders are made.
 
         Raises:
-            IndexFolderError: something is at the path already, or it can't be written.
+            IndexFolderError: the path is not empty, or it can't be written.
         """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -187,7 +187,7 @@ class IndexFolder:
             return len(rows)
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
-        """Gives back the space of deleted items, durable on return; nothing to do where there are none.
+        """Frees the space of deleted items, durable on return; does nothing where no item is deleted.
 
         A kill at any instant leaves the index as it was or compacted. Readers go on meanwhile. Until it is
         done the folder takes more room: for the live items' vectors and up to two copies of ``items.db``.

@@ -54,7 +54,7 @@ CREATE TABLE checksums(
 )
 """
 _FIELDS = "id, kind, uri, caption, meta, sha256, width, height"
-# Made once: for small metadata that is half of the work. NaN is no JSON.
+# Made once: for small metadata that is half of the work. JSON has no NaN.
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CHUNK = 500  # parameters of one statement; SQLite's oldest limit is 999
 _REMEDY = "Restore the folder from a copy, or index again into a new one."
@@ -62,7 +62,7 @@ _PATIENCE_S = 30.0  # how long to wait for another process that holds the table
 
 
 class StaleState(Exception):  # noqa: N818 - no failure: whoever meets it reads the state again
-    """Row numbers of an older generation were asked for; a compaction has given the rows new ones."""
+    """The row numbers belong to an older generation; a compaction has renumbered the rows."""
 
 
 class Moment(NamedTuple):
@@ -97,7 +97,7 @@ class ItemTable:
         self._path = path
         if not path.is_file():
             raise IndexFolderError(
-                f"{path} is missing: without it nobody knows what the vectors belong to. {_REMEDY}"
+                f"{path} is missing: without it the items of the vectors are unknown. {_REMEDY}"
             )
         try:
             self._db = self._open_writable(path) if writable else self._open_readable(path)
@@ -330,7 +330,7 @@ class ItemTable:
             db.execute(f"PRAGMA user_version = {generation}")
 
     def give_back_space(self) -> None:
-        """Shrinks the files to what they hold. Raises sqlite3.Error where that can't be done now."""
+        """Shrinks the files to their content. Raises sqlite3.Error where that fails."""
         with self._lock:
             self._db.execute("VACUUM")
             # A reader amid a long query holds this up; the last one to close the table does it then.

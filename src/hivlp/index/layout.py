@@ -1,4 +1,4 @@
-"""Which files an index folder has, and where; it knows nothing of what is in them."""
+"""The names and places of the files of an index folder; it does not read them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{
 
 
 def looks_like_index(path: str | Path) -> bool:
-    """Whether a path seems to be an index folder; any text may be asked about."""
+    """Whether a path seems to be an index folder; any text may be passed."""
     try:
         return all((Path(path) / name).is_file() for name in (MANIFEST, ITEMS))
     except (OSError, ValueError):  # a text that no file can be named
@@ -32,7 +32,7 @@ def level_files(folder: Path, manifest: Manifest, generation: int) -> dict[int, 
 
 
 def leftovers(folder: Path, generation: int) -> list[Path]:
-    """What an interrupted writer left and nobody needs: files of other generations, drafts of whole files.
+    """Remains of an interrupted writer: files of other generations, and drafts.
 
     While a compaction runs its new files look the same, so only the writer may remove any.
     """

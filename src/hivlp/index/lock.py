@@ -93,7 +93,7 @@ class WriteLock:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Who the lock file names; None where it names nobody. The named process may be dead by now."""
+    """The process that the lock file names; None where it names none. That process may be dead by now."""
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Holder(int(record["pid"]), str(record["host"]), str(record["since"]))
@@ -102,7 +102,7 @@ def read_holder(path: Path) -> Holder | None:
 
 
 def _is_dead(holder: Holder) -> bool:
-    """True only for a process of this machine that is surely gone; of other machines nobody knows."""
+    """True only for a process of this machine that has surely ended; other machines are unknown."""
     if holder.host != socket.gethostname() or sys.platform == "win32":
         return False
     try:

@@ -50,8 +50,7 @@ class Manifest:
             )
         if self.dtype not in DTYPES:
             raise IndexFolderError(
-                f"vectors can't be stored as {self.dtype!r}; known are {', '.join(DTYPES)}. Take one of "
-                "these."
+                f"dtype={self.dtype!r} is invalid: choose from {', '.join(DTYPES)}. Take one of these."
             )
 
     def write(self, folder: Path) -> None:
@@ -129,7 +128,7 @@ def package_version() -> str:
 def _not_an_index(folder: Path) -> str:
     if not folder.exists():
         return (
-            f"there is no index at {folder}. Check the path, or make one with: "
+            f"{folder} is not an index. Check the path, or make an index with: "
             f"hivlp index SOURCE --out {folder}"
         )
     what = "has no manifest.json" if folder.is_dir() else "is a file"

@@ -47,7 +47,7 @@ class Rotation:
 
     @staticmethod
     def read(folder: Path) -> Rotation | None:
-        """That of an index folder; None where there is none. Raises IndexFolderError where it is damaged."""
+        """The rotation of an index folder, None if it has none. Raises IndexFolderError if it is damaged."""
         try:
             content = (folder / ROTATION).read_bytes()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Append-only files of vectors, one a level; they know row numbers and nothing of what the rows are.
+"""Append-only files of vectors, one per level; they know row numbers and nothing about the items.
 
 ``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows
 count is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
@@ -20,14 +20,14 @@ from hivlp.types import FloatArray, IntArray
 LevelArray: TypeAlias = NDArray[np.float16]
 # little-endian on every machine, so that an index can be copied between them
 DTYPES: dict[str, np.dtype[np.float16]] = {"float16": np.dtype("<f2")}
-# Encoders normalise in float32; what is further off than this was not normalised at all.
+# Encoders normalise in float32; larger differences mean that a vector was not normalised.
 LENGTH_TOLERANCE = 1e-3
 # Rows are widened to float32 in blocks of this many, which bounds the memory that it takes.
 _BLOCK_ROWS = 8_192
 
 
 def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
-    """Refuses what can't be a level's vectors: wrong shape, NaN, infinity, zero, or another length than 1.
+    """Refuses invalid vectors of a level: wrong shape, NaN, infinity, zero, or another length than 1.
 
     Args:
         rows_ND: the vectors.

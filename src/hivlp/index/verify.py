@@ -1,4 +1,4 @@
-"""Reads a whole index folder and tells what is wrong, as far as the damage lets it; it mends nothing."""
+"""Reads a whole index folder and lists its damage; it repairs nothing."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Findings:
     """What ``verify`` found.
 
     Attributes:
-        items: how many the index holds; None where that can't be known.
+        items: number of items; None where it is unknown.
         problems: one sentence each, with its remedy; empty when all is well.
-        notes: what is no damage and still good to know.
+        notes: remarks that are not damage.
     """
 
     items: int | None = None
@@ -42,11 +42,11 @@ def verify(folder: Path, progress: Progress | None = None) -> Findings:
     """Reads everything and checks every promise of the format.
 
     Args:
-        folder: the index; it may be damaged so much that it can't be opened, and may change meanwhile.
+        folder: the index; it may be too damaged to open, and may change meanwhile.
         progress: see `types.Progress`; it counts rows over all levels.
 
     Raises:
-        IndexFolderError: there is no index at all.
+        IndexFolderError: the folder is not an index.
     """
     try:
         manifest = Manifest.read(folder)
@@ -118,7 +118,7 @@ def _table_problems(path: Path, table: ItemTable) -> list[str]:
 
 
 def _unreadable_rows(table: ItemTable) -> Iterator[str]:
-    """Items have no checksum, but what can't be read as text or as JSON shows itself when it is read."""
+    """Items have no checksum, but invalid text or JSON is noticed when it is read."""
     rows = [row for (row,) in table.read("SELECT row FROM items ORDER BY row")]
     for start in range(0, len(rows), _BLOCK_ITEMS):
         part = rows[start : start + _BLOCK_ITEMS]

@@ -55,7 +55,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Condition:
-    """A filter that was understood.
+    """A parsed filter.
 
     Attributes:
         expression: as it was written.
@@ -83,10 +83,10 @@ class Condition:
 
 
 def parse(expression: str) -> Condition:
-    """Understands a filter.
+    """Parses a filter.
 
     Raises:
-        FilterError: it is none; the message shows the place, the rule and a remedy.
+        FilterError: the expression is invalid; the message shows the place, the rule and a remedy.
     """
     if len(expression) > MAX_LENGTH:
         raise FilterError(
@@ -131,7 +131,8 @@ class _Parser:
         sql = self._filter().text
         if self._now.kind != "end":
             raise self._refused(
-                "the filter should have ended before this", "Join tests by and/or, and close what is open."
+                "the filter should have ended before this",
+                "Join tests by and/or, and close open brackets and quotes.",
             )
         values = {name: value for (_, value), name in self.names.items()}
         return Condition(self.expression, sql, values, tuple(self.keys.values()))
@@ -184,7 +185,7 @@ class _Parser:
         if part.kind not in ("word", "quoted"):
             raise self._refused(rule, "Write color = 'red', or put an odd name into double quotes.")
         if "\\" in part.text:
-            raise self._refused("a metadata key with a backslash can't be asked for", "Rename the key.")
+            raise self._refused("a metadata key with a backslash is not supported", "Rename the key.")
         self.at += 1
         return part
 

@@ -70,7 +70,7 @@ def _unreadable(expression: str, place: int) -> FilterError:
         elif expression[place : place + 2] == '""':
             rule, remedy = "a metadata key has to have a name", "Write it between the double quotes."
     elif letter.isdigit() or letter in "+-":
-        rule, remedy = "this is no number", "Write it like 20, -1.5 or 2e6, and texts in single quotes."
+        rule, remedy = "this is not a number", "Write it like 20, -1.5 or 2e6, and texts in single quotes."
     else:
         rule, remedy = f"{letter!r} has no meaning in a filter", f"Operators are {OPERATORS}."
     return error(expression, place, rule, remedy)

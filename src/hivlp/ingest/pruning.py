@@ -23,7 +23,7 @@ class Pruned:
 
     Attributes:
         ids: of the pictures that were removed, and behind them of their captions.
-        notes: of what is missing and was kept.
+        notes: missing files whose items stay.
     """
 
     ids: list[str]
@@ -33,7 +33,7 @@ class Pruned:
 def prune(store: LocalStore, folder: Path) -> Pruned:
     """Removes the pictures whose files were below a folder and are gone, with the captions kept beside them.
 
-    Only what is surely gone is removed: the nearest folder above the file that is still there must hold
+    Only items of files that are surely gone are removed: the nearest existing folder above the file must hold
     something. A disk that is not mounted leaves an empty folder or a broken link. What lies in an archive is
     there as long as the archive is.
 

@@ -51,14 +51,12 @@ def render(spec: SceneSpec, *, size: int = 224) -> Image.Image:
         DataError: where size is not within 16..4096.
     """
     if not _SMALLEST <= size <= _LARGEST:
-        raise DataError(
-            f"a scene can't be {size} pixels wide: the size has to be {_SMALLEST}..{_LARGEST}; 224 is usual"
-        )
+        raise DataError(f"size={size} is invalid: must be {_SMALLEST} to {_LARGEST} pixels, such as 224")
     return _draw.draw(spec, size)
 
 
 def samples(count: int, *, seed: int = 0, size: int = 224, split: str = "train") -> Iterator[Sample]:
-    """Scenes as samples with JPEG bytes, drawn one at a time as they are asked for.
+    """Scenes as samples with JPEG bytes, drawn one at a time on demand.
 
     Args:
         count: how many, 0 or more.

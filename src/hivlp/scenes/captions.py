@@ -71,7 +71,7 @@ class Claim:
     def is_true(self, groups: Sequence[Group], related: Callable[[str, Box, Box], bool] = holds) -> bool:
         """Whether every count, colour, size, band and the relation are as in the picture.
 
-        ``related`` judges the relation: strictly for what is said, loosely for what has to be false.
+        ``related`` judges the relation: strictly for captions, loosely for negatives, which must be false.
         """
         found = [phrase.matching(groups) for phrase in self.phrases]
         for phrase, matches, zone in zip(self.phrases, found, self.zones, strict=False):

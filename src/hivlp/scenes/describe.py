@@ -1,4 +1,4 @@
-"""Chooses what is in a scene and where, from a seed; it writes no words and draws nothing."""
+"""Chooses the things of a scene and their places from a seed; it writes no words and draws nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Wish:
 
 
 def choose(seed: int, split: str) -> SceneSpec:
-    """The scene of a seed, without captions. The same everywhere; splits share no course of chance."""
+    """The scene of a seed, without captions. The same on every machine; splits share no random numbers."""
     dice = Dice.of("hivlp-scenes-1", split, seed)
     setting = dice.pick(tuple(PLACES))
     light = dice.pick(PLACES[setting].lights)

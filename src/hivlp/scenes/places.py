@@ -1,4 +1,4 @@
-"""The settings of the drawn scenes: what can be where, in what light, and how that is said; it draws nothing.
+"""The settings of the drawn scenes: their things, places, light and words; it draws nothing.
 
 Positions are thousandths of the picture's side, from the top.
 """
@@ -13,7 +13,7 @@ class Zone:
     """A band of a place in which things can be.
 
     Attributes:
-        kinds: what can be there.
+        kinds: the kinds of things there.
         top: standing things: highest place of their feet; floating things: upper border of the band.
         bottom: the lowest, likewise.
         where: phrases that say where things of this band are.

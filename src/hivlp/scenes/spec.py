@@ -1,4 +1,4 @@
-"""The description of one scene, and what is true of it; it knows neither words nor drawing."""
+"""The description of one scene and the facts about it; it knows neither words nor drawing."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Group:
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """All that is needed to draw one scene, and what can be said about it.
+    """Everything that drawing and captions of one scene need.
 
     Attributes:
-        seed: the number that was asked for.
+        seed: the number of the scene.
         split: ``train``, ``val`` or ``test``.
         setting: key of ``vocabulary.PLACES``.
         light: ``day``, ``sunset``, ``night``, ``rain``, or ``inside`` for places without weather.
@@ -121,7 +121,7 @@ def holds(relation: str, a: Box, b: Box) -> bool:
 
 
 def could_hold(relation: str, a: Box, b: Box) -> bool:
-    """Whether somebody could say that a relation holds, however loosely: what is not even this is false."""
+    """Whether a relation holds in the loosest sense; otherwise it is certainly false."""
     if relation == "left":
         return a[0] + a[2] < b[0] + b[2]
     if relation == "above":

@@ -35,11 +35,11 @@ _SMOOTH = 4  # corners are drawn this much larger and shrunk, since Pillow draws
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetRow:
-    """One query and what came back.
+    """One query and its hits.
 
     Attributes:
         query: the words, or the name of the query picture.
-        hits: the answers, best first.
+        hits: the hits, best first.
         picture: the query picture, where the query was one; it is shown before the hits.
         expected: ids of the right answers, where they are known; their thumbnails are framed.
     """
@@ -68,7 +68,7 @@ class SheetLayout:
         return inside + 2 * (self.margin + self.padding)
 
     def row_height(self, lines: int) -> int:
-        """Height of a row whose longest caption has so many lines."""
+        """Height of a row whose longest caption has `lines` lines."""
         return 2 * self.padding + 40 + self.thumb + 30 + lines * 19
 
 
@@ -86,9 +86,9 @@ def contact_sheet(
         rows: the queries; of each, the first `layout.columns` hits are shown.
         title: the heading of the sheet.
         subtitle: one line below it.
-        layout: sizes; six thumbnails of 184 pixels a row unless told.
-        opener: gives the picture of a hit; reads the file at `hit.uri` unless told. A picture that can't be
-            had becomes an empty tile which says so.
+        layout: sizes; by default six thumbnails of 184 pixels per row.
+        opener: gives the picture of a hit; by default it reads the file at `hit.uri`. A picture that
+            can't be read becomes an empty tile that says so.
     """
     layout = layout or SheetLayout()
     top = layout.margin + HEADING
@@ -109,7 +109,7 @@ def save(sheet: Image.Image, path: str | Path) -> None:
     """Writes the picture; the ending of the name chooses the format.
 
     Raises:
-        DataError: the ending is no picture format, or the file can't be written.
+        DataError: the ending is not a picture format, or the file can't be written.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -243,7 +243,7 @@ def _numbers(hit: Hit, room: int) -> str:
 
 
 def _tile(get: Callable[[], Path | bytes | Image.Image], layout: SheetLayout) -> Image.Image:
-    """The picture, cropped to a square with round corners (RGBA); an empty tile where it can't be had."""
+    """The picture, cropped to a square with round corners (RGBA); an empty tile where it can't be read."""
     side = layout.thumb
     try:
         picture = ImageOps.fit(decode(get(), hint=side), (side, side), Image.Resampling.LANCZOS)

@@ -30,7 +30,7 @@ __all__ = [
 
 
 KINDS = ("ivf", "exact", "pq", "bits")
-"""Kinds of coarse indexes that are tried unless told, in this order; ``hnsw`` is slow to build and large."""
+"""Kinds of coarse indexes that are tried by default, in this order; ``hnsw`` is slow to build and large."""
 
 
 def tune(
@@ -94,11 +94,11 @@ def tune(
 def check(store: LocalStore, recall: float, k: int, kinds: Sequence[str]) -> None:
     """What ``tune`` refuses whatever the queries; worth asking before they are encoded."""
     if not 0 < recall <= 1:
-        raise QueryError(f"recall={recall} can't be promised; it must be in (0, 1], such as 0.99.")
+        raise QueryError(f"recall={recall} is invalid: must be in (0, 1], such as 0.99.")
     require_count("k", k, 1, "a whole number, at least 1")
     unknown = [kind for kind in kinds if kind not in CODES]
     if unknown:
-        raise QueryError(f"{unknown[0]!r} is no kind of coarse index; take some of {', '.join(CODES)}.")
+        raise QueryError(f"{unknown[0]!r} is not a kind of coarse index; choose from {', '.join(CODES)}.")
     if not store.count():
         raise QueryError("the index holds no item, so there is nothing to measure. Add some first.")
     store.check_writable()

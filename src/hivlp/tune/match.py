@@ -23,7 +23,7 @@ _SAMPLE = 5_000
 def match_model(store: LocalStore, queries: TuningQueries) -> MatchModel | None:
     """What the best scores say, with and without pictures like the right one; None without captions.
 
-    Each caption is asked twice: of the whole index, which holds its picture, and of the index without the
+    Each caption is a query twice: over the index, which holds its picture, and over the index without the
     5 % of its pictures that are most like that one, so also without its near doubles. A logistic regression
     tells the two kinds of best scores apart.
     """

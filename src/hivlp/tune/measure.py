@@ -27,7 +27,9 @@ _WORTH_REACHING = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.9995)
 # What a stage between may keep, as multiples of k; fewer rows then have their widest vectors gathered.
 _STAGE_KEEPS = (2, 3, 5, 10)
 _STAGES_FROM = 30  # with fewer candidates a stage costs more than it saves
-_MOST_SAVED = 2.0  # a stage seldom halves the time of a search, so it can't help what is twice as slow
+_MOST_SAVED = (
+    2.0  # a stage seldom halves the time of a search, so it does not help a plan that is twice as slow
+)
 _SCREENED_WITH = 400  # queries; enough to tell which plans are worth all of them
 _TIMED_QUICKLY = 40
 _TIMED_QUERIES = 400
@@ -37,7 +39,7 @@ _TIMED_EXACT = 20  # an exhaustive search takes long, and always about as long
 class Measuring:
     """Queries on a view, with the rows that are right for each.
 
-    Plans are screened with some of the queries, by their mean recall; what is left is measured with all.
+    Plans are screened by their mean recall with some of the queries; the others are measured with all.
     """
 
     def __init__(self, view: View, queries: Embeddings, k: int, *, target: float) -> None:

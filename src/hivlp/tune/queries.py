@@ -44,7 +44,7 @@ def tuning_queries(
     Args:
         store: the index.
         encoder: the model that made it.
-        texts: queries as people ask them; None where there are none.
+        texts: queries as people write them; None where the queries are vectors.
         count: how many captions or points to take at most.
         seed: of their choice.
     """
@@ -106,7 +106,7 @@ def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQue
 
 
 def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:
-    """One of the near rows; the row itself only where there is no other."""
+    """One of the near rows; the row itself only if it is the only row."""
     others = near[near != row]
     return int(rng.choice(others)) if len(others) else row
 

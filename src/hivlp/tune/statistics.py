@@ -14,7 +14,7 @@ _ONE_SIDED_95 = 1.645
 
 
 def mean_for(target: float, queries: int) -> float:
-    """The mean recall that so many queries must show for their bound to meet a target; 1 where none does."""
+    """The smallest mean recall of that many queries whose lower bound reaches the target; at most 1."""
     low, high = target, 1.0
     for _ in range(30):
         middle = (low + high) / 2

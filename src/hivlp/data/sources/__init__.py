@@ -48,7 +48,7 @@ def open_source(
 
     Raises:
         DataError: the source is missing, empty, of no known kind, or lacks columns or the split.
-        MissingExtraError: a parquet file is asked for without pyarrow.
+        MissingExtraError: the source is a parquet file and pyarrow is not installed.
     """
     text = str(spec)
     if text.startswith("scenes:"):
@@ -75,14 +75,14 @@ def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:
 
     Raises:
         DataError: the file is missing, holds no texts, or has no such column or split.
-        MissingExtraError: a parquet file is asked for without pyarrow.
+        MissingExtraError: the source is a parquet file and pyarrow is not installed.
     """
     path = _absolute(path)
     readers = {".txt": read_lines, **_TABLES, ".parquet": read_parquet}
     if not path.exists():
         raise DataError(_missing(path))
     if path.is_dir() or path.suffix.lower() not in readers:
-        raise DataError(f"{path} is no file of texts; such a file ends in {' '.join(readers)}")
+        raise DataError(f"{path} is not a file of texts; such a file ends in {' '.join(readers)}")
     return TextSource(path, readers[path.suffix.lower()], split=split)
 
 
@@ -109,7 +109,7 @@ def _open_path(path: Path, root: Path | None, split: str | None) -> Source:
 
 
 def _other_kind(path: Path) -> str:
-    """What a file is that is no source, with what can be done with it."""
+    """Names the kind of a file that is not a source, with a remedy."""
     if path.suffix.lower() == ".txt":
         return "a file of texts, which `hivlp index --texts` (Index.add_texts) takes"
     if path.suffix.lower() in EXTENSIONS:
@@ -203,7 +203,8 @@ class ScenesSource(Source):
             or len(numbers) < len(options)
         ):
             raise DataError(
-                f"{spec!r} is no source of drawn scenes; write scenes:COUNT or scenes:COUNT?seed=S&size=P, "
+                f"{spec!r} is not a source of drawn scenes; write scenes:COUNT or "
+                f"scenes:COUNT?seed=S&size=P, "
                 "with COUNT and P at least 1 and whole numbers only"
             )
         self._count = int(match[1])
@@ -211,7 +212,7 @@ class ScenesSource(Source):
         self._size = numbers.get("size", 224)
         self._split = clean_split(split) or "train"
         if not 16 <= self._size <= 4096:
-            raise DataError(f"size={self._size} is no size for drawn scenes; take 16 to 4096 pixels")
+            raise DataError(f"size={self._size} is invalid: must be 16 to 4096 pixels")
         if self._split not in ("train", "val", "test"):
             raise DataError(f"drawn scenes have no split {split!r}; take one of: train, val, test")
 
@@ -219,7 +220,7 @@ class ScenesSource(Source):
         return self._count
 
     def splits(self) -> dict[str, int]:
-        """The split that is drawn; every split has as many scenes as are asked for."""
+        """The split that is drawn; every split has the same number of scenes."""
         return {self._split: self._count}
 
     def _samples(self, report: Report) -> Iterator[Sample]:

@@ -14,14 +14,14 @@ from typing import Any, TypeAlias
 from hivlp.errors import DataError
 from hivlp.types import Failure, Sample
 
-# Called with the place (a path, `table.tsv row 7`, `a.tar#member`) and what is wrong there.
+# Called with the place (a path, `table.tsv row 7`, `a.tar#member`) and the problem there.
 Report: TypeAlias = Callable[[str, str], None]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Source(ABC):
-    """Pictures with captions, one :class:`Sample` at a time, as often as asked for.
+    """Pictures with captions, one :class:`Sample` at a time; it can be iterated again and again.
 
     Attributes:
         name: short name for tables and progress lines.
@@ -61,7 +61,7 @@ class Source(ABC):
         return {}
 
     def _choose_split(self, split: str | None) -> str | None:
-        """The split to filter by. Raises DataError where the source has splits and this is none of them."""
+        """The split to filter by. Raises DataError where the source has only other splits."""
         if split is None:
             return None
         wanted = clean_split(split)
@@ -75,7 +75,7 @@ class Source(ABC):
 
 
 def no_splits_note(name: str, split: str) -> str:
-    """The note of a source without splits that was asked for one."""
+    """The note of a source without splits when a split was chosen."""
     return f"{name} has no splits; all of it is used as split {split!r}"
 
 

@@ -18,7 +18,7 @@ class FolderSource(Source):
     """All pictures under a folder, in the order of their names.
 
     A picture is a file with one of the known extensions, in upper or lower case. Hidden files and folders are
-    skipped. ``dog.txt`` beside ``dog.jpg`` holds its captions, one a line. The id is the path below the
+    skipped. ``dog.txt`` beside ``dog.jpg`` holds its captions, one per line. The id is the path below the
     folder. Tables that lie in the folder are not read: name the table itself to use it.
     """
 
@@ -107,7 +107,7 @@ def _read_captions(path: Path, report: Report) -> tuple[str, ...]:
 
 
 def caption_lines(text: str) -> tuple[str, ...]:
-    """The captions of a caption file: one a line, empty lines left out."""
+    """The captions of a caption file: one per line, without empty lines."""
     lines = (clean_text(line) for line in text.replace("\r", "\n").split("\n"))
     return tuple(line for line in lines if line)
 

@@ -23,7 +23,7 @@ def asked_for(spec: str) -> tuple[str, float] | None:
     """The source and the share of ``SOURCE?held_out=SHARE``; None where nothing is held back.
 
     Raises:
-        DataError: the share is no number between 0 and 1, or something else is asked of a source.
+        DataError: the share is not a number between 0 and 1, or the option is unknown.
     """
     match = _SPEC.fullmatch(spec)
     if match is None:

@@ -24,7 +24,7 @@ def pyarrow_parquet(purpose: str) -> ModuleType:
 
 
 def _open(path: Path) -> Any:
-    """The file as ``pyarrow.parquet.ParquetFile``. Raises DataError where it is none."""
+    """The file as ``pyarrow.parquet.ParquetFile``. Raises DataError for any other file."""
     parquet = pyarrow_parquet("reading parquet files")
     try:
         return parquet.ParquetFile(path)

@@ -157,7 +157,7 @@ def _delimiter(text: str) -> str:
 
 
 def read_jsonl(path: Path, check: CheckHeader, report: Report) -> Iterator[Row]:
-    """Rows of a file with one JSON object a line; a line that is none is reported."""
+    """Rows of a file with one JSON object per line; other lines are reported."""
     del check  # the rows may differ in their columns
     number = 0
     try:

@@ -145,7 +145,7 @@ class EntrySource(Source):
             )
 
     def _locate(self, entry: Entry) -> tuple[Path, str | None]:
-        """The first path of an entry that is a file, or the first one with what is wrong."""
+        """The first path of an entry that is a file, or the first path with its problem."""
         first: tuple[Path, str | None] | None = None
         for name in entry.paths:
             if _URL.match(name):

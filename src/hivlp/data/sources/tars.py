@@ -60,7 +60,7 @@ _READ_ERROR = tarfile.ReadError
 class TarSource(Source):
     """One or more tars. The id is the members' common name, the uri ``shard.tar#member``.
 
-    A sample has a picture (``.jpg``, ``.png``, ...), captions in ``.txt`` (one a line) or else in ``.json``
+    A sample has a picture (``.jpg``, ``.png``, ...), captions in ``.txt`` (one per line) or else in ``.json``
     (``caption``, ``text`` or ``title``; all other fields are metadata), and perhaps a ``.cls``. Where the
     first sample's JSON has a ``split``, the tars have splits.
     """

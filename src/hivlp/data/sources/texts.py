@@ -41,7 +41,7 @@ class TextSource(Source):
         first = next(self._samples(lambda where, error: problems.append(f"{where}: {error}")), None)
         if first is None:
             reason = f" ({problems[0]})" if problems else ""
-            raise DataError(f"{path} holds no texts{reason}; write one a line, or a column 'text'")
+            raise DataError(f"{path} holds no texts{reason}; write one text per line, or a column 'text'")
         self._split = self._choose_split(split)
 
     def splits(self) -> dict[str, int]:

@@ -33,7 +33,7 @@ class Effort:
 
 
 class CoarseIndex(Protocol):
-    """Candidates by what is kept of one level.
+    """Candidates by the stored codes of one level.
 
     A coarse index is derived from its level and can be made again at any time. It follows growth by taking
     the new rows only. Searching and growing may happen in several threads at a time.
@@ -61,12 +61,12 @@ class CoarseIndex(Protocol):
         """The best ``count`` allowed rows of each query as (scores_QK, rows_QK).
 
         Scores are float32 estimates of the cosine at the level, descending; equal scores by the lower row.
-        Where fewer rows are allowed than asked for, the rest is row -1 with score -inf.
+        Where fewer than `count` rows are allowed, the rest is row -1 with score -inf.
         """
         ...
 
     def outgrown(self, rows: int) -> bool:
-        """Whether so many rows are too many for what was learned from the first ones: build it anew."""
+        """Whether the index has outgrown its training on the first rows and must be built again."""
         ...
 
     def nbytes(self) -> int:

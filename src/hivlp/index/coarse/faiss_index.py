@@ -148,7 +148,7 @@ class FaissIndex(ABC):
 
     @abstractmethod
     def _base(self, rows: int) -> Any:
-        """The empty faiss index behind the rotation, not yet trained, for about so many rows."""
+        """The empty, untrained faiss index behind the rotation, for about `count` rows."""
 
     def _take_in(self, rows_ND: LevelArray) -> None:
         self._index.add(rows_ND.astype(np.float32))
@@ -167,7 +167,7 @@ class FaissIndex(ABC):
         return self._index.search(queries_QD, count, params=self._parameters(count, mask, effort))
 
     def _parameters(self, count: int, mask: RowMask, effort: Effort) -> Any:
-        """What faiss is told besides the query; made once for searches of all rows."""
+        """The search parameters of faiss; made once for searches of all rows."""
         selector = self._selector(mask)
         if selector is not None:
             return self._told(count, mask, effort, selector)

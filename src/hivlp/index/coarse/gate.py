@@ -1,4 +1,4 @@
-"""Any number of searches, or one change of what they read; it knows nothing of what it guards."""
+"""A readers-writer lock: any number of searches, or one change; it does not know what it guards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ReadersWriterLock:
         self._searching = 0
         self._growing = 0
         self.shared = _Shared(self)
-        """Waits while something grows or wants to."""
+        """Waits while a growth runs or waits."""
 
     def enter_shared(self) -> None:
         with self._change:
@@ -34,7 +34,7 @@ class ReadersWriterLock:
 
     @contextmanager
     def alone(self) -> Generator[None, None, None]:
-        """Waits until the searches that run have ended."""
+        """Waits until the running searches have ended."""
         with self._change:
             self._growing += 1  # new searches wait, so growth is never starved
             while self._searching:
@@ -47,13 +47,13 @@ class ReadersWriterLock:
 
 
 class _Shared:
-    """The searching side of a gate as a context; a class, since a generator costs microseconds a search."""
+    """The searching side of a lock as a context; a class, since a generator costs microseconds a search."""
 
-    def __init__(self, gate: ReadersWriterLock) -> None:
-        self._gate = gate
+    def __init__(self, lock: ReadersWriterLock) -> None:
+        self._lock = lock
 
     def __enter__(self) -> None:
-        self._gate.enter_shared()
+        self._lock.enter_shared()
 
     def __exit__(self, *error: object) -> None:
-        self._gate.leave_shared()
+        self._lock.leave_shared()

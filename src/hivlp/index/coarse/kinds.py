@@ -1,4 +1,4 @@
-"""The kinds of coarse indexes: each makes its faiss index, and says how it is asked.
+"""The kinds of coarse indexes: each makes its faiss index and sets its search parameters.
 
 Q queries, D width of the level, N rows, K candidates.
 """
@@ -63,7 +63,7 @@ class IvfIndex(FaissIndex):
             )
         quantizer.this.disown()
         index.own_fields = True
-        index.cp.min_points_per_centroid = 1  # small collections are no mistake
+        index.cp.min_points_per_centroid = 1  # small collections are fine
         index.cp.max_points_per_centroid = 64
         return index
 
@@ -185,5 +185,5 @@ KINDS: dict[str, type[FaissIndex]] = {
 
 
 def default_lists(rows: int) -> int:
-    """Inverted lists for so many rows: about twice the root, a power of two."""
+    """Number of inverted lists: about twice the root of the rows, a power of two."""
     return min(2 ** max(0, round(math.log2(2 * math.sqrt(max(rows, 1))))), _MOST_LISTS)

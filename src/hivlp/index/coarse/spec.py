@@ -47,8 +47,8 @@ class CoarseSpec:
     def __post_init__(self) -> None:
         if self.dims is not None and not 1 <= self.dims <= self.width:
             raise QueryError(
-                f"dims={self.dims} can't be kept of a level {self.width} wide; it must be in "
-                f"[1, {self.width}], or None for the level as it is."
+                f"dims={self.dims} is invalid for a level of width {self.width}: must be in "
+                f"[1, {self.width}], or None for the whole level."
             )
 
     @property
@@ -63,7 +63,7 @@ class CoarseSpec:
 
 
 def check_kind(kind: object, code: object) -> None:
-    """Refuses a kind that there is none of, and a code that it can't keep."""
+    """Refuses an unknown kind, and a code that the kind does not store."""
     if str(kind) not in CODES:  # a plan from JSON may hold anything, lists too
         raise QueryError(f"coarse={kind!r} is not a coarse index; {suggestion(str(kind), sorted(CODES))}")
     if code is not None and code not in CODES[str(kind)]:

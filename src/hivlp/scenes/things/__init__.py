@@ -110,7 +110,7 @@ def sprite(kind: str, colour: RGB, width: int, height: int, line: int) -> tuple[
 
 
 def _ink(colour: RGB) -> RGB:
-    """The outline's colour: the thing's own, much darker; light around what is itself dark."""
+    """The outline's colour: the thing's own, much darker; light around a dark thing."""
     if max(colour) < 70:
         return 176, 180, 194
     return mix(colour, (34, 26, 56), 0.68)
