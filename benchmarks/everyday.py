@@ -111,9 +111,12 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--columns", type=int, default=6, help="hits a query")
     parser.add_argument("--out", type=Path, required=True, help="the picture to write")
-    asked = parser.parse_args()
-    save(searches(load(asked.model), asked.source, split=asked.split, columns=asked.columns), asked.out)
-    print(asked.out)
+    options = parser.parse_args()
+    save(
+        searches(load(options.model), options.source, split=options.split, columns=options.columns),
+        options.out,
+    )
+    print(options.out)
 
 
 if __name__ == "__main__":

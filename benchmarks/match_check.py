@@ -2,7 +2,7 @@
 
     python benchmarks/match_check.py SOURCE [--split val] [--model MODEL]
 
-As `hivlp tune` does, every caption is asked of the index with its picture, and of the index without the
+As `hivlp tune` does, every caption is searched in the index with its picture, and in the index without the
 pictures most like it; half of the captions fit the regression, and of the other half it is counted how often
 the picture was there in each range of probabilities. Prints one JSON document.
 """
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("source", help="pictures with captions, as `hivlp index` takes them")
     parser.add_argument("--split", help="only these of the source")
     parser.add_argument("--model", default="mini")
-    asked = parser.parse_args()
-    print(json.dumps(checked(load(asked.model), asked.source, asked.split)))
+    options = parser.parse_args()
+    print(json.dumps(checked(load(options.model), options.source, options.split)))
 
 
 if __name__ == "__main__":

@@ -154,14 +154,14 @@ def calibration(config: TrainConfig, count: int = 100) -> NDArray[np.uint8]:
 
 
 def kinds(encoder: Encoder, folder: Path) -> dict[str, float]:
-    """Pictures of a thousand kinds of things, each asked for by its name: recall in percent.
+    """Pictures of a thousand kinds of things, each searched by its name: recall in percent.
 
-    A name is asked for as it is, with an article, and as a photo of it; the mean of the three vectors counts.
+    A query is the mean vector of the name alone, with an article, and as a photo of it.
     The name of a kind stands in its file's name, behind a number.
     """
     paths = sorted(folder.glob("*.jpg"))
-    asked = [path.stem.partition("_")[2].replace("_", " ").lower() for path in paths]
-    forms = [[form.format(name) for name in asked] for form in ("{}", "a {}", "a photo of a {}")]
+    names = [path.stem.partition("_")[2].replace("_", " ").lower() for path in paths]
+    forms = [[form.format(name) for name in names] for form in ("{}", "a {}", "a photo of a {}")]
     text_ND = sum(encoder.encode_texts(texts).fine for texts in forms)
     blocks = [encoder.encode_images(paths[start : start + 64]).fine for start in range(0, len(paths), 64)]
     scores_NN = np.asarray(text_ND) @ np.concatenate(blocks).T
@@ -289,17 +289,17 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished `hivlp train`")
     parser.add_argument("--again", action="store_true", help="only measure the speeds anew")
     parser.add_argument("--kinds", type=Path, help="a folder of pictures that are named by their kinds")
-    asked = parser.parse_args()
-    run = asked.run
+    options = parser.parse_args()
+    run = options.run
     config = parse(TrainConfig, json.loads((run / "train.json").read_text()), where=str(run))
     done = json.loads((run / "result.json").read_text())
     where = environment()
     name = f"model-{config.model.name}-{where['machine']}-{where['cpus']}cpu-ort{where['onnxruntime']}.json"
-    if asked.again:
+    if options.again:
         before = json.loads((RESULTS / name).read_text())
         measured = before | speeds(run / "model", run / "graphs", config)
     else:
-        measured = measure(run / "model", config, asked.kinds)
+        measured = measure(run / "model", config, options.kinds)
         sheet = searches(OnnxEncoder(run / "model", name=config.model.name))
         sheet.convert("RGB").save(run / "model" / SHEET, quality=60, optimize=True)
     RESULTS.mkdir(exist_ok=True)

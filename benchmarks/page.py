@@ -65,7 +65,7 @@ SHOTS = {
     "page-phone": ((390, 844), "light", f"?q={WORDS}", None),
     "page-detail": ((1280, 630), "dark", f"?q={WORDS}", ".frame"),
 }
-"""Name -> size of the window, look, address, and what is clicked on."""
+"""Name -> size of the window, look, address, and the elements to click."""
 
 
 @contextmanager

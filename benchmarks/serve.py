@@ -81,7 +81,7 @@ def item(row: int) -> Item:
 
 
 class Server:
-    """The command in a process of its own, which has further ones where it is told to."""
+    """The command in a process of its own, which may start worker processes."""
 
     def __init__(self, index: Path, processes: int) -> None:
         command = [sys.executable, "-m", "hivlp", "serve", str(index), "--port", "0"]
@@ -178,7 +178,7 @@ def mixed(texts: Iterator[str]) -> Ask:
 
 
 def soak(server: Server, texts: Iterator[str], *, seconds: float, rate: float) -> dict[str, Any]:
-    """The memory of the server while it is asked all kinds of things for long."""
+    """The memory of the server during a long mixed load."""
     memory: list[float] = []
     pieces = 20
     total = Run()
@@ -223,7 +223,7 @@ def main() -> None:
     np.random.default_rng(0).shuffle(texts)
     say(f"{len(texts):,} different captions")
     index = index_of(args)
-    asked = itertools.cycle(texts)
+    queries = itertools.cycle(texts)
     results: dict[str, Any] = {}
     results["engine_per_s"] = round(engine(index, texts, seconds=args.seconds), 1)
     say(f"engine: {results['engine_per_s']} queries/s")
@@ -231,14 +231,14 @@ def main() -> None:
     results["ready_s"], results["ready_mb"] = round(server.ready_s, 2), round(server.private_mb(), 1)
 
     def one(connection: Connection) -> Awaitable[int]:
-        return connection.get(words(next(asked)))
+        return connection.get(words(next(queries)))
 
     def one_sent() -> bytes:
-        return get(server.host, words(next(asked)))
+        return get(server.host, words(next(queries)))
 
     def several_sent() -> bytes:
-        queries = [{"query": next(asked)} for _ in range(32)]
-        return post(server.host, "/v1/search", {"queries": queries})
+        batch = [{"query": next(queries)} for _ in range(32)]
+        return post(server.host, "/v1/search", {"queries": batch})
 
     def note(name: str, run: Run, *, queries: int = 1) -> float:
         results[name] = run.as_dict()
@@ -254,7 +254,7 @@ def main() -> None:
         together = note("batches", closed_loop(server.host, several_sent, clients=8, **loop), queries=32)
         note("overload", asyncio.run(open_loop(server.host, one, rate=2 * reached, connections=512, **loop)))
         if args.soak:
-            results["soak"] = soak(server, asked, seconds=args.soak, rate=args.rate)
+            results["soak"] = soak(server, queries, seconds=args.soak, rate=args.rate)
     finally:
         server.stop()
     results["of_engine"] = {

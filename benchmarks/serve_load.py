@@ -31,7 +31,7 @@ class Run:
         self.begin = time.perf_counter()
 
     def add(self, status: str, since: float) -> None:
-        """Counts one answer to what was asked at a time of `time.perf_counter`."""
+        """Counts one answer to a request sent at a time of `time.perf_counter`."""
         self.statuses[status] += 1
         if status == "200":
             self.ms.append((time.perf_counter() - since) * 1e3)
@@ -109,14 +109,14 @@ async def open_loop(host: SplitResult, ask: Ask, *, rate: float, seconds: float,
         await run.wait(ask(connection), since=due)
         free.put_nowait(connection)
 
-    asked: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
     for number in range(int(rate * seconds)):
         due = run.begin + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         task = asyncio.create_task(one(due))
-        asked.add(task)
-        task.add_done_callback(asked.discard)
-    await asyncio.gather(*asked)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
     for connection in opened:
         await connection.__aexit__()
     return run
@@ -146,7 +146,7 @@ class _Client:
 
 
 def closed_loop(host: SplitResult, requests: Callable[[], bytes], *, clients: int, seconds: float) -> Run:
-    """So many clients that ask again as soon as they have an answer.
+    """A number of clients, each of which sends the next request when it has an answer.
 
     One thread over plain sockets: an event loop's streams took a tenth of the machine that they measured.
     """

@@ -6,7 +6,7 @@ Model and loss are those of the preset `tiny`, on drawn scenes that are packed b
 its whole batch ready in memory, decoded and tokenised, and does nothing but forward, loss, backward, clipping
 and update. It augments nothing: with --crop HiVLP's step also cuts a new crop of every picture and mirrors
 half of them, without it pictures stay whole in both. Both take their steps in turns, so that a busy machine
-slows both; of each the median and the fastest are told. The share of waiting is that of HiVLP's own loop for
+slows both; it prints the median and the fastest of each. The share of waiting is that of HiVLP's own loop for
 its data.
 """
 

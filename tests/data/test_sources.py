@@ -673,5 +673,5 @@ def test_what_stands_behind_a_source_is_named_where_it_is_not_known(tmp_path):
 def test_nothing_is_held_out_of_a_source_with_splits(tmp_path):
     picture(tmp_path / "a.jpg")
     (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\na.jpg\tx\ttrain\n")
-    with pytest.raises(DataError, match=r"t\.tsv has splits of its own \(train\); leave held_out away"):
+    with pytest.raises(DataError, match=r"t\.tsv has splits of its own \(train\); leave held_out out"):
         open_source(f"{tmp_path / 't.tsv'}?held_out=0.5")

@@ -176,7 +176,7 @@ def test_a_pool_too_large_for_the_memory_is_left_out(
 
 
 def test_too_small_a_pool_says_why(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"a pool of 5 .* must be at least 100\. Try 1000"):
+    with pytest.raises(QueryError, match=r"pools=5 is invalid: .* at least 100 pictures\. Try 1000"):
         suite(tmp_path, pools=[5])
 
 

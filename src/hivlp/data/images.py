@@ -257,7 +257,7 @@ def _open(data: bytes, max_pixels: int) -> ImageFile:
     if reader is JpegImageFile:
         if has_more_scans(data, _MOST_SCANS):
             raise ImageError(
-                f"it has more than {_MOST_SCANS} scans, which takes for ever; save it again as JPEG"
+                f"it has more than {_MOST_SCANS} scans, which takes too long to decode; save it again as JPEG"
             )
         data, exif = _without_exif(data)
     try:

@@ -151,8 +151,8 @@ def model_folder(model: str | Path) -> Path:
         if hub.model_kind(folder) == "hivlp":
             return folder
     raise ModelError(
-        f"{str(model)!r} is a model of transformers, or levels on top of one; this needs a model of HiVLP's "
-        "own towers"
+        f"{str(model)!r} is a transformers model, or levels on top of one; this needs a model with "
+        f"HiVLP's own towers"
     )
 
 

@@ -93,7 +93,8 @@ def checked(folder: Path) -> Path:
         raise ModelError(_without_weights(folder))
     if not any((folder / name).is_file() for name in PREPROCESSING):
         raise ModelError(
-            f"{folder} has no preprocessor_config.json, so how its pictures are prepared is not known; copy "
+            f"{folder} has no preprocessor_config.json, so the preprocessing of its pictures is unknown; "
+            f"copy "
             "or download it whole, or save the processor that the model was trained with there"
         )
     if not any((folder / name).is_file() for name in TOKENIZER):

@@ -31,9 +31,9 @@ class OnnxEncoder(SquareInput):
     suffix = ""
     remedy = "make them with `hivlp export {model}`"
     in_a_lane = 8
-    """Pictures that a thread takes at a time, so that no thread waits long for the last one."""
+    """Pictures per task of a thread; small, so that no thread waits long for the last task."""
     in_lanes = True
-    """Whether threads compute a part of a batch each, which is faster than all of them every picture."""
+    """Whether each thread computes a part of a batch, which is faster than all threads on every picture."""
 
     def __init__(
         self, folder: Path, *, name: str | None = None, threads: int = 0, graphs: Path | None = None

@@ -91,7 +91,7 @@ def _made_by(layout: EmbeddingFolder, model: ModelRecord | None) -> ModelRecord:
     if model is not None and model.fingerprint != layout.model.fingerprint:
         raise IndexFolderError(
             f"{layout.folder} was made with the model {layout.model.name!r} ({layout.model.fingerprint}), "
-            f"and this is {model.name!r} ({model.fingerprint}). Name the first one, or none."
+            f"and this is {model.name!r} ({model.fingerprint}). Pass the first model, or none."
         )
     return layout.model if model is None else model
 

@@ -116,8 +116,8 @@ def _tokenizer(theirs: Any, max_tokens: int, *, padded: bool, name: str) -> Toke
         wanted = theirs(text, truncation=True, max_length=max_tokens)["input_ids"]
         if ours.encode([text])[0][0, : len(wanted)].tolist() != wanted:
             raise ModelError(
-                f"the tokenizer of {name} changes texts in a way that its tokenizer.json does not hold; this "
-                "model can be searched with, and not trained"
+                f"the tokenizer of {name} changes texts in a way that its tokenizer.json does not hold; "
+                f"this model works for search but not for training"
             )
     return ours
 
@@ -146,8 +146,8 @@ def preprocessing_of(processor: Any, *, name: str) -> Preprocessing:
     if not found or min(found)[0] > _NEAR:
         raise ModelError(
             f"{name} prepares pictures in a way that training does not know: {type(processor).__name__} "
-            "gives neither the whole frame as a square nor its centre. This model can be searched with, and "
-            "not trained"
+            "gives neither the whole frame as a square nor its centre. This model works for search but "
+            "not for training"
         )
     return min(found)[2]
 

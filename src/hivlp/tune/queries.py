@@ -17,7 +17,7 @@ from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, IntArray, Item
 
 LEAST = 50
-"""Fewer queries can promise nothing."""
+"""Fewer queries say too little about a recall."""
 _TEXT_BATCH = 256
 
 
@@ -67,7 +67,7 @@ def require_enough(count: int) -> None:
     """Refuses fewer queries than can promise anything."""
     if count < LEAST:
         raise QueryError(
-            f"{count} queries are too few to promise anything; give at least {LEAST}, better 1,000."
+            f"{count} queries are too few to estimate a recall; give at least {LEAST}, better 1,000."
         )
 
 

@@ -34,7 +34,7 @@ def bert_config(
 
 
 def stack_options(stack: Stack, attention: str) -> dict[str, Any]:
-    """What every configuration of transformers is told of a stack, and of how attention is computed."""
+    """The settings of a stack and of its attention that every transformers configuration gets."""
     return {
         "hidden_size": stack.width,
         "num_hidden_layers": stack.layers,

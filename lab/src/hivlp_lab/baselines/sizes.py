@@ -48,7 +48,7 @@ class MeterSize:
 
     Attributes:
         text: of the RoBERTa tower.
-        fusion: of the co-attention blocks; so many for the words, and as many for the picture.
+        fusion: number of co-attention blocks, the same for words and picture.
         image: of the ViT; None where the picture comes as region features.
         pixels: side of the square picture.
         patch: side of a patch.

@@ -1,7 +1,7 @@
 """UNITER: words and regions in one stream; every pair is scored by itself.
 
 Shapes by the paper (ECCV 2020) and its published configurations. The features of the detector are inputs, so
-its cost is nobody's here.
+no system is charged for it here.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _cosines(distances_QK: FloatArray) -> dict[str, float]:
 
 
 def _recalls(items_ND: FloatArray, queries_QD: FloatArray) -> dict[str, float]:
-    """Two plans of faiss that were fixed beforehand, so that they can't be fitted to either set."""
+    """Two plans of faiss, fixed beforehand so that they are fitted to neither set."""
     stored_ND = items_ND.astype(np.float16)
     items_ND, width = stored_ND.astype(np.float32), items_ND.shape[1]
     truth = recall.exact(stored_ND, queries_QD)

@@ -61,7 +61,7 @@ class Engine(Protocol):
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        """The builds that are measured for so many items."""
+        """The builds to measure for this number of items."""
         ...
 
     @classmethod
@@ -75,7 +75,7 @@ class Engine(Protocol):
         ...
 
     def prepare(self) -> dict[str, float]:
-        """Writes what is made once for all builds, in a process before; seconds by name, often none."""
+        """Writes files shared by all builds, in an earlier process; returns seconds by name, often empty."""
         ...
 
     def build(self) -> dict[str, float]:
@@ -153,7 +153,7 @@ def combinations(sweep: dict[str, list[Any]]) -> list[Setting]:
 
 
 def words(parameters: Mapping[str, Any]) -> str:
-    """Parameters for people, such as ``M=16 ef=64``; what is None is left out."""
+    """Parameters for people, such as ``M=16 ef=64``; None values are left out."""
     return " ".join(f"{name}={value}" for name, value in parameters.items() if value is not None)
 
 
@@ -163,13 +163,13 @@ def bytes_below(folder: Path) -> int:
 
 
 def blocks(items_ND: LevelArray, size: int = 65_536) -> Iterator[FloatArray]:
-    """The items in float32, so many at a time: an engine's copy is the only large one."""
+    """The items in float32, in blocks: the engine's copy is the only large one."""
     for start in range(0, len(items_ND), size):
         yield items_ND[start : start + size].astype(np.float32)
 
 
 def sample(items_ND: LevelArray, most: int) -> FloatArray:
-    """Random items to train on, in float32, at most so many; always the same ones."""
+    """Random items to train on, in float32, up to a limit; always the same ones."""
     if len(items_ND) <= most:
         return items_ND.astype(np.float32)
     rows = np.random.default_rng(0).choice(len(items_ND), most, replace=False)
@@ -186,11 +186,11 @@ def selected(names: Sequence[str], known: Mapping[str, str] = ENGINES) -> list[s
     """The engines of these names in the order of the table, all for none.
 
     Raises:
-        QueryError: there is no such engine.
+        QueryError: the engine is unknown.
     """
     for name in names:
         if name not in known:
-            raise QueryError(f"there is no engine {name!r} to measure; {suggestion(name, list(known))}")
+            raise QueryError(f"unknown engine {name!r}; {suggestion(name, list(known))}")
     return [name for name in known if not names or name in names]
 
 

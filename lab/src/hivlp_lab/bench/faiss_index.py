@@ -10,7 +10,7 @@ from hivlp.types import FloatArray
 
 
 def assemble(width: int, training_ND: FloatArray, *, factory: str, reduce: int, refine: str | None) -> Any:
-    """A trained, empty index: rotation, index, re-scoring, each where it is asked for."""
+    """A trained, empty index: an optional rotation, the index, and optional re-scoring."""
     import faiss
 
     inner = faiss.METRIC_INNER_PRODUCT

@@ -6,7 +6,7 @@ item = normalise(real row + scale · spread of that row · noise)
   scaled to length 1;
 - the spread of a row is its distance to its fifth nearest real row, so dense places stay dense;
 - the scale makes the typical distance to the nearest item (a geometric mean) what the real data's own curve
-  says for so many items. The curve is the typical distance within random subsets of the real rows, of an
+  says for this many items. The curve is the typical distance within random subsets of the real rows, of an
   eighth up to all: a straight line in logarithms, continued to the wanted size.
 
 It sees items only, never a query. R real rows, D width, N items, B rows of a block.

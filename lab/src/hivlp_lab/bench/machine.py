@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
 
 
 def installed(package: str) -> str | None:
-    """The version of an installed package, None where there is none."""
+    """The version of an installed package, None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -24,7 +24,7 @@ _COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
 
 
 def our_plans(count: int, width: int) -> list[Plan]:
-    """The plans that are measured for an index of so many items whose fine level has this width."""
+    """The plans to measure for an index of this size and width of its fine level."""
     few = [n for n in (15, 20, 30, 50, 100, 400) if n < count]
     many = [n for n in (100, 400, 1000) if n < count]
     probes = [n for n in (16, 24, 32, 48, 64, 128) if n * n <= count]

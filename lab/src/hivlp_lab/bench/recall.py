@@ -22,7 +22,7 @@ DEPTH = 10
 # Exact engines add up float32 products in different orders; scores this close are equal.
 TIE = 4 * float(np.finfo(np.float32).eps)
 _BLOCK_ROWS = 16_384
-_SPARE = 10  # so many more are kept in float32, so that rounding can't lose one of the ten
+_SPARE = 10  # extra candidates in float32, so that rounding loses none of the ten
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def shares(items_ND: LevelArray, queries_QD: FloatArray, rows_QK: IntArray, trut
 
 
 def summary(shares_Q: FloatArray) -> Recall:
-    """Mean and lower bound; the ten items of a query are no independent trials, see ``recall_bound``."""
+    """Mean and lower bound; the ten items of a query are not independent trials, see ``recall_bound``."""
     return Recall(float(np.mean(shares_Q, dtype=np.float64)), recall_bound(shares_Q))
 
 

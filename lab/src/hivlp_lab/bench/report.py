@@ -53,10 +53,11 @@ def check_lines(check: Mapping[str, Any]) -> list[str]:
         one = check[name]
         dims = "/".join(str(count) for count in one["dims_for_variance"].values())
         plans = ", ".join(f"{plan}: {share:.3f}" for plan, share in one["recall@10"].items())
-        near, asked = one["item_cosine"], one["query_cosine"]
+        items, queries = one["item_cosine"], one["query_cosine"]
         lines.append(
-            f"  {name.replace('_', ' '):<9} dims {dims}; 1st and 10th neighbour {near['1st']:.3f} "
-            f"{near['10th']:.3f}, of queries {asked['1st']:.3f} {asked['10th']:.3f}; intrinsic dimension "
+            f"  {name.replace('_', ' '):<9} dims {dims}; 1st and 10th neighbour {items['1st']:.3f} "
+            f"{items['10th']:.3f}, of queries {queries['1st']:.3f} {queries['10th']:.3f}; intrinsic "
+            f"dimension "
             f"{one['item_dimension']:.1f}, of queries {one['query_dimension']:.1f}; recall {plans}"
         )
     easier = ", ".join(check["easier"])
@@ -72,14 +73,14 @@ def save(document: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """An earlier result file. Raises DataError where it is none."""
+    """Reads an earlier result file. Raises DataError for any other file."""
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document["best"], dict):
-            raise TypeError("its field best is no object")
+            raise TypeError("its field best is not an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is no result of hivlp bench search: {error}. Give a file that --out wrote."
+            f"{path} is not a result of hivlp bench search: {error}. Name a file that --out wrote."
         ) from error
     return document
 

@@ -1,4 +1,4 @@
-"""The suite: which engines are measured in which order, and what is made of their rows.
+"""The suite: it measures the engines in turn and collects their rows into a result.
 
 Rows are kept in the work folder, by vectors, threads, engine and the version of its code: a run that was
 stopped goes on, and a run after a change measures only what has changed.
@@ -64,11 +64,9 @@ class Suite:
 
     def __post_init__(self) -> None:
         if not 0 < self.target <= 1:
-            raise QueryError(
-                f"recall={self.target} can't be; it is a share, above 0 and at most 1. Try 0.99."
-            )
+            raise QueryError(f"recall={self.target} is invalid: must be above 0 and at most 1, such as 0.99.")
         if self.threads < 1:
-            raise QueryError(f"threads={self.threads} can't be; it must be at least 1.")
+            raise QueryError(f"threads={self.threads} is invalid: must be at least 1.")
 
     def run(self) -> dict[str, Any]:
         """Measures everything and returns the document, JSON-compatible."""

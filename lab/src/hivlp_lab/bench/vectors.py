@@ -1,6 +1,6 @@
 """The items and queries of a benchmark, on disk, so that every engine's process maps the same bytes.
 
-Real embeddings are made once and kept. Where there are fewer than are asked for, `bench.generator` makes the
+Real embeddings are made once and stored. Where more are needed, `bench.generator` makes the
 rest. Items are stored in float16, as an index stores them, and every engine gets exactly these values.
 
 work/embeddings/<key>/  items.npy, captions.npy     a source, encoded
@@ -75,13 +75,13 @@ def prepare(
 
     Args:
         sources: what `open_source` takes: pictures become items, captions become queries.
-        items: how many items; taken from the real ones if there are so many, else the rest is generated.
+        items: how many items; real items first; the rest is generated.
         queries: how many captions, drawn from those whose vectors differ.
         seed: of every random choice.
         work: where embeddings and vectors are kept.
 
     Raises:
-        ModelError: the narrower levels of the model are no prefixes of the widest.
+        ModelError: the narrower levels of the model are not prefixes of the widest.
         DataError: the sources have too few pictures or captions.
     """
     sources = list(sources) or [DEFAULT_SOURCE]
@@ -101,7 +101,7 @@ def prepare(
     if len(captions_CD) < queries or len(real_RD) < 100:
         raise DataError(
             f"{', '.join(sources)} gave {len(real_RD):,} pictures and {len(captions_CD):,} different "
-            f"captions; a benchmark needs 100 pictures and the {queries:,} queries asked for. Name more "
+            f"captions; a benchmark needs 100 pictures and {queries:,} queries. Name more "
             "sources with --data, or lower --queries."
         )
     queries_QD = captions_CD[rng.permutation(len(captions_CD))[:queries]]
@@ -155,13 +155,14 @@ def levels(rows_ND: FloatArray, widths: Sequence[int]) -> Embeddings:
 
 
 def require_nested(encoder: Encoder) -> None:
-    """Refuses a model whose narrower levels are no normalised prefixes: they can't be had from one vector."""
+    """Refuses a model whose narrower levels are not normalised prefixes of one vector."""
     found = encoder.encode_texts(["a brown dog", "two boats at sea", "a red dress"])
     for width, prefix_ND in levels(found.fine, found.widths).by_width.items():
         apart = float(np.abs(prefix_ND - found[width]).max())
         if apart > _NESTED_WITHIN:
             raise ModelError(
-                f"level {width} of the model {encoder.name!r} is no prefix of its widest level (they differ "
+                f"level {width} of the model {encoder.name!r} is not a prefix of its widest level (they "
+                f"differ "
                 f"by {apart:.3g}); the benchmark makes all levels from the widest. Give a model with nested "
                 "levels."
             )

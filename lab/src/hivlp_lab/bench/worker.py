@@ -31,7 +31,7 @@ _LONGEST_S = 10.0  # of the passes that measure throughput only; slow engines ge
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker is told; JSON-compatible.
+    """The job of a worker; JSON-compatible.
 
     Attributes:
         place: where the engine's class is.
@@ -113,7 +113,7 @@ def measure(job: Job) -> None:
 def measure_setting(engine: Engine, queries: Sequence[Any], vectors: BenchVectors) -> dict[str, float]:
     """Recall and speed of what the engine was set to.
 
-    Every query is asked alone, one after the other, after a warm-up: recall and percentiles come from the
+    Queries run one after the other, after a warm-up: recall and percentiles come from the
     same answers. Throughput is then measured by two threads that ask single queries, and by one batch of all.
     """
     for query in queries[:_WARM_UP]:

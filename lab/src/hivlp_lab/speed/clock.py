@@ -14,7 +14,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How long something is measured: ``most`` calls, or as many as fit into so many seconds, at least 3."""
+    """The limits of one measurement: ``most`` calls, or the calls of ``seconds``, at least 3."""
 
     most: int = 200
     seconds: float = 8.0

@@ -23,9 +23,9 @@ WORDS, METER_WORDS, REGIONS = 14, 40, 36
 """Word pieces of a caption on average, those that METER pads to, and regions of a picture."""
 BATCHES = (1, 4, 16, 64, MINI_BATCH)
 _LONG_ENOUGH_S = 3.0
-_GIVE_UP = 2.0  # a precision that is so many times slower than the best is not tried further
+_GIVE_UP = 2.0  # a precision that is this many times slower than the best is given up
 
-Pairs: TypeAlias = "Callable[[], Tensor]"
+ScorePairs: TypeAlias = "Callable[[], Tensor]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,16 @@ class FusionModel:
     Attributes:
         about: its shape in words.
         make: builds it, with random weights.
-        pairs: gives the computation of so many pairs' scores.
+        pairs: gives the computation of the scores of a number of pairs.
     """
 
     about: str
     make: Callable[[], nn.Module]
-    pairs: Callable[[Any, int], Pairs]
+    pairs: Callable[[Any, int], ScorePairs]
 
 
 def _uniter(size: str, regions: int = REGIONS) -> FusionModel:
-    def pairs(model: Uniter, batch: int) -> Pairs:
+    def pairs(model: Uniter, batch: int) -> ScorePairs:
         inputs = pair_inputs(model, batch, regions)
         return lambda: model(*inputs)
 
@@ -57,7 +57,7 @@ def _uniter(size: str, regions: int = REGIONS) -> FusionModel:
 
 
 def _meter(size: str, *, kept: bool) -> FusionModel:
-    def pairs(model: Meter, batch: int) -> Pairs:
+    def pairs(model: Meter, batch: int) -> ScorePairs:
         like = next(model.parameters())
         tokens_BT = torch.ones((batch, METER_WORDS), dtype=torch.long, device=like.device)
         mask_BT = torch.ones_like(tokens_BT)
@@ -95,7 +95,7 @@ SMALL_MODELS: dict[str, FusionModel] = {
 
 
 def pair_inputs(model: Uniter, batch: int, regions: int = REGIONS) -> tuple[Tensor, ...]:
-    """What ``Uniter`` takes for so many pairs of one text."""
+    """The inputs of ``Uniter`` for pairs of one text."""
     like = next(model.parameters())
     tokens_BT = torch.ones((batch, WORDS), dtype=torch.long, device=like.device)
     features = model.size.region_features
@@ -148,7 +148,7 @@ def cost(
 
 
 @torch.inference_mode()
-def _milliseconds(pairs: Pairs, batch: int) -> float:
+def _milliseconds(pairs: ScorePairs, batch: int) -> float:
     """Of one pair: the best of a few runs, one where a run is long. Reading the scores waits for a GPU."""
     took: list[float] = []
     while len(took) < 5 and sum(took) < _LONG_ENOUGH_S:

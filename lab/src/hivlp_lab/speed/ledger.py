@@ -27,7 +27,7 @@ class Ledger:
     ) -> None:
         self._path = path
         self._say = say
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = {row["name"]: row for row in read_rows(path)}
         self._rows = {name: row for name, row in rows.items() if not (again and _is_disturbed(row))}
@@ -37,7 +37,7 @@ class Ledger:
 
     def get(self, name: str, measure: Callable[[], Any]) -> Any:
         """The measurement of this name, made now if it was not made before; JSON-compatible."""
-        self._asked.add(name)
+        self._requested.add(name)
         if name not in self._rows:
             self._say(name)
             before = _processor_seconds()
@@ -51,9 +51,9 @@ class Ledger:
         return self._rows[name]["value"]
 
     def disturbed(self) -> dict[str, float]:
-        """Of what was asked for: what others disturbed, with their share of the processors."""
-        asked = (self._rows[name] for name in sorted(self._asked))
-        return {row["name"]: row["others"] for row in asked if _is_disturbed(row)}
+        """The requested rows that other processes disturbed, with their share of the processors."""
+        requested = (self._rows[name] for name in sorted(self._requested))
+        return {row["name"]: row["others"] for row in requested if _is_disturbed(row)}
 
 
 def _is_disturbed(row: Mapping[str, Any]) -> bool:

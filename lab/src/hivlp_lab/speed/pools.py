@@ -35,7 +35,7 @@ Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
 DIRECTIONS: tuple[Direction, ...] = ("text_to_image", "image_to_text")
 NARROW, WIDE = 64, 768
 CAPTIONS = 5
-"""Texts a picture, as in Flickr30k and COCO: a pool of pictures has so many times more texts."""
+"""Texts per picture, as in Flickr30k and COCO; a pool has this many times more texts than pictures."""
 RECALL = 0.99
 _REAL = 10_000  # more real rows change nothing of the shape and make fitting slow
 _BATCH = 16_384
@@ -127,7 +127,7 @@ class Source:
         (folder / "done").touch()
 
     def _real(self, direction: Direction) -> tuple[FloatArray, FloatArray]:
-        """Real rows of what is searched, and queries of the other kind; both at the model's widest level."""
+        """Real rows of the searched kind, and queries of the other kind, at the model's widest level."""
         encoder = load("mini")
         pairs = [encoded(one, encoder, self.work, self.say) for one in list(self.sources) or [DEFAULT_SOURCE]]
         pictures_RD, captions_RD = (

@@ -62,10 +62,12 @@ class Speed:
     def __post_init__(self) -> None:
         for count in self.pools:
             if count < 100:
-                raise QueryError(f"a pool of {count} pictures can't be; it must be at least 100. Try 1000.")
+                raise QueryError(
+                    f"pools={count} is invalid: a pool must have at least 100 pictures. Try 1000."
+                )
 
     def run(self) -> dict[str, Any]:
-        """Measures what is not measured yet, and returns the document, JSON-compatible."""
+        """Measures the missing rows and returns the document, JSON-compatible."""
         rows: list[Row] = []
         left_out: list[Row] = []
         for direction in DIRECTIONS:
@@ -168,14 +170,14 @@ class Speed:
         )
 
     def reranker(self, device: str) -> Reranker:
-        """UNITER-base, to score a few rows anew; built when it is first asked for."""
+        """UNITER-base, to score a few rows again; built on first use."""
         if device not in self._rerankers:
             precision = self._cost("uniter-base", device)["precision"]
             self._rerankers[device] = Reranker(self._models["uniter-base"], device, precision)
         return self._rerankers[device]
 
     def tower(self, system: str, direction: Direction, device: str) -> Tower:
-        """The query side of a system; built when it is first asked for."""
+        """The query side of a system; built on first use."""
         key = (system, direction, device)
         if key not in self._towers:
             if device not in self._models_by_device:

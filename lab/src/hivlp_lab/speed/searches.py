@@ -33,7 +33,7 @@ def cascade(
 ) -> Ask:
     """Our own search by the tuned plan; with ``rerank`` its best ``depth`` rows are scored anew.
 
-    ``spent`` is told the milliseconds of each re-ranking.
+    ``spent`` receives the milliseconds of each re-ranking.
     """
     view = pool.view
     plan = reranking(pool.plan, depth)
@@ -48,7 +48,7 @@ def cascade(
 
 
 def reranking(plan: Plan, depth: int) -> Plan:
-    """The plan with so many rows re-ranked, and at least as many candidates."""
+    """The plan with this number of rows re-ranked, and at least as many candidates."""
     candidates = plan.candidates if plan.candidates == "all" else max(plan.candidates, depth)
     stages = tuple((width, max(keep, depth)) for width, keep in plan.stages)
     return Plan.from_dict({**plan.as_dict(), "candidates": candidates, "stages": stages, "rerank": depth})

@@ -69,7 +69,7 @@ class _Graph(nn.Module):
 
 
 class Towers:
-    """All query sides on one device; models are built when they are first asked for."""
+    """All query sides on one device; models are built on first use."""
 
     def __init__(self, device: str, *, base: str = "base", compact: str = "compact") -> None:
         self.device = device

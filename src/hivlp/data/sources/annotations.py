@@ -42,7 +42,7 @@ def _parse(path: Path) -> Any:
         raise DataError(f"{path} is nested too deep to be an annotation file; check what it is") from None
     except ValueError as error:
         hint = (
-            "name it .jsonl if it has one object a line" if "Extra data" in str(error) else "write it again"
+            "name it .jsonl if it has one object per line" if "Extra data" in str(error) else "write it again"
         )
         raise DataError(f"{path} is not JSON ({error}); {hint}") from error
 

@@ -30,8 +30,8 @@ def asked_for(spec: str) -> tuple[str, float] | None:
         whole, _, option = spec.rpartition("?")
         if whole and Path(whole).exists():
             raise DataError(
-                f"{whole} is there, and {option!r} behind its ? is not known; what can stand there is "
-                "held_out=SHARE, such as ?held_out=0.1"
+                f"{whole} exists, but the option {option!r} after its ? is unknown; the only option is "
+                f"held_out=SHARE, such as ?held_out=0.1"
             )
         return None
     try:
@@ -54,7 +54,7 @@ class HeldOutSource(Source):
         self.notes = source.notes
         if source.splits():
             raise DataError(
-                f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out away"
+                f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out out"
             )
         self._source, self._share, self._split = source, share, clean_split(split)
         if self._split not in (None, "train", "val"):

@@ -177,9 +177,9 @@ def _parse(text: str, where: str, report: Report) -> Row | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        report(where, f"the line is not JSON ({error}); write one object a line")
+        report(where, f"the line is not JSON ({error}); write one object per line")
         return None
     if not isinstance(value, dict):
-        report(where, f"the line is a JSON {type(value).__name__}; write one object a line")
+        report(where, f"the line is a JSON {type(value).__name__}; write one object per line")
         return None
     return Row(where, value)

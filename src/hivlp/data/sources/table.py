@@ -164,7 +164,7 @@ class EntrySource(Source):
         looked_at = self._entries[:_CHECKED_FOR_NOTE]
         if looked_at and all(self._locate(entry)[1] is not None for entry in looked_at):
             self.notes.append(
-                f"none of the first {len(looked_at)} pictures is there; paths are taken below {self._base}, "
+                f"none of the first {len(looked_at)} pictures exists; paths are relative to {self._base}, "
                 "give another folder with --image-root"
             )
 
@@ -192,7 +192,7 @@ def merge_rows(rows: Iterable[Row], path: Path, report: Report) -> list[Entry]:
         columns = columns_of.setdefault(names, Columns.of(names))
         _merge_row(row, columns, entries, report)
     if not rows_seen:
-        raise DataError(f"{path} holds no rows that can be read; write one row a caption")
+        raise DataError(f"{path} holds no rows that can be read; write one row per caption")
     if not (any(c.image for c in columns_of.values()) and any(c.caption for c in columns_of.values())):
         check_columns(path, dict.fromkeys(name for names in columns_of for name in names))
     return list(entries.values())
