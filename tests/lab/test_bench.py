@@ -340,7 +340,7 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
 
 
 def test_numbers_that_can_not_be_are_refused(few: vectors.BenchVectors, tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"recall=1.5 can't be"):
+    with pytest.raises(QueryError, match=r"recall=1.5 is invalid"):
         Suite(vectors=few, work=tmp_path, target=1.5)
     with pytest.raises(QueryError, match=r"threads=0 is invalid"):
         Suite(vectors=few, work=tmp_path, threads=0)

@@ -39,7 +39,7 @@ from hivlp_lab.flickr8k.features import RandomBackbone  # noqa: E402
 from hivlp_lab.flickr8k.materials import Materials  # noqa: E402
 from hivlp_lab.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
 from hivlp_lab.flickr8k.systems import Systems  # noqa: E402
-from hivlp_lab.speed.clock import Effort  # noqa: E402
+from hivlp_lab.speed.clock import TimeLimit  # noqa: E402
 from hivlp_lab.speed.ledger import Ledger  # noqa: E402
 
 
@@ -348,7 +348,7 @@ def ran(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, di
     with pytest.MonkeyPatch.context() as patched:
         for name in ("separate", "consistency", "VLM", "LRM"):  # each of these parts is in another variant
             patched.delitem(ablations.VARIANTS, name)
-        patched.setattr(pools, "_EFFORT", Effort(most=3, seconds=1))
+        patched.setattr(pools, "_EFFORT", TimeLimit(most=3, seconds=1))
         return work, comparison(table, work).run()
 
 

@@ -20,9 +20,9 @@ from hivlp.errors import QueryError  # noqa: E402
 from hivlp.search.plan import Plan  # noqa: E402
 from hivlp_lab.speed import chart, claims, fusion, pools, report, searches  # noqa: E402
 from hivlp_lab.speed import run as speed  # noqa: E402
-from hivlp_lab.speed.clock import Effort, medians  # noqa: E402
+from hivlp_lab.speed.clock import TimeLimit, medians  # noqa: E402
 from hivlp_lab.speed.ledger import Ledger  # noqa: E402
-from hivlp_lab.speed.pools import NARROW, WIDE, Pool, Source  # noqa: E402
+from hivlp_lab.speed.pools import NARROW, WIDE, Pool, PoolSource  # noqa: E402
 from hivlp_lab.speed.run import Speed  # noqa: E402
 
 CONTRACT = {
@@ -69,10 +69,10 @@ def suite(work: Path, **changes: Any) -> Speed:
     values: dict[str, Any] = {
         "pools": [200],
         "small": True,
-        "effort": Effort(most=3, seconds=0.2),
+        "effort": TimeLimit(most=3, seconds=0.2),
         "seconds": 0.5,
     }
-    return Speed(source=Source(work=work, queries=50), **{**values, **changes})
+    return Speed(source=PoolSource(work=work, queries=50), **{**values, **changes})
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_our_search_keeps_its_recall_and_reranking_costs_its_depth(document: dic
 def test_a_second_run_measures_nothing_again(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Source, "pool", lambda *_: pytest.fail("a pool was opened"))
+    monkeypatch.setattr(PoolSource, "pool", lambda *_: pytest.fail("a pool was opened"))
     monkeypatch.setattr(fusion, "cost", lambda *_, **__: pytest.fail("a pair was timed"))
     again = suite(tmp_path).run()
     assert again["rows"] == document["rows"]
@@ -185,7 +185,7 @@ def test_too_small_a_pool_says_why(tmp_path: Path) -> None:
 
 @pytest.fixture
 def pool(drawn: None, tmp_path: Path) -> Iterator[Pool]:
-    yield Source(work=tmp_path, queries=50).pool("text_to_image", 700)
+    yield PoolSource(work=tmp_path, queries=50).pool("text_to_image", 700)
 
 
 def test_a_pool_is_the_real_rows_and_grown_ones(pool: Pool) -> None:
@@ -251,7 +251,7 @@ def test_batches_that_take_too_long_are_not_tried() -> None:
 
 
 def test_a_reranker_scores_rows_as_the_model_does_one_by_one() -> None:
-    reranker = fusion.Reranker(fusion.SMALL_MODELS["uniter-base"], "cpu", "float32", kept=8)
+    reranker = fusion.TimedReranker(fusion.SMALL_MODELS["uniter-base"], "cpu", "float32", kept=8)
     rows = np.array([3, 11, 5])
     scores_K = reranker(0, rows)
     assert scores_K[0] == pytest.approx(scores_K[1], abs=1e-5), "rows 3 and 11 share their features"
@@ -264,7 +264,7 @@ def test_rounds_time_steps_and_their_sum() -> None:
     seen: list[tuple[str, int]] = []
     parts, total, rounds = medians(
         [lambda turn: seen.append(("a", turn)), lambda turn: seen.append(("b", turn))],
-        Effort(most=4, seconds=60),
+        TimeLimit(most=4, seconds=60),
     )
     assert rounds == 4 and len(parts) == 2 and total > 0
     assert seen[:2] == [("a", -3), ("b", -3)] and seen[-1] == ("b", 3)
@@ -289,7 +289,7 @@ def test_the_command_ends_with_one_document(
 
 def test_the_command_refuses_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "speed", "--pools", "1000,many"]) == 2
-    assert "--pools '1000,many' can't be read" in capsys.readouterr().err
+    assert "--pools '1000,many' is invalid" in capsys.readouterr().err
 
 
 def test_markdown_tells_rows_conditions_and_targets(document: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hivlp.registry import resolve
-from hivlp_lab.baselines.parts import RegionTower, TextTower
+from hivlp_lab.baselines.parts import BertTower, RegionTower
 from hivlp_lab.baselines.sizes import PairSize
 
 
@@ -24,7 +24,7 @@ class LightningDot(nn.Module):
     def __init__(self, size: PairSize, *, attention: str = "sdpa") -> None:
         super().__init__()
         self.size = size
-        self.text_tower = TextTower(
+        self.text_tower = BertTower(
             size.stack, vocabulary=size.vocabulary, max_tokens=size.max_tokens, attention=attention
         )
         self.image_tower = RegionTower(size.stack, region_features=size.region_features, attention=attention)

@@ -70,7 +70,7 @@ class RegionEmbedding(nn.Module):
         return self.dropout(self.norm(states_BRD + self.kind_D))
 
 
-class TextTower(nn.Module):
+class BertTower(nn.Module):
     """BERT over words alone: tokens (B, T) to states (B, T, D)."""
 
     def __init__(self, stack: Stack, *, vocabulary: int, max_tokens: int, attention: str = "sdpa") -> None:

@@ -23,7 +23,7 @@ from hivlp_lab.bench.engines import ENGINES, Base, Build, Engine, load, missing,
 from hivlp_lab.bench.ours import of_plans
 from hivlp_lab.bench.vectors import BenchVectors, Say
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 WITH_ITEMS = "ours (with items)"
 _WITH_ITEMS_PLACE = "hivlp_lab.bench.ours:OursWithItems"
 _BEST = (
@@ -72,7 +72,7 @@ class Suite:
         """Measures everything and returns the document, JSON-compatible."""
         bandwidth = machine.bandwidth_gb_s()
         self.say(f"memory is read at {bandwidth:.1f} GB/s by one thread")
-        rows: list[Row] = []
+        rows: list[ResultRow] = []
         left_out: list[dict[str, str]] = []
         for name in selected(self.names, ENGINES):
             place = ENGINES[name]
@@ -109,7 +109,7 @@ class Suite:
         number = self.like["best"].get(name, {}).get("build_number")
         return builds if number is None else builds[number - 1 : number]
 
-    def _enough(self, row: Row) -> bool:
+    def _enough(self, row: ResultRow) -> bool:
         return row["recall@10"] >= self.target
 
     def _measure(
@@ -117,7 +117,7 @@ class Suite:
         name: str,
         place: str,
         builds: Sequence[Build],
-        rows: list[Row],
+        rows: list[ResultRow],
         left_out: list[dict[str, str]],
     ) -> None:
         """Adds the rows of an engine's builds; a build that fails is a line in ``left_out``."""
@@ -200,13 +200,13 @@ class Suite:
         return None
 
 
-def best(rows: Sequence[Row], target: float) -> dict[str, Row]:
+def best(rows: Sequence[ResultRow], target: float) -> dict[str, ResultRow]:
     """The fastest row of each engine with at least this recall, with its speed as a multiple of flat's.
 
     ``times_flat`` is by the median time of a query, ``batch_times_flat`` by the throughput of a batch; None
     where flat was not measured. An engine that stays below the target is not there.
     """
-    found: dict[str, Row] = {}
+    found: dict[str, ResultRow] = {}
     for name in dict.fromkeys(row["engine"] for row in rows):
         row = fastest(row for row in rows if row["engine"] == name and row["recall@10"] >= target)
         if row is not None:
@@ -218,7 +218,7 @@ def best(rows: Sequence[Row], target: float) -> dict[str, Row]:
     return found
 
 
-def fastest(rows: Iterable[Row]) -> Row | None:
+def fastest(rows: Iterable[ResultRow]) -> ResultRow | None:
     """The row with the lowest median time, None of none."""
     return min(rows, key=lambda row: row["p50_ms"], default=None)
 
@@ -233,8 +233,8 @@ def result_name(document: Mapping[str, Any]) -> str:
 
 
 def _row(
-    name: str, label: str, number: int, build: Build, measured: Row, prepared: Mapping[str, float]
-) -> Row:
+    name: str, label: str, number: int, build: Build, measured: ResultRow, prepared: Mapping[str, float]
+) -> ResultRow:
     plan = " ".join(part for part in (label, words(measured["setting"])) if part)
     parts = {**prepared, **measured["parts_s"]}
     total = measured["build_s"] + sum(prepared.values())

@@ -43,16 +43,16 @@ def speed(
 ) -> None:
     """Time of one query of UNITER, METER, LightningDOT and HiVLP at the sizes of their papers."""
     from hivlp_lab.speed import report
-    from hivlp_lab.speed.clock import Effort
-    from hivlp_lab.speed.pools import Source
+    from hivlp_lab.speed.clock import TimeLimit
+    from hivlp_lab.speed.pools import PoolSource
     from hivlp_lab.speed.run import Speed
 
     suite = Speed(
-        source=Source(work=work, sources=data or (), queries=queries, seed=seed, say=output.say),
+        source=PoolSource(work=work, sources=data or (), queries=queries, seed=seed, say=output.say),
         pools=sorted(set(_numbers("pools", pools))),
         small=small,
         again=again,
-        effort=Effort(most=5, seconds=1) if small else Effort(),
+        effort=TimeLimit(most=5, seconds=1) if small else TimeLimit(),
         say=output.say,
     )
     document = suite.run()

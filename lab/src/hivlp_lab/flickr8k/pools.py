@@ -31,13 +31,13 @@ from hivlp_lab.flickr8k.corpus import VAL
 from hivlp_lab.flickr8k.features import Pictures
 from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner
 from hivlp_lab.flickr8k.systems import Systems
-from hivlp_lab.speed.clock import Effort, medians
+from hivlp_lab.speed.clock import TimeLimit, medians
 
 DUALS = ("lightningdot", "hivlp", "hivlp-compact")
 FUSION = "uniter"
 K = 10
 _BLOCK, _APPEND = 1_024, 16_384
-_EFFORT = Effort(most=200, seconds=10)
+_EFFORT = TimeLimit(most=200, seconds=10)
 
 
 @dataclass(frozen=True, kw_only=True)

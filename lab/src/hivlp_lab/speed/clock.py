@@ -13,14 +13,14 @@ WARM_UP = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
+class TimeLimit:
     """The limits of one measurement: ``most`` calls, or the calls of ``seconds``, at least 3."""
 
     most: int = 200
     seconds: float = 8.0
 
 
-def medians(steps: Sequence[Callable[[int], Any]], effort: Effort) -> tuple[list[float], float, int]:
+def medians(steps: Sequence[Callable[[int], Any]], effort: TimeLimit) -> tuple[list[float], float, int]:
     """Milliseconds of each step and of all steps together, and how many rounds were timed.
 
     A round runs the steps one after the other, as a query does: what one leaves in the caches the next one

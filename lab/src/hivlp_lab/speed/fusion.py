@@ -29,7 +29,7 @@ ScorePairs: TypeAlias = "Callable[[], Tensor]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FusionModel:
+class TimedFusion:
     """A fusion model, and how some pairs are scored by it.
 
     Attributes:
@@ -43,20 +43,20 @@ class FusionModel:
     pairs: Callable[[Any, int], ScorePairs]
 
 
-def _uniter(size: str, regions: int = REGIONS) -> FusionModel:
+def _uniter(size: str, regions: int = REGIONS) -> TimedFusion:
     def pairs(model: Uniter, batch: int) -> ScorePairs:
         inputs = pair_inputs(model, batch, regions)
         return lambda: model(*inputs)
 
     layers, width = PAIRS[size].stack.layers, PAIRS[size].stack.width
-    return FusionModel(
+    return TimedFusion(
         about=f"{layers} layers of {width}, {WORDS} words, {regions} regions",
         make=lambda: Uniter(PAIRS[size]),
         pairs=pairs,
     )
 
 
-def _meter(size: str, *, kept: bool) -> FusionModel:
+def _meter(size: str, *, kept: bool) -> TimedFusion:
     def pairs(model: Meter, batch: int) -> ScorePairs:
         like = next(model.parameters())
         tokens_BT = torch.ones((batch, METER_WORDS), dtype=torch.long, device=like.device)
@@ -74,12 +74,12 @@ def _meter(size: str, *, kept: bool) -> FusionModel:
 
     side = METERS[size].pixels
     towers = "both towers' states kept" if kept else "both towers run for every pair"
-    return FusionModel(
+    return TimedFusion(
         about=f"{side}×{side}, {METER_WORDS} words, {towers}", make=lambda: Meter(METERS[size]), pairs=pairs
     )
 
 
-MODELS: dict[str, FusionModel] = {
+MODELS: dict[str, TimedFusion] = {
     "uniter-base": _uniter("base"),
     "uniter-base-100": _uniter("base", regions=100),
     "uniter-large": _uniter("large"),
@@ -87,7 +87,7 @@ MODELS: dict[str, FusionModel] = {
     "meter-384": _meter("384", kept=False),
     "meter-384-kept": _meter("384", kept=True),
 }
-SMALL_MODELS: dict[str, FusionModel] = {
+SMALL_MODELS: dict[str, TimedFusion] = {
     "uniter-base": _uniter("tiny", regions=3),
     "meter-384": _meter("tiny", kept=False),
 }
@@ -116,7 +116,7 @@ def named(precision: torch.dtype) -> str:
 
 
 def cost(
-    fusion: FusionModel, device: str, *, batches: Sequence[int] = BATCHES, seconds: float = 30.0
+    fusion: TimedFusion, device: str, *, batches: Sequence[int] = BATCHES, seconds: float = 30.0
 ) -> dict[str, Any]:
     """Milliseconds of a pair at the best batch and precision, and its multiply-adds.
 
@@ -159,7 +159,7 @@ def _milliseconds(pairs: ScorePairs, batch: int) -> float:
 
 
 @torch.inference_mode()
-def whole_ms(fusion: FusionModel, device: str, count: int, *, batch: int, precision: str) -> float:
+def whole_ms(fusion: TimedFusion, device: str, count: int, *, batch: int, precision: str) -> float:
     """Milliseconds of one query that scores all pairs, really run."""
     model = fusion.make().eval().to(device, getattr(torch, precision))
     runs = [fusion.pairs(model, min(batch, count - start)) for start in (0, count - 1 - (count - 1) % batch)]
@@ -170,14 +170,14 @@ def whole_ms(fusion: FusionModel, device: str, count: int, *, batch: int, precis
     return 1e3 * (time.perf_counter() - begin)
 
 
-class Reranker:
+class TimedReranker:
     """UNITER over the best rows of a query: the computation that ``search.run`` calls, with random features.
 
     The features of a pool's pictures would lie in memory; here a few hundred do, and rows share them.
     ``macs`` are the multiply-adds of a pair.
     """
 
-    def __init__(self, fusion: FusionModel, device: str, precision: str, *, kept: int = 256) -> None:
+    def __init__(self, fusion: TimedFusion, device: str, precision: str, *, kept: int = 256) -> None:
         self._model: Any = fusion.make().eval().to(device, getattr(torch, precision))
         self._kept = kept
         self.precision = precision

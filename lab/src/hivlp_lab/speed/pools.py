@@ -69,7 +69,7 @@ class Pool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PoolSource:
     """Where the real rows come from.
 
     Attributes:

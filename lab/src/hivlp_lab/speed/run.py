@@ -23,14 +23,14 @@ from hivlp.errors import QueryError
 from hivlp_lab.bench import machine
 from hivlp_lab.speed import fusion, searches
 from hivlp_lab.speed.claims import PAPER, targets
-from hivlp_lab.speed.clock import Effort
-from hivlp_lab.speed.fusion import MODELS, SMALL_MODELS, FusionModel, Reranker
+from hivlp_lab.speed.clock import TimeLimit
+from hivlp_lab.speed.fusion import MODELS, SMALL_MODELS, TimedFusion, TimedReranker
 from hivlp_lab.speed.ledger import Ledger
 from hivlp_lab.speed.pool_runs import PoolRun
-from hivlp_lab.speed.pools import CAPTIONS, DIRECTIONS, WIDE, Direction, Source
-from hivlp_lab.speed.towers import Tower, Towers
+from hivlp_lab.speed.pools import CAPTIONS, DIRECTIONS, WIDE, Direction, PoolSource
+from hivlp_lab.speed.towers import QueryTower, QueryTowers
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 POOLS = (1_000, 5_000, 31_014, 123_287, 1_000_000)
 DEPTHS = (10, 20, 50)
 _PACKAGES = ("torch", "transformers", "onnxruntime")
@@ -50,10 +50,10 @@ class Speed:
         again: measure anew what other processes disturbed before.
     """
 
-    source: Source
+    source: PoolSource
     pools: Sequence[int] = POOLS
     small: bool = False
-    effort: Effort = field(default_factory=Effort)
+    effort: TimeLimit = field(default_factory=TimeLimit)
     seconds: float = 30.0
     whole_s: float = 90.0
     again: bool = False
@@ -68,8 +68,8 @@ class Speed:
 
     def run(self) -> dict[str, Any]:
         """Measures the missing rows and returns the document, JSON-compatible."""
-        rows: list[Row] = []
-        left_out: list[Row] = []
+        rows: list[ResultRow] = []
+        left_out: list[ResultRow] = []
         for direction in DIRECTIONS:
             for pictures in self.pools:
                 candidates = pictures * (CAPTIONS if direction == "image_to_text" else 1)
@@ -98,7 +98,7 @@ class Speed:
             "targets": targets(rows),
         }
 
-    def _pool(self, direction: Direction, pictures: int, candidates: int, device: str) -> list[Row]:
+    def _pool(self, direction: Direction, pictures: int, candidates: int, device: str) -> list[ResultRow]:
         """All rows of one pool on one device, each beside UNITER-base and LightningDOT there."""
         rows = list(self._fusion_rows(direction, candidates, device))
         rows += self._dual_rows(PoolRun(self, direction, pictures, candidates, device))
@@ -123,7 +123,7 @@ class Speed:
             for row in rows
         ]
 
-    def _fusion_rows(self, direction: Direction, candidates: int, device: str) -> Iterator[Row]:
+    def _fusion_rows(self, direction: Direction, candidates: int, device: str) -> Iterator[ResultRow]:
         for name in self._models:
             cost = self._cost(name, device)
             total_ms, how = cost["ms"] * candidates, f"{cost['ms']:.3g} ms a pair × {candidates:,} pairs"
@@ -154,7 +154,7 @@ class Speed:
             self._models["uniter-base"], device, candidates, batch=cost["batch"], precision=cost["precision"]
         )
 
-    def _dual_rows(self, run: PoolRun) -> Iterator[Row]:
+    def _dual_rows(self, run: PoolRun) -> Iterator[ResultRow]:
         yield run.row("lightningdot", "flat inner product")
         if run.device == "cpu" and run.candidates <= searches.GRAPH_UP_TO:
             yield run.row("lightningdot-hnsw", "graph of 512 links")
@@ -169,37 +169,37 @@ class Speed:
             lambda: fusion.cost(self._models[name], device, seconds=self.seconds),
         )
 
-    def reranker(self, device: str) -> Reranker:
+    def reranker(self, device: str) -> TimedReranker:
         """UNITER-base, to score a few rows again; built on first use."""
         if device not in self._rerankers:
             precision = self._cost("uniter-base", device)["precision"]
-            self._rerankers[device] = Reranker(self._models["uniter-base"], device, precision)
+            self._rerankers[device] = TimedReranker(self._models["uniter-base"], device, precision)
         return self._rerankers[device]
 
-    def tower(self, system: str, direction: Direction, device: str) -> Tower:
+    def tower(self, system: str, direction: Direction, device: str) -> QueryTower:
         """The query side of a system; built on first use."""
         key = (system, direction, device)
         if key not in self._towers:
             if device not in self._models_by_device:
                 sizes = {"base": "tiny", "compact": "tiny"} if self.small else {}
-                self._models_by_device[device] = Towers(device, **sizes)
+                self._models_by_device[device] = QueryTowers(device, **sizes)
             self._towers[key] = getattr(self._models_by_device[device], system.replace("-", "_"))(direction)
         return self._towers[key]
 
     @cached_property
-    def _towers(self) -> dict[tuple[str, str, str], Tower]:
+    def _towers(self) -> dict[tuple[str, str, str], QueryTower]:
         return {}
 
     @cached_property
-    def _models_by_device(self) -> dict[str, Towers]:
+    def _models_by_device(self) -> dict[str, QueryTowers]:
         return {}
 
     @cached_property
-    def _rerankers(self) -> dict[str, Reranker]:
+    def _rerankers(self) -> dict[str, TimedReranker]:
         return {}
 
     @property
-    def _models(self) -> Mapping[str, FusionModel]:
+    def _models(self) -> Mapping[str, TimedFusion]:
         return SMALL_MODELS if self.small else MODELS
 
     @cached_property

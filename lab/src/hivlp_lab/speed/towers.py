@@ -30,16 +30,16 @@ from hivlp.model.folder import open_model
 from hivlp_lab.baselines.dual import LightningDot, RegionHiVLP
 from hivlp_lab.baselines.parts import multiply_adds
 from hivlp_lab.baselines.sizes import BOX_NUMBERS, PAIRS
-from hivlp_lab.speed.clock import Effort, medians
+from hivlp_lab.speed.clock import TimeLimit, medians
 from hivlp_lab.speed.fusion import REGIONS, WORDS
 from hivlp_lab.speed.pools import NARROW, WIDE, Direction
 
 Encode: TypeAlias = "Callable[[int], Any]"
-_CHOOSING = Effort(most=20, seconds=3)
+_CHOOSING = TimeLimit(most=20, seconds=3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tower:
+class QueryTower:
     """The encoding of one query, ready to be timed.
 
     Attributes:
@@ -68,22 +68,22 @@ class _Graph(nn.Module):
         return tuple(found.values()) if isinstance(found, dict) else (found,)
 
 
-class Towers:
+class QueryTowers:
     """All query sides on one device; models are built on first use."""
 
     def __init__(self, device: str, *, base: str = "base", compact: str = "compact") -> None:
         self.device = device
         self._base, self._compact = base, compact
 
-    def lightningdot(self, direction: Direction) -> Tower:
+    def lightningdot(self, direction: Direction) -> QueryTower:
         """LightningDOT's."""
         return self._fastest(_Graph(self._large.towers, direction))
 
-    def hivlp(self, direction: Direction) -> Tower:
+    def hivlp(self, direction: Direction) -> QueryTower:
         """The same tower with levels."""
         return self._fastest(_Graph(self._large, direction))
 
-    def hivlp_compact(self, direction: Direction) -> Tower:
+    def hivlp_compact(self, direction: Direction) -> QueryTower:
         """The shipped text tower, and a region tower of its width."""
         if direction == "text_to_image":
             return _shipped()
@@ -93,7 +93,7 @@ class Towers:
     def _large(self) -> RegionHiVLP:
         return _model(self._base)
 
-    def _fastest(self, graph: _Graph) -> Tower:
+    def _fastest(self, graph: _Graph) -> QueryTower:
         size = (graph.model.towers if isinstance(graph.model, RegionHiVLP) else graph.model).size
         inputs = _inputs(graph.direction, size.region_features)
         graph = graph.eval()
@@ -104,10 +104,10 @@ class Towers:
                 part.to(self.device, torch.float16 if part.is_floating_point() else part.dtype)
                 for part in inputs
             )
-            return Tower(encode=_torch(half, on_device), runtime="torch", precision="float16", macs=macs)
+            return QueryTower(encode=_torch(half, on_device), runtime="torch", precision="float16", macs=macs)
         found = {"torch": _torch(graph, inputs), "onnxruntime": _onnx(graph, inputs)}
         runtime = min(found, key=lambda name: medians([found[name]], _CHOOSING)[1])
-        return Tower(encode=found[runtime], runtime=runtime, precision="float32", macs=macs)
+        return QueryTower(encode=found[runtime], runtime=runtime, precision="float32", macs=macs)
 
 
 def _model(size: str) -> RegionHiVLP:
@@ -140,7 +140,7 @@ def _onnx(graph: nn.Module, inputs: tuple[Tensor, ...]) -> Encode:
     return lambda turn: session.run(None, fed)
 
 
-def _shipped() -> Tower:
+def _shipped() -> QueryTower:
     """The text tower of `mini`, from words to vectors, on captions of as many word pieces as elsewhere."""
     encoder, folder = load("mini"), model_folder("mini")
     config = read_model_config(folder)
@@ -149,7 +149,7 @@ def _shipped() -> Tower:
     captions = [caption for caption in drawn if tokenizer.encode([caption])[1].sum() == WORDS][:100]
     model = open_model(folder).eval()
     tokens_BT, mask_BT = (torch.from_numpy(part) for part in tokenizer.encode(captions[:1]))
-    return Tower(
+    return QueryTower(
         encode=lambda turn: encoder.encode_texts([captions[turn % len(captions)]]),
         runtime="onnxruntime",
         precision="float32",
