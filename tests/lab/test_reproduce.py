@@ -251,7 +251,7 @@ def test_batches_that_take_too_long_are_not_tried() -> None:
 
 
 def test_a_reranker_scores_rows_as_the_model_does_one_by_one() -> None:
-    reranker = fusion.TimedReranker(fusion.SMALL_MODELS["uniter-base"], "cpu", "float32", kept=8)
+    reranker = fusion.TimedReranker(fusion.SMALL_MODELS["uniter-base"], "cpu", "float32", pictures=8)
     rows = np.array([3, 11, 5])
     scores_K = reranker(0, rows)
     assert scores_K[0] == pytest.approx(scores_K[1], abs=1e-5), "rows 3 and 11 share their features"

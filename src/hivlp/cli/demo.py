@@ -29,15 +29,15 @@ SCENES = 400
 class _Found:
     """The hits of a query, and the rank of the picture that the query describes, if that is a hit."""
 
-    asked: GalleryQuery
+    query: GalleryQuery
     hits: Hits
     rank: int | None
 
     def as_dict(self) -> dict[str, Any]:
-        drawn = {"drawn_as": str(self.asked.picture), "found_at_rank": self.rank}
+        drawn = {"drawn_as": str(self.query.picture), "found_at_rank": self.rank}
         return {
-            "query": self.asked.query,
-            **(drawn if self.asked.picture is not None else {}),
+            "query": self.query.words,
+            **(drawn if self.query.picture is not None else {}),
             **self.hits.as_dict(),
         }
 
@@ -75,7 +75,7 @@ def demo(
             f"indexed {report.indexed} pictures in {report.seconds:.1f} s, {report.skipped} were in the "
             f"index already"
         )
-        answers = [_search(index, asked) for asked in gallery.asked]
+        answers = [_search(index, query) for query in gallery.queries]
         items = len(index)
     _say_others(gallery, items)
     document = {
@@ -96,10 +96,10 @@ def _serve(index: Path) -> None:
     serve([index], port=0)  # any free port, since another demo may be running
 
 
-def _search(index: Index, asked: GalleryQuery) -> _Found:
-    hits = index.search(asked.query, k=HITS)
-    name = asked.picture.name if asked.picture is not None else None
-    return _Found(asked, hits, next((hit.rank for hit in hits if Path(hit.uri).name == name), None))
+def _search(index: Index, query: GalleryQuery) -> _Found:
+    hits = index.search(query.words, k=HITS)
+    name = query.picture.name if query.picture is not None else None
+    return _Found(query, hits, next((hit.rank for hit in hits if Path(hit.uri).name == name), None))
 
 
 def _say_others(gallery: Gallery, items: int) -> None:
@@ -116,7 +116,7 @@ def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Found], items: 
 
     rows = [
         SheetRow(
-            query=answer.asked.query,
+            query=answer.query.words,
             hits=answer.hits,
             expected=[hit.id for hit in answer.hits if hit.rank == answer.rank],
         )
@@ -131,7 +131,7 @@ def _draw_sheet(path: Path, gallery: Gallery, answers: Sequence[_Found], items: 
 
 def _drawn_for(answers: Sequence[_Found]) -> bool:
     """Whether every query describes one picture of the gallery."""
-    return all(answer.asked.picture is not None for answer in answers)
+    return all(answer.query.picture is not None for answer in answers)
 
 
 def _show(console: Console, document: dict[str, Any], gallery: Gallery, answers: Sequence[_Found]) -> None:
@@ -161,7 +161,7 @@ def _table(answers: Sequence[_Found]) -> Table:
         best = answer.hits[0]
         rank = str(answer.rank) if answer.rank is not None else f"> {HITS}"
         table.add_row(
-            Text(answer.asked.query),
+            Text(answer.query.words),
             Text(Path(best.uri).name if drawn else _title(best)),
             f"{best.score:.3f}",
             *([rank] if drawn else []),

@@ -32,13 +32,13 @@ QUERIES = (
 class GalleryQuery:
     """A query, and the picture that it was written for where there is only one such."""
 
-    query: str
+    words: str
     picture: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """Pictures in files, and what is asked of them.
+    """Pictures in files, and queries for them.
 
     Attributes:
         title: the heading of their contact sheet.
@@ -51,7 +51,7 @@ class Gallery:
     source: Path
     index: Path
     count: int
-    asked: list[GalleryQuery]
+    queries: list[GalleryQuery]
     example: str
 
 
@@ -67,7 +67,7 @@ def photographs(out: Path) -> Gallery:
         source=folder / TABLE.name,
         index=out / "gallery.hivlp",
         count=count,
-        asked=[GalleryQuery(query) for query in QUERIES],
+        queries=[GalleryQuery(query) for query in QUERIES],
         example="ships in the harbour",
     )
 
@@ -78,14 +78,14 @@ def scenes(out: Path, count: int) -> Gallery:
 
     folder = out / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
-    asked: list[GalleryQuery] = []
+    queries: list[GalleryQuery] = []
     every = count // SEARCHES
     with output.progress("drawing", unit="pictures") as advance:
         for number, sample in enumerate(scenes.samples(count, split="test")):
             path = _write(sample, folder)
-            if number % every == 0 and len(asked) < SEARCHES:
+            if number % every == 0 and len(queries) < SEARCHES:
                 # One style of caption after the other, so that the queries are not all of one form.
-                asked.append(GalleryQuery(sample.captions[len(asked) % len(sample.captions)], path))
+                queries.append(GalleryQuery(sample.captions[len(queries) % len(sample.captions)], path))
             advance("", number + 1, count)
     output.say(f"drew {count} pictures into {folder}")
     return Gallery(
@@ -93,7 +93,7 @@ def scenes(out: Path, count: int) -> Gallery:
         source=folder,
         index=out / "scenes.hivlp",
         count=count,
-        asked=asked,
+        queries=queries,
         example="a red boat at sunset",
     )
 

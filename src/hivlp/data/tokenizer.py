@@ -52,9 +52,9 @@ class Tokenizer:
         self.max_tokens = max_tokens
         self._backend = backend
         self._backend.enable_truncation(max_tokens)
-        kept = backend.padding or {}
-        self._reads_padding = kept.get("length") is not None
-        self.pad_id = kept["pad_id"] if kept else self._id_of(PAD, "<pad>", "<|endoftext|>")
+        padding = backend.padding or {}
+        self._reads_padding = padding.get("length") is not None
+        self.pad_id = padding["pad_id"] if padding else self._id_of(PAD, "<pad>", "<|endoftext|>")
         self.mask_id = self._id_of(MASK, UNKNOWN)
         self._backend.enable_padding(
             pad_id=self.pad_id,

@@ -140,9 +140,9 @@ def _snapshot(repository: str, revision: str) -> Path:
         raise MissingExtraError("huggingface_hub", "train", f"the hub model {repository!r}") from None
     which: dict[str, Any] = {"revision": revision or None, "allow_patterns": _WANTED}
     try:
-        kept = Path(snapshot_download(repository, local_files_only=True, **which))
-        if _weights(kept):
-            return kept
+        cached = Path(snapshot_download(repository, local_files_only=True, **which))
+        if _weights(cached):
+            return cached
     except (errors.LocalEntryNotFoundError, OSError, ValueError):
         pass  # absent or incomplete: it has to come from the hub
     try:

@@ -52,8 +52,8 @@ def folded(old: DualEncoder, heads: Mapping[int, Head]) -> DualEncoder:
     levels = Levels(kind="separate", widths=tuple(sorted(heads)), hidden=hidden)
     new = DualEncoder(old.config.model_copy(update={"levels": levels})).eval()
     made_anew = ("image_levels.", "text_levels.", "log_scale_L")
-    kept = {name: value for name, value in old.state_dict().items() if not name.startswith(made_anew)}
-    new.load_state_dict(kept, strict=False)
+    state = {name: value for name, value in old.state_dict().items() if not name.startswith(made_anew)}
+    new.load_state_dict(state, strict=False)
     with torch.no_grad():
         for number, width in enumerate(levels.widths):
             head = heads[width]

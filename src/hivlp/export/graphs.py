@@ -232,13 +232,13 @@ def with_short_names(model: onnx.ModelProto) -> onnx.ModelProto:
     Of a small model they were 3 % of the file. Inputs, outputs and weights keep their names.
     """
     graph = model.graph
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    kept |= {tensor.name for tensor in graph.initializer}
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    fixed |= {tensor.name for tensor in graph.initializer}
     numbered: dict[str, str] = {"": ""}
     for place, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{place}"
         for part, output in enumerate(node.output):
-            numbered.setdefault(output, output if output in kept else f"{place}_{part}")
+            numbered.setdefault(output, output if output in fixed else f"{place}_{part}")
         for names in (node.input, node.output):
             names[:] = [numbered.get(name, name) for name in names]
     del graph.value_info[:]

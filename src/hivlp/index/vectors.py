@@ -1,7 +1,7 @@
 """Append-only files of vectors, one per level; they know row numbers and nothing about the items.
 
 ``levels/<width>.<dtype>`` holds rows of ``width`` numbers one after the other, without header. Which rows
-count is said elsewhere (by the items' table); whatever lies behind them is the rest of an interrupted write.
+count is in the items' table; bytes behind those rows are the rest of an interrupted write.
 So is the number of the generation: each compaction writes new files, ``levels/<width>.g<n>.<dtype>``.
 """
 
@@ -39,7 +39,7 @@ def check_rows(rows_ND: FloatArray, width: int, names: list[str]) -> None:
     """
     if rows_ND.ndim != 2 or rows_ND.shape != (len(names), width):
         raise IndexFolderError(
-            f"level {width} was given an array of shape {rows_ND.shape} for {len(names)} items; it must be "
+            f"level {width} has an array of shape {rows_ND.shape} for {len(names)} items; it must be "
             f"({len(names)}, {width}). Pass the embeddings of exactly these items."
         )
     with np.errstate(invalid="ignore", over="ignore"):

@@ -155,17 +155,17 @@ def _level_problems(opened: _Opened, progress: Progress | None) -> list[str]:
         blocks = [block for block in opened.checksums if block.width == width]
         found += _uncovered(blocks, width, opened.moment.rows)
         file = opened.files[width]
-        held = opened.moment.rows if file is None else os.fstat(file.fileno()).st_size // level.row_bytes
+        stored = opened.moment.rows if file is None else os.fstat(file.fileno()).st_size // level.row_bytes
         if file is None:
             lost = _rows(0, opened.moment.rows)
             found.append(f"{level.path} is missing or closed to you: no vectors of {lost}. {_REMEDY}")
-        elif held < opened.moment.rows:
+        elif stored < opened.moment.rows:
             found.append(
-                f"{level.path} is truncated: it holds {held} rows, and {opened.moment.rows} were committed; "
-                f"{_rows(held, opened.moment.rows)} are gone. {_REMEDY}"
+                f"{level.path} is truncated: it holds {stored} rows, and {opened.moment.rows} were "
+                f"committed; {_rows(stored, opened.moment.rows)} are gone. {_REMEDY}"
             )
         for block in blocks:
-            if file is not None and block.first_row + block.rows <= held:
+            if file is not None and block.first_row + block.rows <= stored:
                 found += _block_problems(level, file, block)
             done += block.rows
             if progress is not None:

@@ -75,12 +75,12 @@ def shortened(name: str, font: Font, width: int) -> str:
     """A name on one line of at most `width` pixels: its beginning and its end, with an ellipsis between."""
     if len(name) <= LONGEST and font.getlength(name) <= width:
         return name
-    kept = min(len(name), LONGEST) - 1
-    while kept > 1:
-        line = f"{name[: (kept + 1) // 2]}…{name[-(kept // 2) :]}"
+    shown = min(len(name), LONGEST) - 1
+    while shown > 1:
+        line = f"{name[: (shown + 1) // 2]}…{name[-(shown // 2) :]}"
         if font.getlength(line) <= width:
             return line
-        kept -= 1
+        shown -= 1
     return ellipsis(name, font, width)
 
 

@@ -62,8 +62,8 @@ class Measuring:
         """The numbers of candidates that are worth it, with and without a stage between.
 
         The fine level puts the right rows first wherever they stand among the candidates, so the coarse
-        search alone tells the recall. It is asked for each number of candidates: lists and graphs look at
-        more rows where more are wanted, so the best of many are not what asking for few would give.
+        search alone tells the recall. It runs for each number of candidates: lists and graphs look at
+        more rows for more candidates, so the best of many differ from a search for few.
         """
         spec = trial.base.spec(self.view.widths)
         index = self.view.coarse(spec)

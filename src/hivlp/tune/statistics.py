@@ -61,9 +61,9 @@ def logistic(ones_N: np.ndarray, zeros_N: np.ndarray) -> tuple[float, float]:
     ridge = np.diag([1e-3, 1e-9])
     weights = np.zeros(2)
     for _ in range(100):
-        chances = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        slope = design.T @ (chances - labels) + ridge @ weights
-        curve = (design * (chances * (1 - chances))[:, None]).T @ design + ridge
+        probabilities_N = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        slope = design.T @ (probabilities_N - labels) + ridge @ weights
+        curve = (design * (probabilities_N * (1 - probabilities_N))[:, None]).T @ design + ridge
         step = np.linalg.solve(curve, slope)
         weights -= step
         if np.abs(step).max() < 1e-9:

@@ -39,9 +39,9 @@ def trials(view: View, kinds: Sequence[str]) -> Iterator[Trial]:
     dims = _useful_dims(view)
     for kind in kinds:
         for code in _CODES[kind]:
-            for width, kept in _readings(kind, code, narrow, fine, dims):
-                parts = [kind, code, str(width if kept is None else kept)]
-                base = Plan(name="-".join(parts), coarse=kind, code=code, coarse_width=width, dims=kept)
+            for width, kept_dims in _readings(kind, code, narrow, fine, dims):
+                parts = [kind, code, str(width if kept_dims is None else kept_dims)]
+                base = Plan(name="-".join(parts), coarse=kind, code=code, coarse_width=width, dims=kept_dims)
                 for plan in _efforts(base, live):
                     yield Trial(base=plan, candidates=candidates)
 
@@ -56,7 +56,7 @@ def _readings(
     if code != "pq4":
         yield narrow, None
     if code != "float16":  # in float16 the narrow level is there already, as it is
-        yield from ((fine, kept) for kept in dims if kept < fine)
+        yield from ((fine, kept_dims) for kept_dims in dims if kept_dims < fine)
 
 
 def _efforts(base: Plan, live: int) -> Iterator[Plan]:

@@ -29,16 +29,16 @@ def our_plans(count: int, width: int) -> list[Plan]:
     many = [n for n in (100, 400, 1000) if n < count]
     probes = [n for n in (16, 24, 32, 48, 64, 128) if n * n <= count]
     narrow: dict[str, Any] = {"coarse_width": width, "dims": min(_DIMS, width // 2)}
-    plans = [Plan(coarse="exact", candidates=kept) for kept in many]
-    plans += [Plan(coarse="pq", **narrow, candidates=kept) for kept in many]
-    plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=kept) for kept in many]
+    plans = [Plan(coarse="exact", candidates=best) for best in many]
+    plans += [Plan(coarse="pq", **narrow, candidates=best) for best in many]
+    plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=best) for best in many]
     for probed in probes:
-        plans += [Plan(coarse="ivf", **narrow, nprobe=probed, candidates=kept) for kept in few]
-        plans += [Plan(coarse="ivf", nprobe=probed, candidates=kept) for kept in few]
-        plans += [Plan(coarse="ivf", code="pq4", **narrow, nprobe=probed, candidates=kept) for kept in many]
+        plans += [Plan(coarse="ivf", **narrow, nprobe=probed, candidates=best) for best in few]
+        plans += [Plan(coarse="ivf", nprobe=probed, candidates=best) for best in few]
+        plans += [Plan(coarse="ivf", code="pq4", **narrow, nprobe=probed, candidates=best) for best in many]
     for seen in (32, 64, 128, 256) if count <= _GRAPH_UP_TO else ():
         plans += [
-            Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=kept) for kept in few if kept <= seen
+            Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=best) for best in few if best <= seen
         ]
     return plans
 

@@ -46,16 +46,16 @@ def exact(items_ND: LevelArray, queries_QD: FloatArray, *, depth: int = DEPTH) -
     import faiss
 
     depth = min(depth, len(items_ND))
-    kept = min(depth + _SPARE, len(items_ND))
+    count = min(depth + _SPARE, len(items_ND))
     scores_QK = np.full((len(queries_QD), 0), -np.inf, np.float32)
     rows_QK = np.zeros((len(queries_QD), 0), np.int64)
     for start in range(0, len(items_ND), _BLOCK_ROWS):
         block: Any = faiss.IndexFlatIP(items_ND.shape[1])
         block.add(items_ND[start : start + _BLOCK_ROWS].astype(np.float32))
-        found_QK, places_QK = block.search(queries_QD, min(kept, block.ntotal))
+        found_QK, places_QK = block.search(queries_QD, min(count, block.ntotal))
         scores_QK = np.concatenate([scores_QK, found_QK], axis=1)
         rows_QK = np.concatenate([rows_QK, places_QK + start], axis=1)
-        best_QK = np.argsort(-scores_QK, axis=1, kind="stable")[:, :kept]
+        best_QK = np.argsort(-scores_QK, axis=1, kind="stable")[:, :count]
         scores_QK = np.take_along_axis(scores_QK, best_QK, 1)
         rows_QK = np.take_along_axis(rows_QK, best_QK, 1)
     precise_QK = scores(items_ND, queries_QD, rows_QK)

@@ -258,5 +258,5 @@ def _digest(text: str) -> str:
 def _ending(code: int, errors: str) -> str:
     """How a process ended, with the last line that it had to say."""
     how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    said = [line.strip() for line in errors.splitlines() if line.strip()]
-    return f"{how}: {said[-1]}" if said else how
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return f"{how}: {lines[-1]}" if lines else how

@@ -56,14 +56,14 @@ def _uniter(size: str, regions: int = REGIONS) -> TimedFusion:
     )
 
 
-def _meter(size: str, *, kept: bool) -> TimedFusion:
+def _meter(size: str, *, stored_states: bool) -> TimedFusion:
     def pairs(model: Meter, batch: int) -> ScorePairs:
         like = next(model.parameters())
         tokens_BT = torch.ones((batch, METER_WORDS), dtype=torch.long, device=like.device)
         mask_BT = torch.ones_like(tokens_BT)
         side = model.size.pixels
         pixels_BCHW = torch.zeros((batch, 3, side, side), device=like.device, dtype=like.dtype)
-        if not kept:
+        if not stored_states:
             return lambda: model.score(
                 model.text_states(tokens_BT, mask_BT), mask_BT, model.pixel_states(pixels_BCHW)
             )
@@ -73,7 +73,7 @@ def _meter(size: str, *, kept: bool) -> TimedFusion:
         return lambda: model.score(text_BTD, mask_BT, image_BSD)
 
     side = METERS[size].pixels
-    towers = "both towers' states kept" if kept else "both towers run for every pair"
+    towers = "both towers' states kept" if stored_states else "both towers run for every pair"
     return TimedFusion(
         about=f"{side}×{side}, {METER_WORDS} words, {towers}", make=lambda: Meter(METERS[size]), pairs=pairs
     )
@@ -83,13 +83,13 @@ MODELS: dict[str, TimedFusion] = {
     "uniter-base": _uniter("base"),
     "uniter-base-100": _uniter("base", regions=100),
     "uniter-large": _uniter("large"),
-    "meter-288": _meter("288", kept=False),
-    "meter-384": _meter("384", kept=False),
-    "meter-384-kept": _meter("384", kept=True),
+    "meter-288": _meter("288", stored_states=False),
+    "meter-384": _meter("384", stored_states=False),
+    "meter-384-kept": _meter("384", stored_states=True),
 }
 SMALL_MODELS: dict[str, TimedFusion] = {
     "uniter-base": _uniter("tiny", regions=3),
-    "meter-384": _meter("tiny", kept=False),
+    "meter-384": _meter("tiny", stored_states=False),
 }
 """The same, small enough to try a run out in seconds; a result says that it was made with them."""
 
@@ -177,14 +177,14 @@ class TimedReranker:
     ``macs`` are the multiply-adds of a pair.
     """
 
-    def __init__(self, fusion: TimedFusion, device: str, precision: str, *, kept: int = 256) -> None:
+    def __init__(self, fusion: TimedFusion, device: str, precision: str, *, pictures: int = 256) -> None:
         self._model: Any = fusion.make().eval().to(device, getattr(torch, precision))
-        self._kept = kept
+        self._pictures = pictures
         self.precision = precision
-        self._inputs = pair_inputs(self._model, kept)
+        self._inputs = pair_inputs(self._model, pictures)
         self.macs = multiply_adds(lambda: self._model(*(part[:1] for part in self._inputs)))
 
     @torch.inference_mode()
     def __call__(self, query: int, rows: Any) -> Any:
-        places = torch.from_numpy(rows % self._kept).to(self._inputs[0].device)
+        places = torch.from_numpy(rows % self._pictures).to(self._inputs[0].device)
         return self._model(*(part[places] for part in self._inputs)).float().cpu().numpy()

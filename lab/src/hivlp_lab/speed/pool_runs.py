@@ -33,7 +33,7 @@ class PoolRun:
 
     def row(self, system: str, about: str) -> dict[str, Any]:
         """A system without re-ranking."""
-        return {"system": system, "about": about, **self._kept(system, lambda: self._measured(system))}
+        return {"system": system, "about": about, **self._recorded(system, lambda: self._measured(system))}
 
     def reranked(self, depth: int) -> dict[str, Any]:
         """HiVLP with the compact tower, its best rows scored anew by UNITER-base."""
@@ -41,10 +41,10 @@ class PoolRun:
         return {
             "system": system,
             "about": f"UNITER-base re-ranks the best {depth}",
-            **self._kept(system, lambda: self._measured_reranking(depth)),
+            **self._recorded(system, lambda: self._measured_reranking(depth)),
         }
 
-    def _kept(self, system: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _recorded(self, system: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         name = f"{self.device} {system}: {self.direction}, {self.candidates:,} candidates"
         return self.suite.ledger.get(name, measure)
 

@@ -162,8 +162,8 @@ def _fastest(store: LocalStore, queries: Embeddings) -> Plan:
             Plan(coarse="ivf", code="int8", nprobe=nprobe),
             Plan(coarse="ivf", code="int8", coarse_width=WIDE, dims=_DIMS, nprobe=nprobe),
         ]
-    kept = tuple(count for count in _CANDIDATES if count < view.mask.live)
-    screened = [one for base in bases for one in measuring.screened(Trial(base=base, candidates=kept))]
+    counts = tuple(count for count in _CANDIDATES if count < view.mask.live)
+    screened = [one for base in bases for one in measuring.screened(Trial(base=base, candidates=counts))]
     measured = pareto_front([measuring.whole(one) for one in pareto_front(screened)])
     enough = (one.plan for one in measured if one.recall_low >= RECALL)
     return next(enough, Plan(candidates="all"))

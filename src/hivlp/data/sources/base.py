@@ -38,7 +38,7 @@ class Source(ABC):
         self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Sample]:
-        """The samples in a fixed order. Failures start anew; of samples with one id the first is given."""
+        """The samples in a fixed order, the first of each id; the list of failures starts again."""
         failures: list[Failure] = []
         self.failures = failures
 

@@ -1,4 +1,4 @@
-"""What every coarse index promises, and the plain scan that stands in where a filter leaves few rows.
+"""The interface of coarse indexes, and the plain scan that replaces them where a filter leaves few rows.
 
 Q queries, D width of the level, N rows, K candidates.
 """

@@ -37,7 +37,7 @@ class CoarseShelf:
 
     def __init__(self, index_folder: Path) -> None:
         self._folder = index_folder / COARSE
-        self._held: dict[tuple[int, CoarseSpec], CoarseIndex] = {}
+        self._in_memory: dict[tuple[int, CoarseSpec], CoarseIndex] = {}
         self._rows_kept: dict[tuple[int, CoarseSpec], int] = {}  # by the files that were read or written here
         self._building = threading.Lock()
         self._filing = threading.Lock()
@@ -50,26 +50,28 @@ class CoarseShelf:
             level_ND: the rows that it must hold at least, of the level that it reads.
             generation: of the rows; those of another generation have other numbers.
         """
-        ready = self._held.get((generation, spec))
+        ready = self._in_memory.get((generation, spec))
         if ready is not None and ready.covers(len(level_ND)):  # the usual case, without a lock
             return ready
         with self._building:
-            for key in [key for key in self._held if key[0] < generation]:
-                del self._held[key]
+            for key in [key for key in self._in_memory if key[0] < generation]:
+                del self._in_memory[key]
             key = generation, spec
-            index = self._held.get(key)
+            index = self._in_memory.get(key)
             if index is None or index.outgrown(len(level_ND)):
                 index = self._read(spec, generation)
                 if index is None or index.outgrown(len(level_ND)):
                     index = KINDS[spec.kind](spec)
                 self._rows_kept[key] = len(index)
             index.extend(level_ND)
-            self._held[key] = index  # now that it can be searched: others look without the lock
+            self._in_memory[key] = index  # now that it can be searched: others look without the lock
             return index
 
     def held(self) -> dict[CoarseSpec, CoarseIndex]:
         """What is in memory right now."""
-        return {spec: index for (_, spec), index in self._held.copy().items()}  # others may add meanwhile
+        return {
+            spec: index for (_, spec), index in self._in_memory.copy().items()
+        }  # a copy: other threads may add
 
     def keep(self, spec: CoarseSpec, level_ND: LevelArray, *, generation: int) -> bool:
         """Brings the file of a coarse index up to date, where it lacks much. For the one writer only.
@@ -89,7 +91,7 @@ class CoarseShelf:
     def keep_only(self, specs: Collection[CoarseSpec]) -> None:
         """Forgets all other coarse indexes, in memory and on disk. For the one writer of the folder."""
         with self._building:
-            self._held = {key: index for key, index in self._held.items() if key[1] in specs}
+            self._in_memory = {key: index for key, index in self._in_memory.items() if key[1] in specs}
         self.remove_others(specs)
 
     def remove_others(self, specs: Collection[CoarseSpec]) -> None:

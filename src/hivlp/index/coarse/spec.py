@@ -30,9 +30,9 @@ class CoarseSpec:
         kind: a key of ``CODES``: ``exact`` scans all codes, ``pq`` scans 4-bit product-quantised ones,
             ``bits`` counts differing signs, ``ivf`` scans the nearest of many lists, ``hnsw`` walks a graph.
         width: of the level that it reads.
-        dims: directions of the level that are kept: the principal ones of this very index, for ``bits``
+        dims: stored directions of the level: the principal ones of this very index, for ``bits``
             random ones; None takes the level as it is.
-        code: how a row is kept: ``float16``, ``int8``, ``pq4`` (4 bits a direction) or ``bits`` (1 bit).
+        code: form of a stored row: ``float16``, ``int8``, ``pq4`` (4 bits per direction) or ``bits`` (1 bit).
         lists: number of inverted lists of ``ivf``; None goes by the number of rows.
         links: neighbours a row keeps in ``hnsw``.
     """
