@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from micro import TEXTS, micro_model, model_values
+from micro import TEXTS, micro_model
+from torch import nn
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
 from hivlp.train.batches.mixture import Mixture, Part
@@ -17,16 +18,15 @@ from hivlp.train.norm import share_batch_norms
 from hivlp.train.step import Task
 from hivlp.train.teachers.features import Reinforced, view_boxes
 
-FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
+FUSION = {"layers": 1}
 OBJECTIVE = {
-    "itm": {"weight": 0.5, "negatives": 2},
+    "itm": {"weight": 0.5},
     "form": "sigmoid",
-    "bias": -2.0,
     "consistency": 0.3,
     "binary": {"weight": 0.5},
-    "vlm": {"weight": 0.7, "share": 0.3},
-    "lrm": {"weight": 0.6, "fusion": "multiply"},
-    "reranker": {"form": "dynamic", "weight": 0.4, "widths": [8, 32]},
+    "vlm": {"weight": 0.7},
+    "lrm": {"weight": 0.6},
+    "reranker": {"form": "dynamic", "weight": 0.4},
 }
 
 
@@ -69,22 +69,30 @@ def views_of(pack: Pack) -> Reinforced:
     return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), ranked)
 
 
+def without_dropout(module: nn.Module) -> None:
+    """Turns dropout off in training too, also where attention applies it by itself."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        if isinstance(part, nn.MultiheadAttention):
+            part.dropout = 0.0
+
+
 def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:
     """The loss and every gradient of one step, dropout off.
 
     `grad_cache` is that of all processes together: batch norm then sees the same pictures at a time.
     """
-    text = {**model_values()["text"], "dropout": 0.0}
-    text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
-    model, tokenizer = micro_model(text=text, fusion=FUSION)
+    model, tokenizer = micro_model(fusion=FUSION)
     if world.size > 1:
         share_batch_norms(model)
+    without_dropout(model)
     torch.manual_seed(1)
     task = Task(
         model,
         parse(Objective, OBJECTIVE, where="test"),
         grad_cache=grad_cache // world.size,
-        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0, widths=(8, 32)),
+        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0),
         world=world,
     ).train()
     taught, untaught = a_pack(), a_pack()

@@ -103,7 +103,7 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
 ):
     config = begun(
         model=model_values(**with_bag(hidden=4)),
-        optimisation={"learning_rate": 1e-3, "given_rate": 0.25},
+        optimisation={"learning_rate": 1e-3, "linear_start_rate": 0.25},
     )
     parts = prepared(config, tmp_path)
     model = parts.task.model
@@ -162,7 +162,7 @@ def test_only_sources_that_count_are_looked_at(tmp_path: Path):
         known = {row.tobytes() for row in features_NF.astype(np.float32)}
         assert {row.tobytes() for row in seen_NF.numpy()} <= known
     (first,), (second,) = ([{**source, "linear_start": False}] for source in sources)
-    with pytest.raises(ConfigError, match=r"linear_start has no source to look at"):
+    with pytest.raises(ConfigError, match=r"linear_start needs a source"):
         begun(sources=[first, second])
 
 
@@ -188,5 +188,5 @@ def test_sources_without_captions_give_no_start(tmp_path: Path):
     ],
 )
 def test_it_needs_a_new_model_over_a_locked_tower(changes: dict[str, Any]):
-    with pytest.raises(ConfigError, match=r"linear_start is for words of a new model"):
+    with pytest.raises(ConfigError, match=r"linear_start needs a new model"):
         begun(**changes)

@@ -13,7 +13,7 @@ from hivlp.config import Preprocessing
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError
-from hivlp.train import stored as stored_module
+from hivlp.train import resumable_array as stored_module
 from hivlp.train.batches.pack import pack
 from hivlp.train.teachers.features import reinforce, view_boxes
 

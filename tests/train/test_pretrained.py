@@ -47,7 +47,7 @@ def small_run(**changes: Any) -> TrainConfig:
         "pretrained": {"image": LITE0, "text": MINILM},
         "lock_image": True,
         "linear_start": True,
-        "objective": {"kinds": 0.5},
+        "objective": {"class_names": 0.5},
         "augmentation": {"mirror": False},
         "sources": [{"spec": "scenes:48?size=32", "views": 1, "captions": 2}],
         "steps": 3,
@@ -302,17 +302,17 @@ def test_settings_that_do_not_go_together_are_refused():
     for changes, message in (
         (
             {"model": model_values(text=WORDS), "objective": {}},
-            "is for a tower of the kind efficientnet_lite",
+            "needs model.image.kind=efficientnet_lite, and it is resnet",
         ),
         (
             {"lock_image": False, "linear_start": False, "sources": [{"spec": "scenes:48?size=32"}]},
-            "objective.kinds takes the rows",
+            "objective.class_names needs the classifier",
         ),
-        ({"pretrained": {}}, "objective.kinds takes the rows"),
+        ({"pretrained": {}}, "objective.class_names needs the classifier"),
     ):
         with pytest.raises(ConfigError, match=message):
             small_run(**changes)
-    with pytest.raises(ConfigError, match="give their width as bag"):
+    with pytest.raises(ConfigError, match="needs the width of its learned vectors; set bag"):
         parse(ModelConfig, model_values(text={"kind": "words"}), where="test")
     config = parse(ModelConfig, model_values(text={**WORDS, "options": {"learnt": 9}}), where="test")
     with pytest.raises(

@@ -13,13 +13,13 @@ from micro import micro_folder, micro_model, micro_run
 from safetensors.torch import load_file
 
 import hivlp.train.run
-from hivlp.config import Augmentation, Objective, Reranker, TrainConfig, parse
+from hivlp.config import Augmentation, Objective, RerankerDistillation, TrainConfig, parse
 from hivlp.data.images import decode
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError, ModelError
 from hivlp.objectives.distill import from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
-from hivlp.train import stored as stored_module
+from hivlp.train import resumable_array as array_module
 from hivlp.train.batches.mixture import Mixture, Part
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.run import run
@@ -28,7 +28,7 @@ from hivlp.train.teachers.embeddings import lesson
 from hivlp.train.teachers.features import Reinforced, crop_of, view_boxes
 from hivlp.train.teachers.scores import Judge, ranked
 
-FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
+FUSION = {"layers": 1}
 SPEC = "scenes:9?size=32"
 
 
@@ -43,7 +43,7 @@ def packed(tmp_path: Path) -> Pack:
 
 
 def judging(teacher: Path, **settings: Any) -> Judge:
-    judge = Judge.of(Reranker(model=str(teacher), **{"negatives": 3, "pool": 6, **settings}))
+    judge = Judge.of(RerankerDistillation(model=str(teacher), **{"negatives": 3, **settings}))
     assert judge is not None
     return judge
 
@@ -70,7 +70,7 @@ def test_the_hardest_captions_are_kept_with_the_scores_of_every_view(teacher: Pa
         )
         wrong = [n for n, caption in enumerate(captions) if caption not in own]
         (picture_D,) = judge.encoder.encode_images([image]).fine
-        pool = sorted(wrong, key=lambda n, p=picture_D: -float(texts_CD[n] @ p))[:6]
+        pool = sorted(wrong, key=lambda n, p=picture_D: -float(texts_CD[n] @ p))[:12]
         hard = sorted(pool, key=lambda n, s=scores_VC: -float(s[:, n].mean()))[:3]
         kept = found.wrong_NK[row].tolist()
         np.testing.assert_allclose(  # of captions that score alike to half precision any may be kept
@@ -94,7 +94,7 @@ def test_scores_are_computed_once_and_gone_on_with_after_a_stop(
             raise KeyboardInterrupt
         return table(texts, pixels)
 
-    monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
+    monkeypatch.setattr(array_module, "SAVE_EVERY", 2)
     monkeypatch.setattr(judge.scorer, "table", counted)
     with pytest.raises(KeyboardInterrupt):
         asked_of(judge, packed, boxes)
@@ -107,7 +107,7 @@ def test_scores_are_computed_once_and_gone_on_with_after_a_stop(
 
 
 def test_a_source_with_too_few_wrong_captions_is_refused(teacher: Path, packed: Pack):
-    judge = judging(teacher, negatives=90, pool=100)
+    judge = judging(teacher, negatives=90)
     with pytest.raises(
         DataError, match=r"only 48 captions of others .* objective\.reranker\.negatives=90; lower it"
     ):
@@ -121,7 +121,7 @@ def a_task(teacher: Path, packed: Pack, **settings: Any) -> tuple[Task, Mixture,
     views = Reinforced(boxes, np.zeros((9, 2, 0), np.float16), (), found)
     parts = [Part(pack=packed, views=views), Part(pack=packed)]
     mixture = Mixture(parts, tokenizer, batch_size=6, augmentation=Augmentation(), seed=0)
-    objective = parse(Objective, {"reranker": {"weight": 0.5, "widths": [8, 32], **settings}}, where="test")
+    objective = parse(Objective, {"reranker": {"weight": 0.5, **settings}}, where="test")
     return Task(model, objective).eval(), mixture, found
 
 
@@ -155,8 +155,7 @@ def test_a_batch_asks_the_pictures_of_taught_sources_by_their_view(teacher: Path
 
 @pytest.mark.parametrize("form", ["softmax", "dynamic"])
 def test_the_loss_of_a_step_is_that_of_the_questions(teacher: Path, packed: Pack, form: str):
-    settings = {"form": form, "temperature": 2.0, "imitation": 0.4}
-    task, mixture, _ = a_task(teacher, packed, **settings)
+    task, mixture, _ = a_task(teacher, packed, form=form)
     model, batch = task.model, mixture.batch(1)
     assert batch.asked is not None
     with torch.no_grad():
@@ -165,17 +164,16 @@ def test_the_loss_of_a_step_is_that_of_the_questions(teacher: Path, packed: Pack
         tokens, mask = torch.from_numpy(batch.asked.tokens_CT), torch.from_numpy(batch.asked.mask_CT)
         text = model.encode_tokens(tokens, mask)
     scores = torch.from_numpy(batch.asked.scores_QK)
-    for width in (8, 32):
+    for width in (8, 16, 32):
         cosines = torch.stack(
             [image[width][q] @ text[width][4 * q : 4 * q + 4].T for q in batch.asked.picture_Q.tolist()]
         )
         if form == "softmax":
-            expected = {"reranker": from_scores(14.3 * cosines, scores, temperature=2.0)}
+            expected = {"reranker": from_scores(14.3 * cosines, scores)}
         else:  # the factor begins as the model's, the offset as 0
-            expected = dynamic_distillation(14.3 * cosines, scores, imitation=0.4, temperature=2.0)
+            expected = dynamic_distillation(14.3 * cosines, scores)
         for name, value in expected.items():
-            torch.testing.assert_close(terms[f"{name}_{width}"], 0.25 * value, atol=1e-5, rtol=1e-4)
-    assert not [name for name in terms if name.endswith("_16") and not name.startswith("hrl")]
+            torch.testing.assert_close(terms[f"{name}_{width}"], 0.5 / 3 * value, atol=1e-5, rtol=1e-4)
 
 
 def learning(teacher: Path, **changes: Any) -> TrainConfig:
@@ -220,13 +218,11 @@ def test_a_student_comes_to_rank_as_the_scores_do():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": [{"spec": "scenes:9"}]}, r"objective\.reranker\.model names .* no source has views"),
-        ({"objective": {"reranker": {"model": "x", "widths": [12]}}}, r"objective\.reranker\.widths has 12"),
-        ({"objective": {"reranker": {"pool": 3}}}, r"pool=3 is less than the 7 negatives"),
+        ({"sources": [{"spec": "scenes:9"}]}, r"objective\.reranker\.model needs a source with views"),
         ({"objective": {"reranker": {"negative": 3}}}, r"negative.*negatives"),
         (
             {"objective": {}},
-            r"nothing looks at them; set distil\.models, objective\.reranker\.model or",
+            r"nothing uses them; set distil\.models, objective\.reranker\.model or",
         ),
     ],
 )

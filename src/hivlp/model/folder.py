@@ -54,7 +54,7 @@ def open_model(folder: Path) -> DualEncoder:
         stored = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
+            f"{folder / WEIGHTS_FILE} cannot be read ({error}); copy the model folder again"
         ) from None
     state = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in _kept(model).items()}

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from hivlp.config import Fusion
 
+WIDTH, HEADS, DROPOUT = 192, 6, 0.1
+
 
 class FusionHead(nn.Module):
     """Scores pairs from the states of both towers; above 0 says that they belong together.
@@ -21,14 +23,14 @@ class FusionHead(nn.Module):
     def __init__(self, settings: Fusion, *, regions: int, words: int) -> None:
         """`regions` and `words` are the widths of the towers' states."""
         super().__init__()
-        width = settings.width
+        width = WIDTH
         self.regions = nn.Sequential(nn.Linear(regions, width), nn.LayerNorm(width))
         self.words = nn.Sequential(nn.Linear(words, width), nn.LayerNorm(width))
         layer = nn.TransformerDecoderLayer(
             width,
-            settings.heads,
+            HEADS,
             dim_feedforward=4 * width,
-            dropout=settings.dropout,
+            dropout=DROPOUT,
             activation="gelu",
             batch_first=True,
             norm_first=True,

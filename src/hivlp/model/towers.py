@@ -1,7 +1,7 @@
 """The two towers: any model type of transformers built from its configuration, with one pooled vector out.
 
 Two kinds are of HiVLP's own: `efficientnet_lite` for pictures and `words` for texts. Nothing is downloaded
-here. A grid or a sequence is averaged, and padding never counts, unless `Tower.pooling` says otherwise, as
+here. A grid or a sequence is averaged, and padding never counts, unless `pooling` says otherwise, as
 it does for towers that were trained by others.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
-from hivlp.config import Tower
+from hivlp.config import ImageTowerConfig, TextTowerConfig
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model import efficientnet, words
 from hivlp.model.efficientnet import INNER, EfficientNetLite, Maps
@@ -43,7 +43,7 @@ def _defaults(kind: str) -> dict[str, Any]:
         ) from None
 
 
-def _checked_defaults(tower: Tower) -> dict[str, Any]:
+def _checked_defaults(tower: ImageTowerConfig | TextTowerConfig) -> dict[str, Any]:
     """The defaults of a tower's options. Raises ConfigError where it names others."""
     defaults = _defaults(tower.kind)
     unknown = sorted(set(tower.options) - set(defaults))
@@ -57,7 +57,7 @@ def _checked_defaults(tower: Tower) -> dict[str, Any]:
     return defaults
 
 
-def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+def _build(tower: ImageTowerConfig | TextTowerConfig, extra: dict[str, int]) -> nn.Module:
     defaults = _checked_defaults(tower)
     if tower.kind == efficientnet.KIND:
         return EfficientNetLite(**{**defaults, **tower.options}, size=extra["image_size"])
@@ -95,13 +95,15 @@ class ImageTower(nn.Module):
         behind: from what `pooled` gives to the features; without weights.
     """
 
-    def __init__(self, tower: Tower, *, size: int) -> None:
+    def __init__(self, tower: ImageTowerConfig, *, size: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"image_size": size})
         self.pooling = tower.pooling
         self.behind = nn.Sequential()
         self.width = self.state_width = _width(self, torch.zeros(1, 3, size, size))
-        self.behind = _behind(tower, self.width)
+        # without weights of its own: the levels, which come next, are linear
+        norm = [nn.BatchNorm1d(self.width, affine=False)] if tower.norm else []
+        self.behind = nn.Sequential(*norm, nn.Dropout(tower.dropout))
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
@@ -133,7 +135,7 @@ class TextTower(nn.Module):
         state_width: of the state of a token.
     """
 
-    def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
+    def __init__(self, tower: TextTowerConfig, *, vocabulary: int, max_tokens: int) -> None:
         super().__init__()
         self.pooling = tower.pooling
         self.bag: Bag | None = None
@@ -150,7 +152,7 @@ class TextTower(nn.Module):
             self.state_width = _width(self, start, torch.ones_like(start))
             self.bag = Bag(vocabulary, tower.bag) if tower.bag else None
         self.width = self.state_width + tower.bag
-        self.behind = _behind(tower, self.width)
+        self.behind = nn.Sequential(nn.Dropout(tower.dropout))
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
@@ -180,13 +182,6 @@ class TextTower(nn.Module):
             return hidden_BTF[:, 0]
         weight_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTF.dtype)
         return (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
-
-
-def _behind(tower: Tower, width: int) -> nn.Sequential:
-    """What lies between a tower's features and its levels."""
-    # without weights of its own: the levels, which come next, are linear
-    norm = [nn.BatchNorm1d(width, affine=False)] if tower.norm else []
-    return nn.Sequential(*norm, nn.Dropout(tower.dropout))
 
 
 def _of_stages(maps: Maps) -> Tensor:

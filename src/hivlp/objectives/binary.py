@@ -13,6 +13,8 @@ from torch import Tensor
 
 from hivlp.objectives.retrieval import match_loss
 
+BALANCE = 0.1  # weight of the imbalance of bits in training
+
 
 def sign_codes(rows_BD: Tensor) -> Tensor:
     """Unit vectors of signs, ±1/√D, whose gradient is that of the rows themselves; 0 counts as positive."""

@@ -9,17 +9,8 @@ Shapes: M masked words or regions, F width of their states, V words of the vocab
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn import functional as F
-
-Fusion = Literal["add", "multiply"]
-
-
-def fuse(states_MF: Tensor, global_MF: Tensor, *, how: Fusion = "add") -> Tensor:
-    """States of one side with the global vector of the other, (M, F): their sum or their product."""
-    return states_MF + global_MF if how == "add" else states_MF * global_MF
 
 
 def masked_words(logits_MV: Tensor, words_M: Tensor, *, count: Tensor | None = None) -> Tensor:

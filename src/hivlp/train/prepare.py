@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from hivlp.config import SourceConfig, TrainConfig
+from hivlp.config import SourceConfig, TrainConfig, ValidationSource
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
 from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
+from hivlp.train.batches.masking import SHARE
 from hivlp.train.batches.mixture import Mixture, Part
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.distributed import World
@@ -116,7 +117,7 @@ def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
         )
 
 
-def opened(source: SourceConfig) -> Source:
+def opened(source: ValidationSource) -> Source:
     """A source of the configuration, ready to be read."""
     return open_source(source.spec, split=source.split)
 
@@ -143,7 +144,7 @@ def _model(
 
 def _kinds(config: TrainConfig, tokenizer: Tokenizer) -> Kinds | None:
     """The kinds of the classifier that the picture tower was trained with."""
-    if not config.objective.kinds or config.pretrained.image is None:
+    if not config.objective.class_names or config.pretrained.image is None:
         return None
     return Kinds(pretrained.image_weights(config.pretrained.image)[1], tokenizer)
 
@@ -155,13 +156,11 @@ def _mixture(
     tokenizer: Tokenizer,
     world: World,
 ) -> Mixture:
-    vlm = config.objective.vlm
     parts = [
         Part(
             pack=taken,
             share=source.share,
             captions=source.captions,
-            negatives=source.negatives_each,
             views=view,
             crop=source.crop,
         )
@@ -173,7 +172,7 @@ def _mixture(
         batch_size=config.batch_size,
         augmentation=config.augmentation,
         seed=config.seed,
-        mask_share=vlm.share if vlm.weight else 0.0,
+        mask_share=SHARE if config.objective.vlm.weight else 0.0,
         rank=world.rank,
         size=world.size,
         pixels=not config.lock_image,

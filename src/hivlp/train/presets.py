@@ -169,10 +169,10 @@ def mini() -> dict[str, Any]:
             {"spec": PRODUCTS, "split": "val"},
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],
-        "objective": {"level_weights": [4, 2, 1, 1], "consistency": 0.3, "kinds": 1.2},
+        "objective": {"level_weights": [4, 2, 1, 1], "consistency": 0.3, "class_names": 1.2},
         "optimisation": {
             "learning_rate": 1e-3,
-            "given_rate": 1.0,
+            "linear_start_rate": 1.0,
             "warmup_steps": 20,
             "weight_decay": 0.05,
         },
@@ -210,9 +210,9 @@ def load_preset(
     model are those of `model`; for one of transformers that needs torch.
 
     Raises:
-        ConfigError: unknown preset or key, impossible value, a preset that needs `--data` without it, or one
-            that has no place for it.
-        ModelError: the start is no model that can be trained.
+        ConfigError: a preset or key is unknown, a value is invalid, a setting has no effect, or `--data` is
+            missing or has no place in the preset.
+        ModelError: the start cannot be trained.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}: {suggestion(name, list(PRESETS))}")
@@ -223,6 +223,11 @@ def load_preset(
 
         values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
     config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
+    for setting in (override.partition("=")[0] for override in overrides):
+        if (switch := config.without_effect(setting)) is not None:
+            raise ConfigError(
+                f"--set {setting} has no effect without {switch}; set {switch} too, or leave {setting} out"
+            )
     if data is not None and not _mentions_data(values):
         raise ConfigError(_no_place(name, config, data))
     return config

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
+from hivlp.config import EarlyStopping, TrainConfig, ValidationSource, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
@@ -247,7 +247,9 @@ def _plateau(config: TrainConfig) -> int:
     return config.steps - config.optimisation.decay_steps
 
 
-def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progress) -> list[dict[str, Any]]:
+def _evaluate(
+    encoder: Encoder, sources: Sequence[ValidationSource], progress: Progress
+) -> list[dict[str, Any]]:
     results = []
     for source in sources:
         if not _has_split(source):
@@ -261,7 +263,7 @@ def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progr
     return results
 
 
-def _has_split(source: SourceConfig) -> bool:
+def _has_split(source: ValidationSource) -> bool:
     """Whether a validation source can be held back; one without splits would be the training data again."""
     drawn = source.spec.startswith("scenes:")
     return drawn or source.split is None or source.split in open_source(source.spec).splits()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hivlp.config import Distillation, Objective
 from hivlp.model.dual import DualEncoder
-from hivlp.objectives.binary import binary
+from hivlp.objectives.binary import BALANCE, binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.train.batches.batch import Batch
 from hivlp.train.batches.mixture import LARGEST_PACK
@@ -62,7 +62,7 @@ class Task(nn.Module):
         if self.kinds is not None:
             first_B = batch.picture_B < LARGEST_PACK  # of the first source, as photographs are
             photographs_BF = picture_BF[self._passes.put(first_B)] if first_B.any() else picture_BF
-            terms["kinds"] = self.objective.kinds * self.kinds(self.model, photographs_BF)
+            terms["kinds"] = self.objective.class_names * self.kinds(self.model, photographs_BF)
         terms |= self.masked(batch, self._passes, self.model, picture_BF, text_TF, self.world)
         return terms
 
@@ -105,14 +105,13 @@ class Task(nn.Module):
         )
         scale, width = self.offsets.binary_scale, self.offsets.binary_width
         if scale is not None:
-            settings, bias = self.objective.binary, self.offsets.binary_bias
             terms |= binary(
                 image[width],
                 text[width],
                 positive_BT,
                 scale,
-                bias=bias,
-                weight=settings.weight,
-                balance=settings.balance,
+                bias=self.offsets.binary_bias,
+                weight=self.objective.binary.weight,
+                balance=BALANCE,
             )
         return terms

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hivlp.types import IntArray
 
+SHARE = 0.15  # of words, or regions, that are masked, as in BERT and LightningDOT
 SPECIAL_TOKENS = 5  # the first numbers of our vocabularies; never dropped, never masked
 
 

@@ -38,10 +38,9 @@ def distilled(
     if not bool(seen_B.any()) or not bool(said_T.any()):
         return {}
     teachers = [(world.gather(i_BD)[seen_B], world.gather(t_TD)[said_T]) for i_BD, t_TD in own]
-    widths = settings.widths or tuple(image)
     return {
         f"distil_{width}": settings.weight
-        / len(widths)
+        / len(image)
         * from_embeddings(
             image[width][seen_B],
             text[width][said_T],
@@ -49,5 +48,5 @@ def distilled(
             teachers,
             teacher_scale=settings.scale,
         )
-        for width in widths
+        for width in image
     }

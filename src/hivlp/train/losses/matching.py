@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hivlp.config import PairMatching
+from hivlp.config import MatchingObjective
 from hivlp.model.fusion import FusionHead
 from hivlp.objectives.matching import hard_pairs, matching
 from hivlp.train.batches.batch import Batch
@@ -22,7 +22,7 @@ def matched(
     image: Mapping[int, Tensor],
     text: Mapping[int, Tensor],
     positive_BT: Tensor,
-    settings: PairMatching,
+    settings: MatchingObjective,
     world: World,
 ) -> dict[str, Tensor]:
     """``itm``, weighted; the mean over processes is that of the whole batch.
@@ -35,7 +35,7 @@ def matched(
         text: those (T, D) of their texts.
     """
     fine = max(image)
-    pairs = hard_pairs(image[fine] @ text[fine].T, positive_BT, negatives=settings.negatives)
+    pairs = hard_pairs(image[fine] @ text[fine].T, positive_BT, negatives=1)
     regions_BGF = world.gather(passes.picture_states(batch))
     words_TLF, mask_TL = passes.text_states(batch), passes.put(batch.mask_TT)
     owner_T = world.gather(torch.full((len(mask_TL),), world.rank, device=mask_TL.device))

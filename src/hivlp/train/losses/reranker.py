@@ -26,7 +26,7 @@ class FromReranker(nn.Module):
     def __init__(self, model: DualEncoder, objective: Objective) -> None:
         super().__init__()
         self.settings = objective.reranker
-        self.widths = self.settings.widths or model.config.levels.widths
+        self.widths = model.config.levels.widths
         if self.settings.form == "dynamic":
             start, count = math.log(model.config.logit_scale), len(self.widths)
             self.log_scale_L = nn.Parameter(torch.full((count,), start))
@@ -61,14 +61,7 @@ class FromReranker(nn.Module):
     def _terms(
         self, cosine_QK: Tensor, teacher_QK: Tensor, logit_scale: Tensor, place: int
     ) -> dict[str, Tensor]:
-        settings = self.settings
-        if settings.form == "softmax":
-            loss = from_scores(logit_scale * cosine_QK, teacher_QK, temperature=settings.temperature)
-            return {"reranker": loss}
+        if self.settings.form == "softmax":
+            return {"reranker": from_scores(logit_scale * cosine_QK, teacher_QK)}
         scale = self.log_scale_L[place].clamp(max=MAX_LOG_SCALE).exp()
-        return dynamic_distillation(
-            scale * cosine_QK + self.bias_L[place],
-            teacher_QK,
-            imitation=settings.imitation,
-            temperature=settings.temperature,
-        )
+        return dynamic_distillation(scale * cosine_QK + self.bias_L[place], teacher_QK)

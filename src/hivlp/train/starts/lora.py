@@ -14,6 +14,8 @@ from hivlp.config import Lora
 from hivlp.errors import ConfigError, MissingExtraError
 from hivlp.model.dual import DualEncoder
 
+ALPHA = 16  # updates are scaled by ALPHA / rank
+
 
 def adapt(model: DualEncoder, settings: Lora) -> None:
     """Freezes both towers and puts adapters into their linear layers, in place; nothing with rank 0.
@@ -36,8 +38,7 @@ def adapt(model: DualEncoder, settings: Lora) -> None:
         if names:
             config = LoraConfig(
                 r=settings.rank,
-                lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType]
-                lora_dropout=settings.dropout,
+                lora_alpha=ALPHA,
                 target_modules=names,
             )
             inject_adapter_in_model(config, tower)

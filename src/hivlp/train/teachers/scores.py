@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hivlp.config import Reranker
+from hivlp.config import RerankerDistillation
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder, load
 from hivlp.encode.scorer import FusionScorer
@@ -29,6 +29,7 @@ from hivlp.train.teachers.features import crop_of, pictures
 from hivlp.types import FloatArray
 
 Progress = Callable[[str], None]
+CANDIDATES = 4  # captions that are scored for each hard negative that is kept
 _AT_ONCE = 256  # pictures that are compared with all captions at a time
 
 
@@ -38,10 +39,10 @@ class Judge:
 
     encoder: Encoder
     scorer: FusionScorer
-    settings: Reranker
+    settings: RerankerDistillation
 
     @classmethod
-    def of(cls, settings: Reranker) -> Judge | None:
+    def of(cls, settings: RerankerDistillation) -> Judge | None:
         """The re-ranker that settings name, if they do. Raises ModelError where it has no fusion head."""
         if settings.model is None or not settings.weight:
             return None
@@ -71,7 +72,7 @@ def ranked(
         DataError: a picture has fewer wrong captions than the settings want.
     """
     settings, captions = judge.settings, [caption for of_one in pack.captions for caption in of_one]
-    size = min(settings.pool, _wrong_captions(pack))
+    size = min(CANDIDATES * settings.negatives, _wrong_captions(pack))
     if size < settings.negatives:
         raise DataError(
             f"{source.name} has a picture with only {size} captions of others that are worded differently, "
