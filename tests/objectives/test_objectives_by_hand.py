@@ -6,7 +6,9 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from hivlp.errors import ConfigError
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import from_embeddings, from_scores
 from hivlp.objectives.dynamic import dynamic_distillation, hardest, uncertainty
@@ -207,3 +209,11 @@ def test_positives_agree_with_a_plain_loop():
         for p in picture
     ]
     assert positives(picture, owner, wording).tolist() == expected
+
+
+def test_a_wrong_number_of_level_weights_is_refused():
+    rows = {width: F.normalize(torch.ones(2, width), dim=1) for width in (2, 4)}
+    scales = {width: torch.tensor(1.0) for width in rows}
+    message = r"level_weights has 3 numbers and there are 2 levels \(2, 4\); give one weight per level"
+    with pytest.raises(ConfigError, match=message):
+        hierarchical(rows, rows, DIAGONAL, scales, level_weights=[1, 1, 1])

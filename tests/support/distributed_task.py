@@ -12,11 +12,11 @@ from torch import nn
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
 from hivlp.train.batches.mixture import Mixture, Part
 from hivlp.train.batches.pack import Pack
-from hivlp.train.batches.targets import Lesson, Ranked
+from hivlp.train.batches.targets import StoredEmbeddings, StoredScores, StoredViews
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.step import Task
-from hivlp.train.teachers.features import Reinforced, view_boxes
+from hivlp.train.teachers.features import view_boxes
 
 FUSION = {"layers": 1}
 OBJECTIVE = {
@@ -45,13 +45,13 @@ def a_pack() -> Pack:
     )
 
 
-def views_of(pack: Pack) -> Reinforced:
+def views_of(pack: Pack) -> StoredViews:
     """Two crops a picture, what two dual encoders of different widths say of them and of the captions, and a
     re-ranker of three wrong captions of each.
     """
     random, captions = np.random.default_rng(1), sum(map(len, pack.captions))
     lessons = [
-        Lesson(
+        StoredEmbeddings(
             *(
                 (random.standard_normal((*shape, width)) / width**0.5).astype(np.float16)
                 for shape in ((len(pack), 2), (captions,))
@@ -60,13 +60,13 @@ def views_of(pack: Pack) -> Reinforced:
         for width in (6, 10)
     ]
     boxes = view_boxes(len(pack), views=2, min_area=0.5, seed=0)
-    ranked = Ranked(
+    stored_scores = StoredScores(
         own_NVP=random.standard_normal((len(pack), 2, 1)).astype(np.float16),
         wrong_NVK=random.standard_normal((len(pack), 2, 3)).astype(np.float16),
         wrong_NK=random.integers(0, captions, (len(pack), 3)).astype(np.int32),
         captions=[caption for of_one in pack.captions for caption in of_one],
     )
-    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), ranked)
+    return StoredViews(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), stored_scores)
 
 
 def without_dropout(module: nn.Module) -> None:

@@ -119,17 +119,17 @@ def test_the_losses_are_what_a_plain_loop_over_texts_and_pictures_finds():
         words, regions = [], []
         for row, picture in enumerate(batch.picture_of_text_T):
             if picture < 0:
-                assert not batch.chosen_TT[row].any(), "nothing is asked of wrong captions"
+                assert not batch.chosen_TL[row].any(), "nothing is asked of wrong captions"
                 continue
-            length = batch.mask_TT[row].sum()
+            length = batch.mask_TL[row].sum()
             states = model.text_tower.states(
-                torch.from_numpy(batch.masked_TT[row : row + 1, :length]),
+                torch.from_numpy(batch.masked_TL[row : row + 1, :length]),
                 torch.ones(1, length, dtype=torch.long),
             )[0]
-            for column in np.flatnonzero(batch.chosen_TT[row]):
+            for column in np.flatnonzero(batch.chosen_TL[row]):
                 told = task.masked.words(states[column][None], image[picture][None])
-                words.append(F.cross_entropy(told, torch.tensor([batch.tokens_TT[row, column]])))
-            chance = batch.chances.draw(REGION, task.masked.side**2)[picture]
+                words.append(F.cross_entropy(told, torch.tensor([batch.tokens_TL[row, column]])))
+            chance = batch.random_rows.draw(REGION, task.masked.side**2)[picture]
             hidden = (chance < 0.15) | (np.arange(len(chance)) == chance.argmin())
             view = task._passes.view(
                 *(

@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path):
         run(broken, out=tmp_path / "r")
     with np.load(tmp_path / "r" / "bad-batch-00000001.npz", allow_pickle=False) as batch:
         assert batch["pixels_BCHW"].shape == (16, 3, 32, 32)
-        assert batch["tokens_TT"].shape[0] == 16
+        assert batch["tokens_TL"].shape[0] == 16
 
 
 def test_training_learns_its_scenes(tmp_path):
@@ -212,13 +212,13 @@ def test_no_words_are_dropped_of_pictures_with_hard_negatives(tmp_path):
     augmentation = Augmentation(word_dropout=0.3)
     mixture = Mixture(parts, tokenizer, batch_size=40, augmentation=augmentation, seed=0)
     batch = mixture.batch(0)
-    dropped_T = ((batch.tokens_TT == tokenizer.mask_id) & (batch.mask_TT > 0)).sum(axis=1)
+    dropped_T = ((batch.tokens_TL == tokenizer.mask_id) & (batch.mask_TL > 0)).sum(axis=1)
     wrong_T = batch.picture_of_text_T < 0
     has_B = np.array([len(packed.negatives[row]) > 0 for row in mixture.rows(0, 0)])
     own_T = has_B[batch.picture_of_text_T]
     assert wrong_T.sum() > 20 and 0 < has_B.sum() < 40
     assert dropped_T[wrong_T].sum() == dropped_T[~wrong_T & own_T].sum() == 0
-    words_T = batch.mask_TT.sum(axis=1)
+    words_T = batch.mask_TL.sum(axis=1)
     plain_T = ~wrong_T & ~own_T
     assert dropped_T[plain_T].sum() / words_T[plain_T].sum() == pytest.approx(0.3, abs=0.1)
 
@@ -236,7 +236,7 @@ def test_a_plateau_may_end_later_and_a_run_goes_on_as_if_it_had_been_planned_so(
     with pytest.raises(ConfigError, match=r"would begin the decay before step 3, .* give 6 steps or more"):
         run(ending(5, 3), out=tmp_path / "changed", resume=True)
     run(ending(6, 3), out=tmp_path / "changed", resume=True)
-    with pytest.raises(ConfigError, match="or it has begun"):
+    with pytest.raises(ConfigError, match="or has already begun it"):
         run(longer, out=tmp_path / "changed", resume=True)
     run(ending(6, 3), out=tmp_path / "planned")
     one, two = (weights(tmp_path / name) for name in ("changed", "planned"))
@@ -287,7 +287,7 @@ def test_batches_are_a_function_of_the_step_alone():
         expected = direct.batch(step)
         assert np.array_equal(batch.pixels_BCHW, expected.pixels_BCHW)
         assert np.array_equal(batch.boxes_B4, expected.boxes_B4)
-        assert np.array_equal(batch.tokens_TT, expected.tokens_TT)
+        assert np.array_equal(batch.tokens_TL, expected.tokens_TL)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -301,7 +301,7 @@ def test_batches_do_not_depend_on_the_number_of_threads(workers: int):
     for step, batch in enumerate(found, start=2):
         expected = direct.batch(step)
         assert np.array_equal(batch.picture_B, expected.picture_B)
-        assert np.array_equal(batch.tokens_TT, expected.tokens_TT)
+        assert np.array_equal(batch.tokens_TL, expected.tokens_TL)
         assert np.array_equal(batch.boxes_B4, expected.boxes_B4)
 
 
@@ -319,8 +319,8 @@ def test_processes_share_a_batch_without_rest(size: int):
         assert np.array_equal(batch.boxes_B4, whole.boxes_B4[places])
         assert np.array_equal(batch.pixels_BCHW, whole.pixels_BCHW[places])
         for text, row in enumerate(batch.picture_of_text_T):
-            twin, length = caption_of[int(places[row])], batch.mask_TT[text].sum()
-            for name in ("tokens_TT", "masked_TT", "chosen_TT"):
+            twin, length = caption_of[int(places[row])], batch.mask_TL[text].sum()
+            for name in ("tokens_TL", "masked_TL", "chosen_TL"):
                 mine, theirs = getattr(batch, name)[text], getattr(whole, name)[twin]
                 assert np.array_equal(mine[:length], theirs[:length])
         assert np.array_equal(own.batch(4, whole=True).picture_B, whole.picture_B)
@@ -365,7 +365,7 @@ def test_a_picture_brings_one_of_its_captions_drawn_anew_each_time():
 def test_pictures_without_captions_have_no_text():
     one = mixture(Part(pack=toy_pack(6, [("a dog",) if row < 2 else () for row in range(6)])), size=6)
     batch = one.batch(0)
-    assert batch.tokens_TT.shape[0] == 2
+    assert batch.tokens_TL.shape[0] == 2
     assert all(one.rows(0, 0)[row] < 2 for row in batch.picture_of_text_T)
 
 

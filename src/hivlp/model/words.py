@@ -71,7 +71,7 @@ class WordVectors(nn.Module):
         self.register_buffer("scale_V1", torch.zeros(vocabulary, 1))
 
     @torch.no_grad()
-    def give(self, vectors_VF: Tensor) -> None:
+    def set_vectors(self, vectors_VF: Tensor) -> None:
         """Takes vectors, rounded to 1/127 of the largest number of each."""
         self.scale_V1.copy_((vectors_VF.abs().amax(dim=1, keepdim=True) / 127).half())
         self.codes_VF.copy_((vectors_VF / self.scale_V1.clamp(min=1e-8)).round().clamp(-127, 127))

@@ -17,7 +17,12 @@ BALANCE = 0.1  # weight of the imbalance of bits in training
 
 
 def sign_codes(rows_BD: Tensor) -> Tensor:
-    """Unit vectors of signs, ±1/√D, whose gradient is that of the rows themselves; 0 counts as positive."""
+    """Unit vectors of signs, ±1/√D, whose gradient is that of the rows themselves; 0 counts as positive.
+
+    Example:
+        >>> sign_codes(torch.tensor([[0.3, -0.1, 0.0, -2.0]]))
+        tensor([[ 0.5000, -0.5000,  0.5000, -0.5000]])
+    """
     codes_BD = torch.where(rows_BD >= 0, 1.0, -1.0).to(rows_BD.dtype) / rows_BD.shape[1] ** 0.5
     return codes_BD.detach() + (
         rows_BD - rows_BD.detach()
@@ -28,6 +33,10 @@ def imbalance(codes_BD: Tensor) -> Tensor:
     """Mean over bits of the squared mean sign, in [0, 1]: 0 where every bit is set for half of the rows.
 
     A bit that is the same for nearly all items tells nothing apart.
+
+    Example:
+        >>> imbalance(sign_codes(torch.tensor([[1.0, 1.0], [1.0, -1.0]])))  # the first bit never changes
+        tensor(0.5000)
     """
     signs_BD = codes_BD * codes_BD.shape[1] ** 0.5
     return signs_BD.mean(dim=0).square().mean()
@@ -53,6 +62,11 @@ def binary(
         bias: given, the form is the sigmoid, else the softmax.
         weight: of the contrastive loss, ≥ 0.
         balance: weight of the imbalance, the mean of both sides, ≥ 0; 0 leaves the term out.
+
+    Example:
+        >>> rows_BD = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+        >>> binary(rows_BD, rows_BD, torch.eye(2, dtype=torch.bool), torch.tensor(2.0), balance=0.1)
+        {'binary_2': tensor(0.1269), 'balance_2': tensor(0.0500)}
     """
     width = image_BD.shape[1]
     pictures_BD, texts_TD = sign_codes(image_BD), sign_codes(text_TD)

@@ -23,7 +23,7 @@ from hivlp.train.checkpoint import Best
 from hivlp.train.distributed import World
 from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.optim import CLIP_NORM, learning_rate, make_optimizer
-from hivlp.train.starts.linear import given
+from hivlp.train.starts.linear import initialised_rates
 from hivlp.train.step import Task
 from hivlp.train.watch import Watch
 
@@ -73,7 +73,7 @@ def fit(
     world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
     shares = rate_shares(task.model, config.optimisation)
     if config.linear_start:
-        shares |= given(task.model, config.optimisation.linear_start_rate)
+        shares |= initialised_rates(task.model, config.optimisation.linear_start_rate)
     optimizer = make_optimizer(task, config.optimisation, shares=shares)
     schedule = Schedule(task.model, config)
     start, best = 0, checkpoint.NONE_YET

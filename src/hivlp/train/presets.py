@@ -219,7 +219,7 @@ def load_preset(
     preset = PRESETS[name]() | ({"start": start} if start is not None else {})
     values = apply_overrides(preset, overrides)
     if values.get("start") is not None:
-        from hivlp.train.starts.checkpoint import start_settings
+        from hivlp.train.starts.trained import start_settings
 
         values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
     config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")

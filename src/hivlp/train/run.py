@@ -91,7 +91,7 @@ def _run(
     try:
         parts = prepare(config, sources, out, world, progress)
     except HivlpError:
-        if new:  # nothing was begun, so the corrected command may have the folder
+        if new:  # nothing has started: free the folder for the corrected command
             for path in (out / CONFIG, out / TOKENIZER):
                 path.unlink(missing_ok=True)
             shutil.rmtree(out / START, ignore_errors=True)
@@ -218,7 +218,8 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
         if decay and len(plateaus) > 1 and done > min(plateaus):
             raise ConfigError(
                 f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
-                f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
+                f"where {out} is, or has already begun it; give {done + decay} steps or more, or resume "
+                "an older copy"
             )
     out.mkdir(parents=True, exist_ok=True)
     temporary = out / (CONFIG + ".tmp")

@@ -45,13 +45,13 @@ def _interpolation(start_B: Tensor, end_B: Tensor, *, cells: int, size: int) -> 
     return (1 - (at_BS.clamp(0, cells - 1)[:, :, None] - cells_N).abs()).clamp(min=0)
 
 
-def by_length(mask_TT: Tensor, *, group: int) -> Iterator[tuple[Tensor, int]]:
+def by_length(mask_TL: Tensor, *, group: int) -> Iterator[tuple[Tensor, int]]:
     """The rows of texts in groups of like length, shortest first, with the length of the longest of each.
 
     Captions differ widely in length, and padding all of them to the longest can triple the work.
     """
-    for rows_G in torch.argsort(mask_TT.sum(dim=1), stable=True).split(group):
-        yield rows_G, int(mask_TT[rows_G].sum(dim=1).max())
+    for rows_G in torch.argsort(mask_TL.sum(dim=1), stable=True).split(group):
+        yield rows_G, int(mask_TL[rows_G].sum(dim=1).max())
 
 
 def hide(rows_BCHW: Tensor, hidden_BG: Tensor) -> Tensor:

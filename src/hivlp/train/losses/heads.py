@@ -13,7 +13,7 @@ from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
 INITIAL_BIAS = -10.0  # of the sigmoid form: nearly all pairs are wrong (SigLIP, arXiv 2303.15343)
 
 
-class Offsets(nn.Module):
+class ObjectiveParameters(nn.Module):
     """The numbers that some objectives learn beside the model: a bias a level, a temperature of the codes."""
 
     def __init__(self, model: DualEncoder, objective: Objective) -> None:

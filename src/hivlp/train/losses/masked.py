@@ -78,7 +78,7 @@ class MaskedObjectives(nn.Module):
         Of a picture without a caption none is.
         """
         device = picture_T.device
-        chance_BG = torch.from_numpy(batch.chances.draw(REGION, self.side**2)).to(device)
+        chance_BG = torch.from_numpy(batch.random_rows.draw(REGION, self.side**2)).to(device)
         hidden_BG = chance_BG < SHARE
         hidden_BG.scatter_(1, chance_BG.argmin(dim=1, keepdim=True), True)
         text_B = torch.full((len(hidden_BG),), -1, device=device)

