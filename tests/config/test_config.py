@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 from micro import micro_run, model_values
 
 from hivlp.config import ModelConfig, TrainConfig, parse
-from hivlp.errors import ConfigError
-from hivlp.train.presets import load_preset
+from hivlp.errors import ConfigError, DataError
+from hivlp.train.presets import check_data, load_preset
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,16 @@ def test_a_fusion_head_of_another_width_is_of_an_older_version() -> None:
 def test_the_configuration_of_the_shipped_model_loads() -> None:
     values = json.loads((files("hivlp.assets") / "mini" / "config.json").read_text(encoding="utf-8"))
     assert parse(ModelConfig, values, where="mini").name == "mini"
+
+
+def test_the_folder_of_a_preset_must_hold_its_sources(tmp_path: Path) -> None:
+    (tmp_path / "flickr8k").mkdir()
+    (tmp_path / "flickr8k" / "captions.tsv").touch()
+    message = (
+        r" has no captioned/openstax_photos/captions\.tsv, fashion; --data of preset 'mini' must be a folder "
+        r"with flickr8k/captions\.tsv, captioned/openstax_photos/captions\.tsv, fashion$"
+    )
+    with pytest.raises(DataError, match=message):
+        check_data(load_preset("mini", data=str(tmp_path)), str(tmp_path))
+    table = str(tmp_path / "none.tsv")  # of a preset with one source: opening it says what is wrong
+    check_data(load_preset("scratch", data=table), table)

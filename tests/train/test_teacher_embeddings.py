@@ -27,9 +27,9 @@ from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.batches.targets import StoredEmbeddings, StoredViews
 from hivlp.train.run import run
 from hivlp.train.step import Task
-from hivlp.train.teachers import embeddings as lessons_module
+from hivlp.train.teachers import embeddings as embeddings_module
 from hivlp.train.teachers.embeddings import stored_embeddings
-from hivlp.train.teachers.features import crop_of, pictures, pixels_of, view_boxes
+from hivlp.train.teachers.features import crop_of, images_of, pixels_of, view_boxes
 
 SPEC = "scenes:7?size=32"
 
@@ -58,7 +58,7 @@ def test_a_lesson_is_what_the_encoder_says_of_each_crop_and_goes_on_after_a_stop
     source, folder = open_source(SPEC), micro_folder(tmp_path / "teacher")
     packed = pack(source, tmp_path / "packs", size=32, key="k")
     boxes = view_boxes(7, views=3, min_area=0.3, seed=0)
-    monkeypatch.setattr(lessons_module, "_AT_ONCE", 6)
+    monkeypatch.setattr(embeddings_module, "_AT_ONCE", 6)
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
         stored_embeddings(source, packed, Counting(folder, most=14), boxes, key="b")  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_teachers_are_shown_the_part_of_the_frame_that_the_pack_shows(tmp_path):
         ({"fit": "crop", "centre": 0.5}, (96, 159)),
     ):
         packed = pack(source, tmp_path / "packs", size=24, key="k", **how)
-        ((_, shown),) = pictures(source, packed, skip=0)
+        ((_, shown),) = images_of(source, packed, skip=0)
         square = pixels_of(crop_of(shown, np.array([0, 0, 1, 1], np.float32)), 24)
         assert np.abs(square.astype(int) - packed.pixels_NCHW[0]).max() <= 4
         assert np.allclose(square[0, 0, [0, -1]], edges, atol=6)

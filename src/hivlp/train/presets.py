@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hivlp.config import TrainConfig, apply_overrides, parse
-from hivlp.errors import ConfigError, HivlpError
+from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.registry import suggestion
 
 # of pixels, as EfficientNet-Lite was trained: (x - 127) / 128
@@ -233,10 +234,28 @@ def load_preset(
     return config
 
 
-def changed(config: TrainConfig) -> list[str]:
-    """What `--set` made of the preset of a configuration, as ``a.b=v``; nothing of a preset that is unknown.
+def check_data(config: TrainConfig, data: str) -> None:
+    """Raises DataError for a folder that lacks a source of the preset; names all that it must hold."""
+    if config.preset not in PRESETS:
+        return
+    preset = PRESETS[config.preset]()
+    specs = [source["spec"] for source in (*preset["sources"], *preset["validation"])]
+    inside = [spec for spec in dict.fromkeys(specs) if spec.startswith(f"{_PLACE}/")]
+    used = {source.spec for source in (*config.sources, *config.validation)}
+    needed = [spec for spec in inside if _fill(spec, data, config.preset) in used]
+    paths = {spec: spec.removeprefix(f"{_PLACE}/").partition("?")[0] for spec in needed}
+    if not all(Path(data, path).exists() for path in paths.values()):
+        missing = [path for path in paths.values() if not Path(data, path).exists()]
+        raise DataError(
+            f"{data} has no {', '.join(missing)}; --data of preset {config.preset!r} must be a folder with "
+            f"{', '.join(paths.values())}"
+        )
 
-    Sources are left out, which `--data` says, and what only this machine needs.
+
+def changed(config: TrainConfig) -> list[str]:
+    """The settings of a configuration that differ from its preset, as ``a.b=v``; none for an unknown preset.
+
+    Sources, which `--data` names, and settings for one machine are left out.
     """
     if config.preset not in PRESETS:
         return []
