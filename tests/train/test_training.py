@@ -452,7 +452,7 @@ def test_overrides_and_their_errors():
         load_preset("tinny")
     with pytest.raises(ConfigError, match="--set 'steps' must have the form name=value"):
         load_preset("tiny", overrides=["steps"])
-    with pytest.raises(ConfigError, match="preset 'mini' needs pictures: give --data"):
+    with pytest.raises(ConfigError, match="preset 'mini' needs images: give --data"):
         load_preset("mini")
     with pytest.raises(ConfigError, match="level_weights has 1 numbers and the model has 4"):
         load_preset("tiny", overrides=["objective.level_weights=[1]"])

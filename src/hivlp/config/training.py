@@ -143,7 +143,7 @@ class Pretrained(Settings):
 
 
 class TrainConfig(Settings):
-    """One training run. Unknown keys are refused; the resolved configuration is kept beside the result."""
+    """One training run. Unknown keys are refused; the resolved configuration is stored with the result."""
 
     REMOVED: ClassVar[Mapping[str, Any]] = {
         **{f"model.{name}": constant for name, constant in ModelConfig.REMOVED.items()},

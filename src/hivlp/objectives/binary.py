@@ -1,9 +1,9 @@
 """The binary level: codes of one bit a number, learned by letting the gradient pass through the sign.
 
-At search a code is D / 8 bytes and is compared by counting bits that differ, which orders items just as the
+At search a code is D / 8 bytes and distances are counts of different bits, which order items exactly as the
 cosine of the codes does. Our addition; the straight-through gradient is that of arXiv 1308.3432.
 
-Shapes: B pictures, T texts, D bits.
+Shapes: B images, T texts, D bits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sign_codes(rows_BD: Tensor) -> Tensor:
 def imbalance(codes_BD: Tensor) -> Tensor:
     """Mean over bits of the squared mean sign, in [0, 1]: 0 where every bit is set for half of the rows.
 
-    A bit that is the same for nearly all items tells nothing apart.
+    A bit that is the same for nearly all items distinguishes nothing.
 
     Example:
         >>> imbalance(sign_codes(torch.tensor([[1.0, 1.0], [1.0, -1.0]])))  # the first bit never changes
@@ -55,11 +55,11 @@ def binary(
     """The contrastive loss of a level's sign codes, and how unbalanced their bits are, as named terms.
 
     Args:
-        image_BD: vectors of the pictures; only their signs count.
+        image_BD: vectors of the images; only their signs count.
         text_TD: vectors of the texts.
-        positive_BT: bool, true where text and picture belong together.
+        positive_BT: bool, true where text and image belong together.
         logit_scale: inverse temperature of the codes' cosine.
-        bias: given, the form is the sigmoid, else the softmax.
+        bias: of the sigmoid form; None for the softmax form.
         weight: of the contrastive loss, ≥ 0.
         balance: weight of the imbalance, the mean of both sides, ≥ 0; 0 leaves the term out.
 

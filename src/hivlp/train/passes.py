@@ -19,7 +19,7 @@ TEXT_GROUP = 128  # texts of like length that go through their tower together
 
 
 class Passes:
-    """The ways through the towers that objectives ask for. What comes out is float32."""
+    """Passes through the towers for the objectives. Outputs are float32."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Passes:
         half: bool = False,
         locked: bool = False,
     ) -> None:
-        """`locked`: the picture tower stays as it is, and its features come with the batch."""
+        """With `locked` the features of a frozen image tower come with the batch."""
         self._model = model
         self._device = device
         self._chunk = chunk
@@ -38,7 +38,7 @@ class Passes:
         self._locked = locked
 
     def pictures(self, batch: Batch) -> Tensor:
-        """Features (B, F) of the pictures' crops."""
+        """Features (B, F) of the images' crops."""
         if self._locked:
             return self._model.image_tower.behind(self.put(batch.features_BD))
         return self._over_pictures(
@@ -46,7 +46,7 @@ class Passes:
         )
 
     def regions(self, batch: Batch, hidden_BG: Tensor) -> Tensor:
-        """The states (M, F) of the regions that are hidden, picture by picture."""
+        """The states (M, F) of the regions that are hidden, image by image."""
 
         def encode(pixels: Tensor, boxes: Tensor, mirror: Tensor, hidden: Tensor) -> Tensor:
             rows_BCHW = hide(self._model.normalise(self.view(pixels, boxes, mirror)), hidden)
@@ -59,9 +59,9 @@ class Passes:
         return self.features(batch.tokens_TL, batch.mask_TL)
 
     def features(self, tokens: np.ndarray, mask: np.ndarray) -> Tensor:
-        """Features (T, F) of T texts, given by their tokens."""
+        """Features (T, F) of T texts, from their tokens."""
         tokens_TL, mask_TL = self.put(tokens), self.put(mask)
-        if not len(tokens_TL):  # other processes may have some, and a gradient must find its way here too
+        if not len(tokens_TL):  # other processes may have texts; keep the graph connected for the all-reduce
             return torch.zeros(0, self._model.text_tower.width, device=self._device, requires_grad=True)
         groups = self._groups(mask_TL)
         chunks = [(tokens_TL[rows, :longest], mask_TL[rows, :longest]) for rows, longest in groups]
@@ -88,7 +88,7 @@ class Passes:
         return self._run(encode, chunks), tokens_TL[text_M, column_M], text_M
 
     def picture_states(self, batch: Batch) -> Tensor:
-        """The states (B, G, F) of all regions of the pictures' crops."""
+        """The states (B, G, F) of all regions of the images' crops."""
         tower = self._model.image_tower
         return self._over_pictures(
             batch,
@@ -119,7 +119,7 @@ class Passes:
         return self._run(head, zip(*pieces, strict=True))
 
     def view(self, pixels: Tensor, boxes: Tensor, mirror: Tensor) -> Tensor:
-        """What the tower is shown of packed pictures, (B, 3, S, S) in [0, 255]."""
+        """The crops of packed images at the size of the tower, (B, 3, S, S) in [0, 255]."""
         view_BCHW = crop(pixels, boxes, mirror, size=self._model.config.preprocessing.size)
         return view_BCHW.contiguous(memory_format=torch.channels_last)
 

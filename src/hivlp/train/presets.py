@@ -21,7 +21,7 @@ PRODUCTS = "{data}/fashion?held_out=0.14925"
 
 
 def resnet(*, stem: int, sizes: Sequence[int], depths: Sequence[int]) -> dict[str, Any]:
-    """A small residual network: most accurate for what its training costs a CPU (docs/experiments.md)."""
+    """A small residual network: the most accurate for its training time on a CPU (docs/experiments.md)."""
     options = {
         "embedding_size": stem,
         "hidden_sizes": list(sizes),
@@ -135,7 +135,7 @@ def large() -> dict[str, Any]:
 
 
 def mini() -> dict[str, Any]:
-    """The shipped model: EfficientNet-Lite's pictures and MiniLM's words, brought together by captions."""
+    """The shipped model: EfficientNet-Lite's image tower and MiniLM's word vectors, aligned by captions."""
     flickr = "{data}/flickr8k/captions.tsv"
     return {
         "preset": "mini",
@@ -207,8 +207,8 @@ def load_preset(
 ) -> TrainConfig:
     """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
 
-    Where the run starts from a trained model, by `start` or by what the preset says, the settings of that
-    model are those of `model`; for one of transformers that needs torch.
+    If the run starts from a trained model, by `start` or by its preset, `model` has the settings of that
+    model; for a model of transformers that needs torch.
 
     Raises:
         ConfigError: a preset or key is unknown, a value is invalid, a setting has no effect, or `--data` is
@@ -291,7 +291,7 @@ def _no_place(name: str, config: TrainConfig, data: str) -> str:
     does = "draws its own scenes" if all(spec.startswith("scenes:") for spec in specs) else "names its own"
     return (
         f"preset {name!r} {does} ({', '.join(specs)}) and has no place for --data {data}; "
-        "take --preset small, medium or large for your own pictures"
+        "take --preset small, medium or large for your own images"
     )
 
 
@@ -310,6 +310,6 @@ def _fill(values: Any, data: str | None, preset: str) -> Any:
         return [_fill(value, data, preset) for value in values]
     if isinstance(values, str) and _PLACE in values:
         if data is None:
-            raise ConfigError(f"preset {preset!r} needs pictures: give --data SOURCE")
+            raise ConfigError(f"preset {preset!r} needs images: give --data SOURCE")
         return values.replace(_PLACE, data.rstrip("/") or data)
     return values

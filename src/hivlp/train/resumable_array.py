@@ -1,4 +1,4 @@
-"""Arrays on the disk that take long to compute: filled from the first row on, gone on with after a stop."""
+"""Expensive arrays on disk, filled row by row and resumable."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def resumable_array(
     stem: Path,
     shape: tuple[int, ...],
     rows_from: Callable[[int], Iterator[tuple[int, NDArray[Any]]]],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
     *,
     dtype: DTypeLike = np.float16,
 ) -> NDArray[Any]:
-    """An array of this shape and type, memory-mapped: found complete, or completed now.
+    """An array of this shape and type, memory-mapped; missing rows are computed now.
 
     Args:
-        stem: of two files: the numbers, and how many rows are done.
-        rows_from: gives blocks of rows from a row on, each with the number of its first; what it leaves out
-            stays 0.
-        told: is called with how many rows are done.
+        stem: path without suffix of two files: the numbers, and how many rows are done.
+        rows_from: yields blocks of rows from a row on, each with the number of its first row; rows that it
+            leaves out stay 0.
+        progress: called with the number of rows that are done.
     """
     if not shape[0]:
         return np.zeros(shape, dtype)
@@ -43,11 +43,11 @@ def resumable_array(
             if done - saved >= SAVE_EVERY:
                 array.flush()
                 _save(state, done)
-                told(done)
+                progress(done)
                 saved = done
         array.flush()
         _save(state, shape[0])
-        told(shape[0])
+        progress(shape[0])
     return np.memmap(numbers, dtype=kind, mode="r", shape=shape)
 
 

@@ -54,14 +54,14 @@ def run(
 
     Returns:
         ``model`` (folder), ``steps``, ``seconds``, ``device``, ``precision``, ``early_stopping`` (None
-        without it), ``curves`` (the picture, or None), ``failed`` (what of the sources could not be used,
-        each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several processes only
-        the one that leads evaluates and writes.
+        without it), ``curves`` (the chart, or None), ``failed`` (images and rows that could not be used,
+        each with ``uri`` and ``error``), ``eval`` (one result per validation source). Of several processes
+        only the leader evaluates and writes.
 
     Raises:
         ConfigError: `out` holds a run, and neither or another one is to be resumed, the processes that
-            torchrun started can't share the batch, or early stopping has nothing to go by.
-        DataError: a source gives nothing to train on.
+            torchrun started cannot share the batch, or early stopping has no evaluations.
+        DataError: a source has nothing to train on.
     """
     with joined(config.device, gather_group=config.gather_group) as world:
         world.check_batch(config.batch_size)
@@ -139,10 +139,10 @@ def _run(
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
-    progress("learning what a match is")
+    progress("fitting match probabilities")
     if calibrate(finished, held_back, out / MODEL) is None:
         progress(
-            f"no match probabilities: they need {LEAST} pictures with captions to validate on, or later "
+            f"no match probabilities: they need {LEAST} validation images with captions, or later "
             "`hivlp tune` on an index with captions"
         )
     return document
@@ -157,7 +157,7 @@ def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:
-    """What a card says of early stopping."""
+    """The rows of a card on early stopping."""
     if not ended.best.step:
         return {}
     how = f"ended by early stopping, of {config.steps:,} planned" if ended.early else "run to its end"
@@ -173,12 +173,12 @@ def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
 
 
 def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
-    """The same without early stopping, and said so, where no pictures are held back to evaluate on."""
+    """The same configuration, without early stopping if no source has images to evaluate on."""
     if not config.early_stopping.patience or any(map(_has_split, config.validation)):
         return config
     wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
     progress(
-        f"no early stopping: there are no pictures to evaluate on in {wanted or 'validation'}; mark some "
+        f"no early stopping: there are no images to evaluate on in {wanted or 'validation'}; mark some "
         "rows as this split, or set validation to another source"
     )
     return config.model_copy(update={"early_stopping": EarlyStopping(), "evaluate_every": 0})
@@ -229,9 +229,10 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
 
 
 def _lasting(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration must stay when a run goes on: all that what was done so far depends on.
+    """The settings that must stay the same when a run is resumed: all that its steps so far depend on.
 
-    That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
+    The end of a constant rate may change, and how often a run logs, saves and evaluates, unless evaluations
+    can end it.
     """
     values = config.model_dump()
     free = {"log_every", "checkpoint_every"}

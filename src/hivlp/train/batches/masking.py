@@ -1,4 +1,4 @@
-"""Which words of a caption are masked, and by what; it knows token numbers and no model."""
+"""Masks words of captions; it knows token numbers and no model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from hivlp.types import IntArray
 
-SHARE = 0.15  # of words, or regions, that are masked, as in BERT and LightningDOT
-SPECIAL_TOKENS = 5  # the first numbers of our vocabularies; never dropped, never masked
+SHARE = 0.15  # share of words, or regions, that are masked, as in BERT and LightningDOT
+SPECIAL_TOKENS = 5  # the first tokens of HiVLP's vocabularies; never dropped, never masked
 
 
 def words(tokens_TL: IntArray, mask_TL: IntArray) -> NDArray[np.bool_]:
@@ -19,7 +19,7 @@ def words(tokens_TL: IntArray, mask_TL: IntArray) -> NDArray[np.bool_]:
 def drop_words(
     tokens_TL: IntArray, mask_TL: IntArray, chance_TL: NDArray[np.float64], *, share: float, mask_id: int
 ) -> IntArray:
-    """The tokens with each word masked at a chance of `share`."""
+    """The tokens with each word masked with probability `share`."""
     chance_TL = chance_TL[:, : tokens_TL.shape[1]]
     return np.where((chance_TL < share) & words(tokens_TL, mask_TL), mask_id, tokens_TL)
 
@@ -34,14 +34,14 @@ def mask_words(
     mask_id: int,
     vocabulary: int,
 ) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Tokens to be told from their context, and which those are: BERT's way (arXiv 1810.04805, section 3.1).
+    """Tokens with masked words, and where these are, as in BERT (arXiv 1810.04805, section 3.1).
 
-    Of the chosen words 80 % are masked, 10 % become any word, and 10 % stay, so that a word that is there
-    can't be trusted blindly. Every text that has words gives at least one.
+    Of the chosen words 80 % are masked, 10 % become a random word, and 10 % stay, so that visible words must
+    be checked against their context too. At least one word of every text with words is chosen.
 
     Args:
-        chance_TL: a number in [0, 1) for each token, at least as wide as the tokens: chosen below `share`.
-        swap_TL: another, for what a chosen one becomes.
+        chance_TL: random numbers in [0, 1), at least as wide as the tokens: a word is chosen below `share`.
+        swap_TL: others, which decide what becomes of a chosen word.
     """
     length = tokens_TL.shape[1]
     chance_TL = np.where(words(tokens_TL, mask_TL), chance_TL[:, :length], 1.0)

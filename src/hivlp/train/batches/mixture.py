@@ -29,14 +29,14 @@ from hivlp.train.batches.slices import Slice
 from hivlp.train.batches.targets import ScoredCaptions, StoredViews, reranker_targets
 from hivlp.types import FloatArray, IntArray
 
-# A mirrored picture makes these captions wrong. Pretrained models read captions in many languages; a word of
-# one that means something else in another only leaves a picture unmirrored.
+# Mirroring makes captions with these words wrong. They are of many languages, since pretrained models are; a
+# word that means something else in another language only leaves an image unmirrored.
 SIDES = re.compile(
     r"\b(left|right|leftmost|rightmost|links|rechts|linke[mnrs]?|rechte[mnrs]?|gauche|droite?|izquierd[ao]"
     r"|derech[ao]|sinistr[ao]|destr[ao]|esquerd[ao]|direit[ao])\b|[左右]",
     re.IGNORECASE,
 )
-LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
+LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' images apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,10 @@ class Part:
 
     Attributes:
         share: its weight in every batch, against the others.
-        captions: how many captions of a picture are in a batch, where it has so many.
-        negatives: how many of its hard negatives, likewise.
-        views: stored crops with what is known of them; None gives random crops.
-        crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
-            true.
+        captions: captions of an image in a batch, at most.
+        negatives: hard negatives of an image in a batch, at most.
+        views: stored crops with the outputs of teachers; None for random crops.
+        crop: whether images may be cropped; drawn scenes must stay whole for their captions to stay true.
     """
 
     pack: Pack
@@ -78,8 +77,8 @@ class Mixture:
     ) -> None:
         """Takes the rows of process `rank` of `size`: every `size`-th of each batch.
 
-        `mask_share` is the share of words that are masked for `Batch.masked_TL`; 0 leaves it out.
-        Without `pixels` batches hold none, for a tower whose features they hold already.
+        `mask_share` is the share of words masked in `Batch.masked_TL`; 0 leaves it out. Without `pixels`
+        batches have none, for a locked tower whose features they have.
         """
         if batch_size < len(parts):
             raise ConfigError(
@@ -172,7 +171,7 @@ class Mixture:
 
         def drawn(purpose: int) -> NDArray[np.float64]:
             """Random numbers of each word (T, columns)."""
-            most = self._captions + self._negatives  # of a picture
+            most = self._captions + self._negatives  # of an image
             return random_rows.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
 
         masked = self._masked(tokens_TL[:described], mask_TL[:described], len(negatives), drawn)
@@ -181,8 +180,8 @@ class Mixture:
             dropped_TL = drop_words(
                 tokens_TL, mask_TL, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
             )
-            # not where a picture has hard negatives: without a word they may be true, and if only captions
-            # had masks a text without one could be known to be wrong
+            # no words of images with hard negatives: without a word a negative may be true, and if only
+            # captions had masks, a text without one would be known to be wrong
             tokens_TL = np.where(np.isin(row_T, row_N)[:, None], tokens_TL, dropped_TL)
         return {
             "tokens_TL": tokens_TL,
@@ -299,7 +298,7 @@ def apportion(shares: Sequence[float], total: int) -> list[int]:
 
 
 def _picks(texts: Sequence[str], count: int, random: np.random.Generator) -> IntArray:
-    """The numbers of so many different texts, of all where there are fewer."""
+    """The numbers of `count` different texts, or of all if there are fewer."""
     return random.permutation(len(texts))[:count].astype(np.int64)
 
 

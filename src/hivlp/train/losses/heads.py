@@ -1,4 +1,4 @@
-"""What teaches a model and is thrown away with the run: heads, biases, temperatures."""
+"""Modules that are used in training only: heads, biases, temperatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INITIAL_BIAS = -10.0  # of the sigmoid form: nearly all pairs are wrong (SigLIP,
 
 
 class ObjectiveParameters(nn.Module):
-    """The numbers that some objectives learn beside the model: a bias a level, a temperature of the codes."""
+    """Parameters of objectives beside the model: a bias per level, and the temperature of sign codes."""
 
     def __init__(self, model: DualEncoder, objective: Objective) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class ObjectiveParameters(nn.Module):
 
     @property
     def biases(self) -> dict[int, Tensor] | None:
-        """Of each level, by width; None in the softmax form."""
+        """The bias of each level, by width; None in the softmax form."""
         return None if self.bias_L is None else dict(zip(self.widths, self.bias_L, strict=True))
 
     @property
     def binary_scale(self) -> Tensor | None:
-        """The inverse temperature of the sign codes, in (0, 100]; None where there are none."""
+        """The inverse temperature of the sign codes, in (0, 100]; None without them."""
         if self.binary_log_scale is None:
             return None
         return self.binary_log_scale.clamp(max=MAX_LOG_SCALE).exp()
