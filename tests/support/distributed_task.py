@@ -10,7 +10,7 @@ from micro import TEXTS, micro_model
 from torch import nn
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack
 from hivlp.train.batches.targets import StoredEmbeddings, StoredScores, StoredViews
 from hivlp.train.distributed import World
@@ -97,7 +97,10 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
     ).train()
     taught, untaught = a_pack(), a_pack()
     mixture = Mixture(
-        [Part(pack=taught, views=views_of(taught), share=2.0, negatives=2), Part(pack=untaught)],
+        [
+            MixturePart(pack=taught, views=views_of(taught), share=2.0, negatives=2),
+            MixturePart(pack=untaught),
+        ],
         tokenizer,
         batch_size=14,
         augmentation=Augmentation(),

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hivlp.config import Augmentation, Objective, parse
 from hivlp.train.batches.batch import REGION
 from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.views import cells, hide
 from hivlp.train.distributed import World
 from hivlp.train.run import run
@@ -104,7 +104,12 @@ def a_task(**objective: object) -> tuple[Task, Mixture]:
     model, tokenizer = micro_model()
     task = Task(model, parse(Objective, objective, where="test"))
     mixture = Mixture(
-        [Part(pack=a_pack())], tokenizer, batch_size=10, augmentation=Augmentation(), seed=0, mask_share=0.3
+        [MixturePart(pack=a_pack())],
+        tokenizer,
+        batch_size=10,
+        augmentation=Augmentation(),
+        seed=0,
+        mask_share=0.3,
     )
     return task, mixture
 
@@ -162,7 +167,12 @@ def test_it_works_in_chunks_too():
     model, tokenizer = micro_model()
     objective = parse(Objective, {"vlm": {"weight": 1.0}, "lrm": {"weight": 1.0}}, where="test")
     mixture = Mixture(
-        [Part(pack=a_pack())], tokenizer, batch_size=10, augmentation=Augmentation(), seed=0, mask_share=0.3
+        [MixturePart(pack=a_pack())],
+        tokenizer,
+        batch_size=10,
+        augmentation=Augmentation(),
+        seed=0,
+        mask_share=0.3,
     )
     found = []
     for chunk in (0, 3):

@@ -22,7 +22,7 @@ from hivlp.encode import load
 from hivlp.errors import ConfigError
 from hivlp.objectives.distill import from_embeddings
 from hivlp.train import resumable_array as stored_module
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.batches.targets import StoredEmbeddings, StoredViews
 from hivlp.train.run import run
@@ -122,7 +122,7 @@ def a_mixture(captions_at_once: int = 1) -> tuple[Mixture, Tokenizer]:
         (StoredEmbeddings(seen, read), StoredEmbeddings(seen + 10, read + 10)),
     )
     tokenizer = Tokenizer.train(["picture 0 1 2 3 4 5"] * 4, vocabulary=100, max_tokens=16)
-    parts = [Part(pack=packed, views=views, captions=captions_at_once), Part(pack=packed)]
+    parts = [MixturePart(pack=packed, views=views, captions=captions_at_once), MixturePart(pack=packed)]
     made = Mixture(parts, tokenizer, batch_size=8, augmentation=Augmentation(), seed=0)
     return made, tokenizer
 

@@ -20,7 +20,7 @@ from hivlp.errors import ConfigError, DataError, ModelError
 from hivlp.objectives.distill import from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
 from hivlp.train import resumable_array as array_module
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.batches.targets import StoredViews
 from hivlp.train.run import run
@@ -121,7 +121,7 @@ def a_task(teacher: Path, packed: Pack, **settings: Any) -> tuple[Task, Mixture,
     found = scores_of(reranker, packed, boxes)
     model, tokenizer = micro_model()
     views = StoredViews(boxes, np.zeros((9, 2, 0), np.float16), (), found)
-    parts = [Part(pack=packed, views=views), Part(pack=packed)]
+    parts = [MixturePart(pack=packed, views=views), MixturePart(pack=packed)]
     mixture = Mixture(parts, tokenizer, batch_size=6, augmentation=Augmentation(), seed=0)
     objective = parse(Objective, {"reranker": {"weight": 0.5, **settings}}, where="test")
     return Task(model, objective).eval(), mixture, found

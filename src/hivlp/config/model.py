@@ -44,6 +44,7 @@ class Preprocessing(Settings):
 class TowerConfig(Settings):
     """Settings that both towers have."""
 
+    kind: str = Field(description="a model type of transformers, or one of HiVLP's own")
     options: dict[str, Any] = Field(
         default_factory=dict, description="arguments of the configuration class of this model type"
     )

@@ -15,7 +15,9 @@ class Distillation(Settings):
     models: tuple[str, ...] = Field(
         default=(), description="teachers, any `hivlp index --model`; the mean of several is learned"
     )
-    weight: float = Field(default=1.0, ge=0, description="weight of this loss, shared among the levels")
+    weight: float = Field(
+        default=1.0, ge=0, description="weight of the distillation, shared among the levels"
+    )
     scale: float = Field(default=100.0, gt=0, description="inverse temperature of the teachers")
 
 
@@ -28,13 +30,19 @@ class BinaryObjective(Settings):
 class MaskedObjective(Settings):
     """Masked words or regions, predicted with the help of the other tower. Used in training only."""
 
-    weight: float = Field(default=0.0, ge=0, description="weight of this loss; 0 disables it")
+    weight: float = Field(
+        default=0.0, ge=0, description="weight of the prediction of masked parts; 0 disables it"
+    )
 
 
 class MatchingObjective(Settings):
     """Pairs that the fusion head learns to tell apart: positives and hard negatives (ITM)."""
 
-    weight: float = Field(default=0.0, ge=0, description="weight of this loss; 0 disables it")
+    weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of image-text matching, which trains model.fusion; 0 disables it",
+    )
 
 
 class RerankerDistillation(Settings):
@@ -47,7 +55,9 @@ class RerankerDistillation(Settings):
         default="softmax",
         description="softmax of its scores, or Dynamic Contrastive Distillation",
     )
-    weight: float = Field(default=1.0, ge=0, description="weight of this loss, shared among the levels")
+    weight: float = Field(
+        default=1.0, ge=0, description="weight of the distillation, shared among the levels"
+    )
     negatives: int = Field(
         default=7,
         ge=1,

@@ -21,7 +21,7 @@ from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.train.batches.masking import SHARE
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.batches.targets import StoredViews
 from hivlp.train.distributed import World
@@ -160,7 +160,7 @@ def _mixture(
     world: World,
 ) -> Mixture:
     parts = [
-        Part(
+        MixturePart(
             pack=taken,
             share=source.share,
             captions=source.captions,

