@@ -21,7 +21,7 @@ import torch
 
 from hivlp.config import TrainConfig
 from hivlp.model.dual import DualEncoder
-from hivlp.train.batches.batch import Batch, Chances
+from hivlp.train.batches.batch import Batch, RandomRows
 from hivlp.train.loop import train_step
 from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset
@@ -35,14 +35,14 @@ def noise(config: TrainConfig, count: int, *, words: int = 14) -> Batch:
         pixels_BCHW=random.integers(0, 256, (count, 3, size, size), dtype=np.uint8),
         boxes_B4=np.tile(np.array([0, 0, 1, 1], np.float32), (count, 1)),
         mirror_B=np.zeros(count, bool),
-        tokens_TT=random.integers(5, config.model.vocabulary, (count, words)),
-        mask_TT=np.ones((count, words), np.int64),
+        tokens_TL=random.integers(5, config.model.vocabulary, (count, words)),
+        mask_TL=np.ones((count, words), np.int64),
         picture_B=np.arange(count),
         picture_of_text_T=np.arange(count),
         wording_T=np.arange(count),
         features_BD=np.zeros((count, 0), np.float32),
-        taught_B=np.zeros(count, bool),
-        chances=Chances(seed=(0, 0), whole=count, places_B=np.arange(count)),
+        has_view_B=np.zeros(count, bool),
+        random_rows=RandomRows(seed=(0, 0), whole=count, places_B=np.arange(count)),
     )
 
 

@@ -55,7 +55,7 @@ def plain(config: TrainConfig, folder: Path, steps: int) -> Iterator[None]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
     pixels = F.interpolate(torch.from_numpy(batch.pixels_BCHW).float(), size=config.model.preprocessing.size)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    tokens, mask = torch.from_numpy(batch.tokens_TT), torch.from_numpy(batch.mask_TT)
+    tokens, mask = torch.from_numpy(batch.tokens_TL), torch.from_numpy(batch.mask_TL)
     right = torch.arange(len(pixels))
     for _ in range(steps):
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):

@@ -107,7 +107,7 @@ def test_a_folder_of_heads_is_a_model_that_can_be_moved(tmp_path: Path) -> None:
         np.testing.assert_allclose(encoder.encode_texts(TEXTS)[width], expected.encode_texts(TEXTS)[width])
     other = HeadsEncoder.of(load(moved / "base"), some_heads(24, np.random.default_rng(2)))
     assert other.fingerprint != encoder.fingerprint
-    with pytest.raises(ModelError, match="is levels on top of another model, which the runtime 'onnx' does not run"):
+    with pytest.raises(ModelError, match="levels on top of another model, which the runtime 'onnx' does"):
         load(moved, runtime="onnx")
 
 
@@ -209,7 +209,6 @@ def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_
     settings = {
         "kind": kind,
         "heads": heads_,
-        "hidden": 16,
         "epochs": 30,
         "patience": 30,
         "batch_size": 200,
@@ -361,7 +360,7 @@ def test_impossible_runs_are_refused_before_anything_is_encoded(
     assert "a level of width 64 can't be made of vectors 32 wide; give widths below 32" in message(
         "--widths", "64"
     )
-    assert "levels are positive" in message("--widths", "0")
+    assert "levels must be positive" in message("--widths", "0")
     assert "unknown key 'epoch': did you mean 'epochs'?" in message("--set", "epoch=3")
     assert not out.exists()
     assert "too few to hold 1% of them out" in message("--set", "held_out=0.01", "--widths", "8")
@@ -432,7 +431,7 @@ def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
 
     train, val = folded_pairs(0), folded_pairs(1)
     turned_SS = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
-    settings = {"epochs": 60, "patience": 60, "batch_size": 100, "learning_rate": 0.02, "hidden": 32}
+    settings = {"epochs": 60, "patience": 60, "batch_size": 100, "learning_rate": 0.02}
     found = {}
     for heads in ("linear", "mlp"):
         config = parse(FitLevelsConfig, {**settings, "heads": heads}, where="test")
@@ -470,7 +469,7 @@ def test_the_coarse_index_of_bits_takes_the_signs_of_the_binary_level(
     base = micro_folder(tmp_path / "base", levels={"kind": "nested", "widths": [32]})
     out, index = tmp_path / "levels", tmp_path / "scenes.hivlp"
     done = hivlp("fit-levels", "--model", base, "--data", "scenes:60?size=32", "--out", out, "--widths", "4",
-                 "--set", "epochs=1", "--set", "binary=16", "--set", "heads=mlp", "--set", "hidden=8",
+                 "--set", "epochs=1", "--set", "binary=16", "--set", "heads=mlp",
                  "--set", "margin=0", "--json")  # fmt: skip
     assert done.code == 0, done.err
     assert (done.document["binary"], done.document["heads"]) == (16, "mlp")

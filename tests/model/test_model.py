@@ -8,7 +8,7 @@ import torch
 from micro import micro_folder, micro_model, model_values
 from torch.nn import functional as F
 
-from hivlp.config import ModelConfig, Tower, parse
+from hivlp.config import ImageTowerConfig, ModelConfig, parse
 from hivlp.encode.torch import TorchEncoder
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model.dual import DualEncoder
@@ -81,15 +81,15 @@ def test_temperature_is_bounded():
     ],
 )
 def test_any_picture_model_of_transformers_can_be_a_tower(kind: str, options: dict[str, object]):
-    tower = ImageTower(Tower(kind=kind, options=options), size=32)
+    tower = ImageTower(ImageTowerConfig(kind=kind, options=options), size=32)
     assert tower(torch.rand(2, 3, 32, 32)).shape == (2, tower.width)
 
 
 def test_unknown_towers_and_options_are_refused():
     with pytest.raises(ConfigError, match="'restnet' is not a model type of transformers"):
-        ImageTower(Tower(kind="restnet"), size=32)
+        ImageTower(ImageTowerConfig(kind="restnet"), size=32)
     with pytest.raises(ConfigError, match="resnet has no options \\['depth'\\]"):
-        ImageTower(Tower(kind="resnet", options={"depth": 3}), size=32)
+        ImageTower(ImageTowerConfig(kind="resnet", options={"depth": 3}), size=32)
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -111,7 +111,7 @@ def test_damaged_model_folders_say_what_is_wrong(tmp_path):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match=r"model\.safetensors can't be read"):
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
         open_model(folder)
     weights.write_bytes(whole)
     values = json.loads((folder / "config.json").read_text())

@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from hivlp.errors import ConfigError
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import from_embeddings, from_scores
 from hivlp.objectives.dynamic import dynamic_distillation, hardest, uncertainty
-from hivlp.objectives.masked import fuse, masked_regions, masked_words
+from hivlp.objectives.masked import masked_regions, masked_words
 from hivlp.objectives.matching import hard_pairs, matching
 from hivlp.objectives.retrieval import consistency, contrastive, hierarchical, pairwise, positives
 
@@ -122,8 +124,6 @@ def test_masked_words_and_regions():
     assert words.item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2, abs=1e-6)
     predicted, target = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
     assert masked_regions(predicted, target).item() == pytest.approx((5 / 2 + 4 / 2) / 2)
-    assert fuse(torch.tensor([2.0]), torch.tensor([3.0])).item() == 5
-    assert fuse(torch.tensor([2.0]), torch.tensor([3.0]), how="multiply").item() == 6
 
 
 def test_nothing_masked_costs_nothing():
@@ -209,3 +209,11 @@ def test_positives_agree_with_a_plain_loop():
         for p in picture
     ]
     assert positives(picture, owner, wording).tolist() == expected
+
+
+def test_a_wrong_number_of_level_weights_is_refused():
+    rows = {width: F.normalize(torch.ones(2, width), dim=1) for width in (2, 4)}
+    scales = {width: torch.tensor(1.0) for width in rows}
+    message = r"level_weights has 3 numbers and there are 2 levels \(2, 4\); give one weight per level"
+    with pytest.raises(ConfigError, match=message):
+        hierarchical(rows, rows, DIAGONAL, scales, level_weights=[1, 1, 1])

@@ -14,7 +14,7 @@ from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
 from PIL import Image
 from ran import Ran
 
-from hivlp.config import Fusion, parse
+from hivlp.config import Fusion
 from hivlp.data.images import decode
 from hivlp.errors import ConfigError, ModelError, QueryError
 from hivlp.model.folder import open_model
@@ -25,7 +25,7 @@ from hivlp.search.rerank import open_scorer
 from hivlp.train.run import run
 
 Hivlp = Callable[..., Ran]
-FUSION = {"layers": 1, "width": 24, "heads": 2}
+FUSION = {"layers": 1}
 NO_HEAD = r"rerank=5 can't be: the model of this index has no fusion head .* Leave it out, or index with"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 
@@ -179,5 +179,3 @@ def test_a_run_trains_the_head_and_goes_on_from_it(tmp_path: Path):
         assert torch.equal(mine, theirs)
     with pytest.raises(ConfigError, match=r"trains a fusion head, and the model has none; set model\.fusion"):
         micro_run(objective={"itm": {"weight": 1.0}})
-    with pytest.raises(ConfigError, match=r"fusion\.width=24 can't be shared evenly by 5 heads"):
-        parse(Fusion, {"width": 24, "heads": 5}, where="test")

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from micro import TEXTS, micro_model, model_values
+from micro import TEXTS, micro_model
+from torch import nn
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack
-from hivlp.train.batches.targets import Lesson, Ranked
+from hivlp.train.batches.targets import StoredEmbeddings, StoredScores, StoredViews
 from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.step import Task
-from hivlp.train.teachers.features import Reinforced, view_boxes
+from hivlp.train.teachers.features import view_boxes
 
-FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
+FUSION = {"layers": 1}
 OBJECTIVE = {
-    "itm": {"weight": 0.5, "negatives": 2},
+    "itm": {"weight": 0.5},
     "form": "sigmoid",
-    "bias": -2.0,
     "consistency": 0.3,
     "binary": {"weight": 0.5},
-    "vlm": {"weight": 0.7, "share": 0.3},
-    "lrm": {"weight": 0.6, "fusion": "multiply"},
-    "reranker": {"form": "dynamic", "weight": 0.4, "widths": [8, 32]},
+    "vlm": {"weight": 0.7},
+    "lrm": {"weight": 0.6},
+    "reranker": {"form": "dynamic", "weight": 0.4},
 }
 
 
@@ -45,13 +45,13 @@ def a_pack() -> Pack:
     )
 
 
-def views_of(pack: Pack) -> Reinforced:
+def views_of(pack: Pack) -> StoredViews:
     """Two crops a picture, what two dual encoders of different widths say of them and of the captions, and a
     re-ranker of three wrong captions of each.
     """
     random, captions = np.random.default_rng(1), sum(map(len, pack.captions))
     lessons = [
-        Lesson(
+        StoredEmbeddings(
             *(
                 (random.standard_normal((*shape, width)) / width**0.5).astype(np.float16)
                 for shape in ((len(pack), 2), (captions,))
@@ -60,13 +60,22 @@ def views_of(pack: Pack) -> Reinforced:
         for width in (6, 10)
     ]
     boxes = view_boxes(len(pack), views=2, min_area=0.5, seed=0)
-    ranked = Ranked(
+    stored_scores = StoredScores(
         own_NVP=random.standard_normal((len(pack), 2, 1)).astype(np.float16),
         wrong_NVK=random.standard_normal((len(pack), 2, 3)).astype(np.float16),
         wrong_NK=random.integers(0, captions, (len(pack), 3)).astype(np.int32),
         captions=[caption for of_one in pack.captions for caption in of_one],
     )
-    return Reinforced(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), ranked)
+    return StoredViews(boxes, np.zeros((len(pack), 2, 0), np.float16), tuple(lessons), stored_scores)
+
+
+def without_dropout(module: nn.Module) -> None:
+    """Turns dropout off in training too, also where attention applies it by itself."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        if isinstance(part, nn.MultiheadAttention):
+            part.dropout = 0.0
 
 
 def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor]:
@@ -74,22 +83,24 @@ def gradients_of(world: World, *, grad_cache: int = 0) -> dict[str, torch.Tensor
 
     `grad_cache` is that of all processes together: batch norm then sees the same pictures at a time.
     """
-    text = {**model_values()["text"], "dropout": 0.0}
-    text["options"] = {**text["options"], "hidden_dropout_prob": 0.0}
-    model, tokenizer = micro_model(text=text, fusion=FUSION)
+    model, tokenizer = micro_model(fusion=FUSION)
     if world.size > 1:
         share_batch_norms(model)
+    without_dropout(model)
     torch.manual_seed(1)
     task = Task(
         model,
         parse(Objective, OBJECTIVE, where="test"),
         grad_cache=grad_cache // world.size,
-        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0, widths=(8, 32)),
+        distil=Distillation(models=("one", "other"), weight=0.8, scale=20.0),
         world=world,
     ).train()
     taught, untaught = a_pack(), a_pack()
     mixture = Mixture(
-        [Part(pack=taught, views=views_of(taught), share=2.0, negatives=2), Part(pack=untaught)],
+        [
+            MixturePart(pack=taught, views=views_of(taught), share=2.0, negatives=2),
+            MixturePart(pack=untaught),
+        ],
         tokenizer,
         batch_size=14,
         augmentation=Augmentation(),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import from_embeddings, from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
-from hivlp.objectives.masked import fuse, masked_regions, masked_words
+from hivlp.objectives.masked import masked_regions, masked_words
 from hivlp.objectives.matching import matching
 from hivlp.objectives.retrieval import consistency, contrastive, hierarchical, pairwise
 
@@ -73,7 +73,7 @@ def teach(x: Tensors, led: Tensors) -> Tensor:
 
 
 def words(x: Tensors, led: Tensors) -> Tensor:
-    return masked_words(fuse(x["states"], x["global"], how="multiply"), led["words"])
+    return masked_words(x["states"] + x["global"], led["words"])
 
 
 CASES: dict[str, Case] = {
@@ -108,7 +108,7 @@ CASES: dict[str, Case] = {
         lambda size: {"words": torch.arange(size) % 7},
     ),
     "masked regions": Case(
-        lambda x, led: masked_regions(fuse(x["states"], x["global"]), led["target"]),
+        lambda x, led: masked_regions(x["states"] + x["global"], led["target"]),
         lambda size: {"states": normal(size, 7), "global": normal(size, 7, seed=1)},
         lambda size: {"target": normal(size, 7, seed=2)},
     ),

@@ -29,8 +29,8 @@ from hivlp.train.freeze import parts, rate_shares
 from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset
 from hivlp.train.run import run
-from hivlp.train.starts.checkpoint import begun, open_trainable
 from hivlp.train.starts.lora import adapt, merge
+from hivlp.train.starts.trained import open_trainable, starting_model
 
 TEXTS = ["a dog", "Two cats, left of a 7.30 boat", "x", "", "a very long text about nothing at all"]
 SCENES = "scenes:40?size=32"
@@ -105,7 +105,7 @@ def test_levels_start_as_a_rotation_that_keeps_every_cosine(
     frozen = hivlp.load(starts[family])
     fine = frozen.widths[0]
     asked = config(starts[family], f"model.levels.widths=[4,8,{fine}]", f"model.levels.kind={kind}")
-    started = hivlp.load(begun(asked, packs(tmp_path), tmp_path / "start", lambda line: None))
+    started = hivlp.load(starting_model(asked, packs(tmp_path), tmp_path / "start", lambda line: None))
     assert started.widths == (4, 8, fine)
     before, after = rows(frozen, whole(family)), rows(started, whole(family))
     np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)
@@ -118,7 +118,7 @@ def test_narrow_levels_start_where_the_training_data_is_longest(
     starts: dict[str, Path], tmp_path: Path
 ) -> None:
     asked, taken = config(starts["clip"], "model.levels.widths=[4,24]"), packs(tmp_path)
-    started = open_model(begun(asked, taken, tmp_path / "start", lambda line: None))
+    started = open_model(starting_model(asked, taken, tmp_path / "start", lambda line: None))
     frozen = converted(starts["clip"], name="clip")[0]
     pixels = torch.from_numpy(np.array(taken[0].pixels_NCHW))
     turned = started.image_levels.head(started.image_features(pixels))
@@ -128,7 +128,7 @@ def test_narrow_levels_start_where_the_training_data_is_longest(
 
 def test_one_level_is_the_frozen_model_itself(starts: dict[str, Path], tmp_path: Path) -> None:
     asked = config(starts["clip"], "model.levels.widths=[24]")
-    started = hivlp.load(begun(asked, packs(tmp_path), tmp_path / "start", lambda line: None))
+    started = hivlp.load(starting_model(asked, packs(tmp_path), tmp_path / "start", lambda line: None))
     np.testing.assert_allclose(rows(started), rows(hivlp.load(starts["clip"])), atol=1e-5)
 
 
@@ -136,10 +136,10 @@ def test_a_model_of_ours_starts_as_it_is_and_gives_up_levels_by_prefix(
     starts: dict[str, Path], tmp_path: Path
 ) -> None:
     old = hivlp.load(starts["hivlp"])
-    same = begun(config(starts["hivlp"]), packs(tmp_path), tmp_path / "same", lambda line: None)
+    same = starting_model(config(starts["hivlp"]), packs(tmp_path), tmp_path / "same", lambda line: None)
     np.testing.assert_array_equal(rows(hivlp.load(same)), rows(old))
     fewer = config(starts["hivlp"], "model.levels.widths=[4,16]", "model.levels.kind=separate")
-    narrow = hivlp.load(begun(fewer, packs(tmp_path), tmp_path / "fewer", lambda line: None))
+    narrow = hivlp.load(starting_model(fewer, packs(tmp_path), tmp_path / "fewer", lambda line: None))
     np.testing.assert_allclose(
         rows(narrow),
         old.encode_images(pictures())[16].tolist() + old.encode_texts(TEXTS)[16].tolist(),
@@ -176,7 +176,7 @@ def test_frozen_parts_stay_still_and_have_no_optimiser_state(starts: dict[str, P
 def test_a_run_in_phases_resumes_bit_equal(
     starts: dict[str, Path], start: str, lora: int, tmp_path: Path
 ) -> None:
-    asked = config(starts[start], f"lora.rank={lora}", "lora.dropout=0.1", "model.levels.widths=[8,16]")
+    asked = config(starts[start], f"lora.rank={lora}", "model.levels.widths=[8,16]")
     run(asked, out=tmp_path / "whole")
     for stop in (1, 3, None):
         run(asked, out=tmp_path / "parts", resume=stop != 1, stop_after=stop)
@@ -263,11 +263,11 @@ def test_what_can_not_be_trained_is_refused(starts: dict[str, Path], tmp_path: P
     (tmp_path / "heads" / "config.json").write_text('{"format": "hivlp-heads"}')
     with pytest.raises(ModelError, match=r"levels on top of another model, .* start from that model itself"):
         config(tmp_path / "heads")
-    with pytest.raises(ConfigError, match=r"lora\.rank adapts a model that is there; give --model"):
+    with pytest.raises(ConfigError, match=r"lora\.rank needs a trained model to adapt; give --model"):
         load_preset("tiny", overrides=["lora.rank=4"])
     for until in ("[0.5,0.4,1]", "[0.5]"):
         phases = json.dumps([{"until": end, "trained": "all"} for end in json.loads(until)])
-        with pytest.raises(ConfigError, match="give ascending shares of the run, the last one 1"):
+        with pytest.raises(ConfigError, match="give ascending shares of the steps, the last one 1"):
             config(starts["clip"], f"freeze={phases}")
 
 
@@ -276,21 +276,23 @@ def test_what_can_not_be_trained_is_refused(starts: dict[str, Path], tmp_path: P
     [
         (
             "model.levels.widths=[8,48]",
-            "asks for 48 numbers, and the start has vectors of 24; give 24 at most",
+            "has 48, and the embeddings of the start are 24 wide; give 24 at most",
         ),
         (
             "model.image.options.hidden_size=16",
             "do not fit the settings model.image.*leave these settings out",
         ),
         ("model.image.options.num_hidden_layers=3", "do not fit .*layers.2"),
-        ("augmentation.word_dropout=0.1", "brings its own vocabulary, which has no mask for words"),
+        ("augmentation.word_dropout=0.1", "has no mask token; set"),
     ],
 )
 def test_a_run_that_its_start_can_not_become_is_refused(
     starts: dict[str, Path], override: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        begun(config(starts["clip"], override), packs(tmp_path), tmp_path / "start", lambda line: None)
+        starting_model(
+            config(starts["clip"], override), packs(tmp_path), tmp_path / "start", lambda line: None
+        )
     assert not (tmp_path / "start").exists()
 
 

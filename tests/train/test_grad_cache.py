@@ -12,7 +12,7 @@ from torch import nn
 
 from hivlp.config import Objective
 from hivlp.train import passes
-from hivlp.train.batches.batch import Batch, Chances
+from hivlp.train.batches.batch import Batch, RandomRows
 from hivlp.train.gradient_cache import in_chunks, still_statistics
 from hivlp.train.step import Task
 
@@ -39,14 +39,14 @@ def a_batch(count: int = 8) -> tuple[Any, Batch]:
         pixels_BCHW=random.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8),
         boxes_B4=np.tile(np.array([0, 0, 1, 1], np.float32), (count, 1)),
         mirror_B=np.zeros(count, bool),
-        tokens_TT=tokens,
-        mask_TT=mask,
+        tokens_TL=tokens,
+        mask_TL=mask,
         picture_B=np.arange(count),
         picture_of_text_T=np.arange(count),
         wording_T=np.arange(count),
         features_BD=np.zeros((count, 0), np.float32),
-        taught_B=np.zeros(count, bool),
-        chances=Chances(seed=(0, 0), whole=count, places_B=np.arange(count)),
+        has_view_B=np.zeros(count, bool),
+        random_rows=RandomRows(seed=(0, 0), whole=count, places_B=np.arange(count)),
     )
     return model, batch
 

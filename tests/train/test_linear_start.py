@@ -26,7 +26,7 @@ from hivlp.train.step import ALONE
 SCENES = "scenes:96?size=32"
 
 
-def begun(**changes: Any) -> TrainConfig:
+def starting_model(**changes: Any) -> TrainConfig:
     values: dict[str, Any] = {
         "model": model_values(**with_bag()),
         "lock_image": True,
@@ -54,7 +54,7 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
     monkeypatch.setattr(linear_start, "PAIRS", 200)
     changes = with_bag(kind=kind, hidden=4)
     changes["image"] = {**changes["image"], "norm": norm}
-    config = begun(model=model_values(**changes))
+    config = starting_model(model=model_values(**changes))
     parts = prepared(config, tmp_path)
     model = parts.task.model.eval()
     image_NF, tokens_NL, words_NL = linear_start._pairs(parts.mixture, np.array([0]))
@@ -73,10 +73,10 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
         torch.testing.assert_close(found[level], expected_BD, atol=2e-3, rtol=2e-3)
     bag = model.text_tower.bag
     assert bag is not None
-    tokens_TT, mask_TT = torch.from_numpy(batch.tokens_TT), torch.from_numpy(batch.mask_TT)
+    tokens_TL, mask_TL = torch.from_numpy(batch.tokens_TL), torch.from_numpy(batch.mask_TL)
     with torch.no_grad():
-        texts = model.encode_tokens(tokens_TT, mask_TT)
-        counts_TV = F.one_hot(tokens_TT, model.config.vocabulary) * mask_TT[:, :, None]
+        texts = model.encode_tokens(tokens_TL, mask_TL)
+        counts_TV = F.one_hot(tokens_TL, model.config.vocabulary) * mask_TL[:, :, None]
         weighed_TV = counts_TV.sum(dim=1) * rarity_V.clamp(min=0.05)
         mean_D = floor.text_mean_V @ floor.text_VD
         bags_TD = weighed_TV @ floor.text_VD / weighed_TV.sum(dim=1, keepdim=True).sqrt() - mean_D
@@ -87,7 +87,7 @@ def test_pictures_begin_at_the_directions_and_words_at_theirs(
 def test_such_a_start_finds_what_random_weights_do_not(tmp_path: Path):
     def recall(**changes: Any) -> float:
         out = tmp_path / str(changes)
-        config = begun(
+        config = starting_model(
             validation=[{"spec": SCENES}],
             optimisation={"learning_rate": 1e-6, "warmup_steps": 1},
             steps=1,
@@ -101,13 +101,13 @@ def test_such_a_start_finds_what_random_weights_do_not(tmp_path: Path):
 def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    config = begun(
+    config = starting_model(
         model=model_values(**with_bag(hidden=4)),
-        optimisation={"learning_rate": 1e-3, "given_rate": 0.25},
+        optimisation={"learning_rate": 1e-3, "linear_start_rate": 0.25},
     )
     parts = prepared(config, tmp_path)
     model = parts.task.model
-    given = linear_start.given(model, 0.25)
+    given = linear_start.initialised_rates(model, 0.25)
     assert set(given.values()) == {0.25}
     slow = {name for name, weight in model.named_parameters() if any(weight is one for one in given)}
     heads = {
@@ -131,10 +131,10 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
 
 def test_a_run_that_was_cut_off_goes_on_from_its_own_start(tmp_path: Path):
     whole, again = tmp_path / "whole", tmp_path / "again"
-    run(begun(), out=whole)
-    run(begun(), out=again, stop_after=2)
+    run(starting_model(), out=whole)
+    run(starting_model(), out=again, stop_after=2)
     kept = (again / LINEAR).stat().st_mtime_ns
-    run(begun(), out=again, resume=True)
+    run(starting_model(), out=again, resume=True)
     assert (again / LINEAR).stat().st_mtime_ns == kept  # found once
     expected, found = (open_model(out / "model").state_dict() for out in (whole, again))
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
@@ -143,10 +143,10 @@ def test_a_run_that_was_cut_off_goes_on_from_its_own_start(tmp_path: Path):
 
 
 def test_a_damaged_start_is_named(tmp_path: Path):
-    run(begun(), out=tmp_path / "r", stop_after=1)
+    run(starting_model(), out=tmp_path / "r", stop_after=1)
     (tmp_path / "r" / LINEAR).write_bytes(b"not tensors")
-    with pytest.raises(HivlpError, match=r"linear-start\.safetensors can't be read"):
-        run(begun(), out=tmp_path / "r", resume=True)
+    with pytest.raises(HivlpError, match=r"linear-start\.safetensors cannot be read"):
+        run(starting_model(), out=tmp_path / "r", resume=True)
 
 
 def test_only_sources_that_count_are_looked_at(tmp_path: Path):
@@ -154,7 +154,7 @@ def test_only_sources_that_count_are_looked_at(tmp_path: Path):
         {"spec": SCENES, "views": 1, "captions": 2},
         {"spec": "scenes:30?size=32", "views": 1, "linear_start": False},
     ]
-    config = begun(sources=sources)
+    config = starting_model(sources=sources)
     parts = prepared(config, tmp_path)
     each = [np.asarray(part.views.features_NVD[:, 0]) for part in parts.mixture._parts if part.views]
     for number, features_NF in enumerate(each):
@@ -162,8 +162,8 @@ def test_only_sources_that_count_are_looked_at(tmp_path: Path):
         known = {row.tobytes() for row in features_NF.astype(np.float32)}
         assert {row.tobytes() for row in seen_NF.numpy()} <= known
     (first,), (second,) = ([{**source, "linear_start": False}] for source in sources)
-    with pytest.raises(ConfigError, match=r"linear_start has no source to look at"):
-        begun(sources=[first, second])
+    with pytest.raises(ConfigError, match=r"linear_start needs a source"):
+        starting_model(sources=[first, second])
 
 
 def test_sources_without_captions_give_no_start(tmp_path: Path):
@@ -176,7 +176,7 @@ def test_sources_without_captions_give_no_start(tmp_path: Path):
         {"spec": SCENES, "views": 1, "linear_start": False},
     ]
     with pytest.raises(DataError, match=r"linear_start found no captions"):
-        run(begun(sources=sources), out=tmp_path / "r")
+        run(starting_model(sources=sources), out=tmp_path / "r")
 
 
 @pytest.mark.parametrize(
@@ -188,5 +188,5 @@ def test_sources_without_captions_give_no_start(tmp_path: Path):
     ],
 )
 def test_it_needs_a_new_model_over_a_locked_tower(changes: dict[str, Any]):
-    with pytest.raises(ConfigError, match=r"linear_start is for words of a new model"):
-        begun(**changes)
+    with pytest.raises(ConfigError, match=r"linear_start needs a new model"):
+        starting_model(**changes)

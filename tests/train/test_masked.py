@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from hivlp.config import Augmentation, Objective, parse
 from hivlp.train.batches.batch import REGION
 from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.views import cells, hide
 from hivlp.train.distributed import World
 from hivlp.train.run import run
@@ -104,13 +104,18 @@ def a_task(**objective: object) -> tuple[Task, Mixture]:
     model, tokenizer = micro_model()
     task = Task(model, parse(Objective, objective, where="test"))
     mixture = Mixture(
-        [Part(pack=a_pack())], tokenizer, batch_size=10, augmentation=Augmentation(), seed=0, mask_share=0.3
+        [MixturePart(pack=a_pack())],
+        tokenizer,
+        batch_size=10,
+        augmentation=Augmentation(),
+        seed=0,
+        mask_share=0.3,
     )
     return task, mixture
 
 
 def test_the_losses_are_what_a_plain_loop_over_texts_and_pictures_finds():
-    task, mixture = a_task(vlm={"weight": 2.0}, lrm={"weight": 3.0, "share": 0.4})
+    task, mixture = a_task(vlm={"weight": 2.0}, lrm={"weight": 3.0})
     batch, model = mixture.batch(0), task.model
     with torch.no_grad():
         terms = task(batch)
@@ -119,18 +124,18 @@ def test_the_losses_are_what_a_plain_loop_over_texts_and_pictures_finds():
         words, regions = [], []
         for row, picture in enumerate(batch.picture_of_text_T):
             if picture < 0:
-                assert not batch.chosen_TT[row].any(), "nothing is asked of wrong captions"
+                assert not batch.chosen_TL[row].any(), "nothing is asked of wrong captions"
                 continue
-            length = batch.mask_TT[row].sum()
+            length = batch.mask_TL[row].sum()
             states = model.text_tower.states(
-                torch.from_numpy(batch.masked_TT[row : row + 1, :length]),
+                torch.from_numpy(batch.masked_TL[row : row + 1, :length]),
                 torch.ones(1, length, dtype=torch.long),
             )[0]
-            for column in np.flatnonzero(batch.chosen_TT[row]):
+            for column in np.flatnonzero(batch.chosen_TL[row]):
                 told = task.masked.words(states[column][None], image[picture][None])
-                words.append(F.cross_entropy(told, torch.tensor([batch.tokens_TT[row, column]])))
-            chance = batch.chances.draw(REGION, task.masked.side**2)[picture]
-            hidden = (chance < 0.4) | (np.arange(len(chance)) == chance.argmin())
+                words.append(F.cross_entropy(told, torch.tensor([batch.tokens_TL[row, column]])))
+            chance = batch.random_rows.draw(REGION, task.masked.side**2)[picture]
+            hidden = (chance < 0.15) | (np.arange(len(chance)) == chance.argmin())
             view = task._passes.view(
                 *(
                     torch.from_numpy(a[picture : picture + 1])
@@ -162,7 +167,12 @@ def test_it_works_in_chunks_too():
     model, tokenizer = micro_model()
     objective = parse(Objective, {"vlm": {"weight": 1.0}, "lrm": {"weight": 1.0}}, where="test")
     mixture = Mixture(
-        [Part(pack=a_pack())], tokenizer, batch_size=10, augmentation=Augmentation(), seed=0, mask_share=0.3
+        [MixturePart(pack=a_pack())],
+        tokenizer,
+        batch_size=10,
+        augmentation=Augmentation(),
+        seed=0,
+        mask_share=0.3,
     )
     found = []
     for chunk in (0, 3):

@@ -13,9 +13,9 @@ from hivlp.config import Preprocessing
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError
-from hivlp.train import stored as stored_module
+from hivlp.train import resumable_array as stored_module
 from hivlp.train.batches.pack import pack
-from hivlp.train.teachers.features import reinforce, view_boxes
+from hivlp.train.teachers.features import view_boxes, views_with_features
 
 
 class FakeTower:
@@ -80,7 +80,7 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     packed = pack(source, tmp_path / "packs", size=24, key="gallery")
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     options = {"views": 3, "min_area": 0.4}
-    whole = reinforce(source, packed, FakeTower(), **options)
+    whole = views_with_features(source, packed, FakeTower(), **options)
     expected = np.array(whole.features_NVD)
     assert expected.shape == (7, 3, 3)
     # what a kill leaves: four rows saved, the others never written
@@ -90,10 +90,10 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     features[4:] = 0
     features.flush()
     tower = FakeTower()
-    assert np.array_equal(reinforce(source, packed, tower, **options).features_NVD, expected)
+    assert np.array_equal(views_with_features(source, packed, tower, **options).features_NVD, expected)
     assert tower.asked == 3 * 3
     idle = FakeTower()
-    assert np.array_equal(reinforce(source, packed, idle, **options).features_NVD, expected)
+    assert np.array_equal(views_with_features(source, packed, idle, **options).features_NVD, expected)
     assert idle.asked == 0
 
 
@@ -109,7 +109,7 @@ def test_whole_frames_of_the_right_size_come_from_the_pack(tmp_path):
     source = open_source(gallery(tmp_path))
     tower = FakeTower()
     packed = pack(source, tmp_path / "packs", size=tower.size, key="gallery")
-    from_originals = reinforce(source, packed, tower, views=2, min_area=0.4).features_NVD[:, :1]
+    from_originals = views_with_features(source, packed, tower, views=2, min_area=0.4).features_NVD[:, :1]
     (tmp_path / "0.jpg").unlink()  # not needed any more
-    from_pack = reinforce(source, packed, tower, views=1, min_area=0.4).features_NVD
+    from_pack = views_with_features(source, packed, tower, views=1, min_area=0.4).features_NVD
     assert np.array_equal(from_pack, from_originals)

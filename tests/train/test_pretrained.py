@@ -17,8 +17,8 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.efficientnet import EfficientNetLite
 from hivlp.model.towers import ImageTower, TextTower
 from hivlp.model.words import Bag, WordVectors
-from hivlp.train.losses import kinds
-from hivlp.train.losses.kinds import Kinds, names
+from hivlp.train.losses import class_names
+from hivlp.train.losses.class_names import ClassNames
 from hivlp.train.prepare import opened, prepare
 from hivlp.train.run import run
 from hivlp.train.starts import linear as linear_start
@@ -47,7 +47,7 @@ def small_run(**changes: Any) -> TrainConfig:
         "pretrained": {"image": LITE0, "text": MINILM},
         "lock_image": True,
         "linear_start": True,
-        "objective": {"kinds": 0.5},
+        "objective": {"class_names": 0.5},
         "augmentation": {"mirror": False},
         "sources": [{"spec": "scenes:48?size=32", "views": 1, "captions": 2}],
         "steps": 3,
@@ -121,7 +121,7 @@ def test_a_text_is_the_weighted_sum_of_its_words():
     dice = torch.Generator().manual_seed(0)
     vectors_VF = torch.randn(8, 6, generator=dice)
     assert isinstance(tower.backbone, WordVectors) and isinstance(tower.bag, Bag)
-    tower.backbone.give(vectors_VF)
+    tower.backbone.set_vectors(vectors_VF)
     with torch.no_grad():
         tower.bag.log_weight.weight.copy_(torch.randn(8, 1, generator=dice))
         tokens_BT, mask_BT = torch.tensor([[2, 7, 3], [1, 0, 0]]), torch.tensor([[1, 1, 1], [1, 0, 0]])
@@ -139,7 +139,7 @@ def test_a_text_is_the_weighted_sum_of_its_words():
 
 def test_given_vectors_are_near_in_int8_and_have_no_gradient():
     words, vectors_VF = WordVectors(50, 32), torch.randn(50, 32, generator=torch.Generator().manual_seed(0))
-    words.give(vectors_VF)
+    words.set_vectors(vectors_VF)
     kept_VF = words(torch.arange(50)[None])[0]
     largest_V1 = vectors_VF.abs().amax(dim=1, keepdim=True)
     assert ((kept_VF - vectors_VF).abs() <= 0.51 / 127 * largest_V1 + 1e-3 * largest_V1).all()
@@ -188,7 +188,7 @@ def test_words_have_the_vectors_that_the_language_model_gives_them_alone(vocabul
 
 
 def test_every_kind_has_names_and_a_row_is_a_picture_of_all_it_is_called():
-    table = names()
+    table = class_names.class_names()
     assert len(table) == 1000 and table[1][0] == ("goldfish",)
     assert "dog" in next(wider for own, wider in table if "dachshund" in "".join(own) or "beagle" in own)
     assert all(name == name.strip().lower() and name for own, wider in table for name in (*own, *wider))
@@ -198,16 +198,16 @@ def test_every_kind_has_names_and_a_row_is_a_picture_of_all_it_is_called():
 def test_kinds_are_learned_by_name_and_by_what_they_are_kinds_of(tmp_path: Path):
     parts = prepare(small_run(), [opened(s) for s in small_run().sources], tmp_path, ALONE, silent)
     task = parts.task
-    assert task.kinds is not None
-    rows_KF = task.kinds.rows_KF
+    assert task.class_names is not None
+    rows_KF = task.class_names.rows_KF
     assert rows_KF.shape == (1000, task.model.image_tower.width) and not rows_KF[:, 1280:].any()
     torch.manual_seed(1)
     real_BF = torch.randn(4, rows_KF.shape[1])
-    before = float(task.kinds(task.model, real_BF).detach())
+    before = float(task.class_names(task.model, real_BF).detach())
     optimizer = torch.optim.Adam(task.model.parameters(), lr=3e-3)
     for _ in range(12):
         optimizer.zero_grad()
-        loss = task.kinds(task.model, real_BF)
+        loss = task.class_names(task.model, real_BF)
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.8 * before
@@ -215,18 +215,18 @@ def test_kinds_are_learned_by_name_and_by_what_they_are_kinds_of(tmp_path: Path)
 
 def test_a_dog_is_right_for_every_kind_of_dog(monkeypatch: pytest.MonkeyPatch, vocabulary: Tokenizer):
     own = [(("beagle",), ("dog",)), (("pug",), ("dog",)), (("tench",), ("fish",))]
-    monkeypatch.setattr(kinds, "names", lambda: own)
+    monkeypatch.setattr(class_names, "class_names", lambda: own)
     seen: dict[str, Any] = {}
 
     def watched(image: Any, text: Any, positive_BT: torch.Tensor, scales: Any) -> dict[str, torch.Tensor]:
         seen["right"] = positive_BT
         return {"loss": torch.zeros(())}
 
-    monkeypatch.setattr(kinds, "hierarchical", watched)
-    monkeypatch.setattr(Kinds, "_asked", lambda self, drawn: (["dog", "pug"], ["a dog", "a pug"]))
+    monkeypatch.setattr(class_names, "hierarchical", watched)
+    monkeypatch.setattr(ClassNames, "_drawn_names", lambda self, drawn: (["dog", "pug"], ["a dog", "a pug"]))
     config = parse(ModelConfig, model_values(text=WORDS, vocabulary=vocabulary.vocabulary_size), where="test")
     model = DualEncoder(config)
-    learned = Kinds(torch.randn(3, model.image_tower.width), vocabulary)
+    learned = ClassNames(torch.randn(3, model.image_tower.width), vocabulary)
     learned(model, torch.randn(2, model.image_tower.width))
     right = sorted(tuple(row) for row in seen["right"].tolist())
     assert right == [(False, False), (True, False), (True, True)]  # a tench, a beagle, a pug
@@ -302,17 +302,17 @@ def test_settings_that_do_not_go_together_are_refused():
     for changes, message in (
         (
             {"model": model_values(text=WORDS), "objective": {}},
-            "is for a tower of the kind efficientnet_lite",
+            "needs model.image.kind=efficientnet_lite, and it is resnet",
         ),
         (
             {"lock_image": False, "linear_start": False, "sources": [{"spec": "scenes:48?size=32"}]},
-            "objective.kinds takes the rows",
+            "objective.class_names needs the classifier",
         ),
-        ({"pretrained": {}}, "objective.kinds takes the rows"),
+        ({"pretrained": {}}, "objective.class_names needs the classifier"),
     ):
         with pytest.raises(ConfigError, match=message):
             small_run(**changes)
-    with pytest.raises(ConfigError, match="give their width as bag"):
+    with pytest.raises(ConfigError, match="needs the width of its learned vectors; set bag"):
         parse(ModelConfig, model_values(text={"kind": "words"}), where="test")
     config = parse(ModelConfig, model_values(text={**WORDS, "options": {"learnt": 9}}), where="test")
     with pytest.raises(
@@ -328,4 +328,6 @@ def test_weights_of_another_width_are_refused(tmp_path: Path, vocabulary: Tokeni
     with pytest.raises(
         ConfigError, match=r"efficientnet-lite0 does not fit model.image.options=\{'width': 1.1\}"
     ):
-        pretrained.give(DualEncoder(config), vocabulary, Pretrained(image=LITE0), tmp_path / "w", silent)
+        pretrained.load_pretrained(
+            DualEncoder(config), vocabulary, Pretrained(image=LITE0), tmp_path / "w", silent
+        )

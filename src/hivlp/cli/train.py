@@ -39,12 +39,14 @@ def train(
 ) -> None:
     """Train a model; --set changes any setting of the preset. Needs the extra 'train'."""
     from hivlp.train.distributed import is_leader
-    from hivlp.train.presets import load_preset
+    from hivlp.train.presets import check_data, load_preset
     from hivlp.train.run import run
 
     config = load_preset(
         preset or ("small" if data else "tiny"), overrides=set_ or [], data=data, start=model
     )
+    if data is not None:
+        check_data(config, data)
     document = run(config, out=out, resume=resume, progress=lambda line, *_: output.say(line))
     if not is_leader():
         return

@@ -1,4 +1,4 @@
-"""Plain values to a checked configuration, and `--set` overrides; a wrong key or value is a ConfigError."""
+"""Parses plain values and `--set` overrides into a configuration; what is invalid is a ConfigError."""
 
 from __future__ import annotations
 
@@ -17,39 +17,53 @@ class Settings(BaseModel):
     """Parent of every configuration: frozen, and strict about names.
 
     Attributes:
-        REMOVED: dotted names that older versions wrote and this one lacks.
+        REMOVED: dotted names that older versions wrote and this one lacks (``sources[].captions`` for a field
+            of every member of a list), each with the value that this version uses everywhere; None for a
+            feature that is gone, which must have been off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-    REMOVED: ClassVar[Sequence[str]] = ()
+    REMOVED: ClassVar[Mapping[str, Any]] = {}
 
 
 def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values without the settings of older versions that did nothing where they were written.
+    """Plain values without the settings of older versions that make no difference to this one.
 
     Raises:
-        ValueError: names those that did something.
+        ValueError: names the settings that do make a difference.
     """
     left, used = deepcopy(dict(values)), list[str]()
-    for name in kind.REMOVED:
+    for name, constant in kind.REMOVED.items():
         *groups, last = name.split(".")
-        place: Any = left
-        for group in groups:
-            place = cast("dict[str, Any]", place).get(group) if isinstance(place, dict) else None
-        if isinstance(place, dict) and _in_use(cast("dict[str, Any]", place).pop(last, None)):
-            used.append(name)
+        for group in _groups(left, groups):
+            if last in group and _differs(group.pop(last), constant):
+                used.append(name)
     if used:
         raise ValueError(
-            f"an older version of HiVLP had the settings {', '.join(used)}, and this one does not; train or "
-            "export again what was made with them, or use the version that made it"
+            f"an older version of HiVLP had the settings {', '.join(dict.fromkeys(used))}, and this one does "
+            "not; train or export again what was made with them, or use the version that made it"
         )
     return left
 
 
-def _in_use(value: Any) -> bool:
-    """Whether a setting does something; a group does where its first setting does."""
-    if isinstance(value, dict):
-        return bool(next(iter(cast("dict[str, Any]", value).values()), None))
+def _groups(values: Any, path: Sequence[str]) -> list[dict[str, Any]]:
+    """The groups of settings at a path; ``name[]`` stands for every member of a list."""
+    if not isinstance(values, dict):
+        return []
+    group = cast("dict[str, Any]", values)
+    if not path:
+        return [group]
+    inner = group.get(path[0].removesuffix("[]"))
+    members = inner if path[0].endswith("[]") and isinstance(inner, list | tuple) else [inner]
+    return [found for member in cast("list[Any]", members) for found in _groups(member, path[1:])]
+
+
+def _differs(value: Any, constant: Any) -> bool:
+    """Whether a removed setting had another value than the constant that replaced it."""
+    if constant is not None:
+        return value != constant
+    if isinstance(value, dict):  # a group is on where its first setting is
+        value = next(iter(cast("dict[str, Any]", value).values()), None)
     return bool(value)
 
 
@@ -60,7 +74,7 @@ def parse(kind: type[ConfigT], values: Mapping[str, Any], *, where: str) -> Conf
     """A configuration from plain values.
 
     Raises:
-        ConfigError: names every key that is unknown or wrong, and where it was read.
+        ConfigError: names every unknown or invalid key, and where it was read.
     """
     try:
         return kind.model_validate(without_removed(kind, values))
@@ -80,7 +94,7 @@ def _explain(kind: type[Settings], problem: Mapping[str, Any]) -> str:
 
 
 def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:
-    """The keys that were allowed where an unknown one stood."""
+    """The keys that are allowed beside an unknown one."""
     for part in path[:-1]:
         field = kind.model_fields.get(part)
         kind = (_settings_in(field.annotation) if field is not None else None) or kind
@@ -88,24 +102,24 @@ def _keys_beside(kind: type[Settings], path: Sequence[str]) -> list[str]:
 
 
 def _settings_in(annotation: Any) -> type[Settings] | None:
-    """The group of settings that a field holds, also where it holds a list of them or none."""
+    """The group of settings in a field; of an optional field or a list, the group inside."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     return next(filter(None, map(_settings_in, get_args(annotation))), None)
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Plain values with ``a.b=v`` applied; v is read as JSON where it is JSON, else as text.
+    """Plain values with ``a.b=v`` applied; v is parsed as JSON, or taken as text where it is not JSON.
 
     Raises:
-        ConfigError: an override has no ``=`` or goes through something that is not a group.
+        ConfigError: an override has no ``=``, or a part of its name is not a group.
     """
     result: dict[str, Any] = json.loads(json.dumps(dict(values)))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(
-                f"--set {override!r} is not of the form name=value, such as optimisation.learning_rate=0.001"
+                f"--set {override!r} must have the form name=value, such as optimisation.learning_rate=0.001"
             )
         *groups, last = key.split(".")
         place: dict[str, Any] | None = result
@@ -113,7 +127,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
             inner: Any = place.setdefault(group, {}) if place is not None else None
             place = cast("dict[str, Any]", inner) if isinstance(inner, dict) else None
         if place is None:
-            raise ConfigError(f"--set {override!r}: {key!r} goes through a value that has no parts")
+            raise ConfigError(
+                f"--set {override!r}: {key!r} names a part of a value that is not a group of settings"
+            )
         place[last] = _value(text)
     return result
 

@@ -40,10 +40,8 @@ from hivlp.types import Embeddings
 LATER = (
     ("image", "pooling", "mean"),
     ("text", "pooling", "mean"),
-    ("image", "bag", 0),
     ("text", "bag", 0),
     ("image", "norm", False),
-    ("text", "norm", False),
     ("preprocessing", "centre", 1.0),
     ("levels", "hidden", 0),
     ("levels", "dropout", 0.0),

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from hivlp.config import Levels, ModelConfig, Preprocessing, Tower
+from hivlp.config import ImageTowerConfig, Levels, ModelConfig, Preprocessing, TextTowerConfig
 from hivlp.data.images import to_pixels
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import hub
@@ -53,8 +53,8 @@ def converted(folder: Path, *, name: str) -> tuple[DualEncoder, Tokenizer]:
     width = _projection(source, "text").shape[0]
     config = ModelConfig(
         name=name.removeprefix(hub.PREFIX).rstrip("/").rpartition("/")[2],
-        image=_tower(source.config.vision_config, "own"),
-        text=_tower(source.config.text_config, "first" if kind in _FIRST_TOKEN else "own"),
+        image=ImageTowerConfig(**_tower(source.config.vision_config, "own")),
+        text=TextTowerConfig(**_tower(source.config.text_config, "first" if kind in _FIRST_TOKEN else "own")),
         levels=Levels(kind="nested", widths=(width,)),
         preprocessing=preprocessing_of(processor, name=name),
         vocabulary=max(64, tokenizer.vocabulary_size),
@@ -74,7 +74,7 @@ def converted(folder: Path, *, name: str) -> tuple[DualEncoder, Tokenizer]:
     return model, tokenizer
 
 
-def _tower(config: Any, pooling: Any) -> Tower:
+def _tower(config: Any, pooling: str) -> dict[str, Any]:
     """The settings of one side, as far as they differ from those of their type."""
     usual = AutoConfig.for_model(config.model_type).to_dict()
     options = {
@@ -82,7 +82,7 @@ def _tower(config: Any, pooling: Any) -> Tower:
         for key, value in config.to_dict().items()
         if key in usual and key not in _VOLATILE and value != usual[key]
     }
-    return Tower(kind=config.model_type, options=options, pooling=pooling)
+    return {"kind": config.model_type, "options": options, "pooling": pooling}
 
 
 def _projection(source: Any, side: str) -> Tensor:

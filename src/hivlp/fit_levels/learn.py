@@ -22,13 +22,14 @@ from hivlp.evaluate.protocols import BothWays, EncodedPairs, at_level, signs
 from hivlp.fit_levels.cache import Cached
 from hivlp.model.dual import MAX_LOG_SCALE
 from hivlp.model.levels import LevelHead, SeparateLevels, heads_of
-from hivlp.objectives.binary import binary
+from hivlp.objectives.binary import BALANCE, binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.registry import resolve
 from hivlp.types import Embeddings, FloatArray, IntArray, Progress
 
 Built = TypeVar("Built", bound=nn.Module)
-BALANCE = 0.1  # weight of the imbalance of bits, as in the training of whole models
+HIDDEN = 512  # units of each MLP
+LOGIT_SCALE = 30.0  # initial inverse temperature of every level
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class _Maps(nn.Module):
         super().__init__()
         self.widths = widths
         make_levels, source = resolve("levels", config.kind), len(rotation_SS)
-        hidden = config.hidden if config.heads == "mlp" else 0
+        hidden = HIDDEN if config.heads == "mlp" else 0
         self.image, self.text = (_begun(make_levels(source, widths, hidden), rotation_SS) for _ in range(2))
         self.image_code: SeparateLevels | None = None
         self.text_code: SeparateLevels | None = None
@@ -67,7 +68,7 @@ class _Maps(nn.Module):
             width = turned_SK.shape[1]
             self.image_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
             self.text_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
-        start = math.log(config.logit_scale)
+        start = math.log(LOGIT_SCALE)
         self.log_scale_L = nn.Parameter(torch.full((len(widths),), start))
         self.log_code_scale = nn.Parameter(torch.tensor(start))
 

@@ -1,4 +1,4 @@
-"""The dual encoder: two towers that never see each other, their levels, and a fusion head if asked for."""
+"""The dual encoder: two independent towers, their levels, and an optional fusion head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_LOG_SCALE = math.log(100.0)
 
 
 class DualEncoder(nn.Module):
-    """Pictures and texts to unit vectors at every level, with one learnable temperature a level."""
+    """Images and texts to unit vectors at every level, with one learnable temperature per level."""
 
     pixel_scale: Tensor
     pixel_shift: Tensor
@@ -47,7 +47,7 @@ class DualEncoder(nn.Module):
         self.register_buffer("pixel_shift", (-mean / std).view(shape), persistent=False)
 
     def train(self, mode: bool = True) -> DualEncoder:
-        """As of any module, but batch norms that are frozen keep their statistics and go by them."""
+        """As for any module, except that frozen batch norms keep and use their statistics."""
         super().train(mode)
         for part in self.modules():
             if isinstance(part, _BatchNorm) and part.weight is not None and not part.weight.requires_grad:
@@ -61,7 +61,7 @@ class DualEncoder(nn.Module):
         return dict(zip(self.config.levels.widths, scales_L, strict=True))
 
     def normalise(self, pixels_BCHW: Tensor) -> Tensor:
-        """What the picture tower takes, of pixels in [0, 255], uint8 or float."""
+        """The input of the image tower, from pixels in [0, 255], uint8 or float."""
         return torch.addcmul(self.pixel_shift, pixels_BCHW.float(), self.pixel_scale)
 
     def image_features(self, pixels_BCHW: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite as a picture tower: inverted residual blocks without squeeze-and-excite, with ReLU6.
+"""EfficientNet-Lite as an image tower: inverted residual blocks without squeeze-and-excite, with ReLU6.
 
 The architecture of Tan and Le (arXiv 1905.11946) in the form that Google published for small devices in 2020.
-It is called as a model of transformers is, since `model.towers` calls all towers so. What pretrained weights
-look like elsewhere is known to `hivlp.train.starts.pretrained` alone.
+It has the interface of a model of transformers, which `model.towers` calls. Only
+`hivlp.train.starts.pretrained` knows the format of pretrained weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 KIND = "efficientnet_lite"
 FEATURES = 1280
-INNER = 4  # the stage whose map still tells textures and colours, at 1/16 of the picture's side
+INNER = 4  # the stage whose map still represents textures and colours, at 1/16 of the image's side
 # kernel, stride, expansion, channels, repeats of each stage at width 1 and depth 1
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -127,7 +127,7 @@ class _Block(nn.Module):
 
 
 def _channels(wanted: float) -> int:
-    """The nearest multiple of 8, of at least nine tenths of what is wanted."""
+    """The nearest multiple of 8, at least nine tenths of `wanted`."""
     near = max(8, int(wanted + 4) // 8 * 8)
     return near + 8 if near < 0.9 * wanted else near
 

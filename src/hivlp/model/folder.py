@@ -1,6 +1,6 @@
 """The model folder: config.json and model.safetensors here, tokenizer.json by the tokenizer; never pickle.
 
-The configuration is written last: a folder that has one is whole.
+The configuration is written last: a folder that has one is complete.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
     """Writes the weights and the configuration of a model folder.
 
     Args:
-        half: store the weights in float16. They are rounded in `model` too, so that what was saved is what
-            goes on being used; computing stays in float32.
+        half: store the weights in float16. They are rounded in `model` too, so that it stays equal to
+            the saved one; computations stay in float32.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if half:
@@ -31,7 +31,7 @@ def save(model: DualEncoder, folder: Path, *, half: bool = False) -> None:
     dtype = torch.float16 if half else torch.float32
     state = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in _kept(model).items()
+        for name, tensor in _saved_state(model).items()
     }
     with replacing(folder / WEIGHTS_FILE) as draft:
         save_file(state, draft, metadata={"format": "pt"})
@@ -52,10 +52,10 @@ def open_model(folder: Path) -> DualEncoder:
         stored = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{folder / WEIGHTS_FILE} can't be read ({error}); copy the model folder again"
+            f"{folder / WEIGHTS_FILE} cannot be read ({error}); copy the model folder again"
         ) from None
     state = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
-    wanted = {name: tuple(tensor.shape) for name, tensor in _kept(model).items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in _saved_state(model).items()}
     wrong = sorted(
         {name for name, shape in wanted.items() if name not in state or tuple(state[name].shape) != shape}
     )
@@ -65,18 +65,18 @@ def open_model(folder: Path) -> DualEncoder:
             f"{folder / WEIGHTS_FILE} does not fit {CONFIG_FILE}: {len(wrong)} tensors are missing, unknown "
             f"or of another shape (such as {wrong[0]}); the two files belong to different models"
         )
-    model.load_state_dict(state, strict=False)  # what is left out are batch norm's counters
+    model.load_state_dict(state, strict=False)  # the counters of batch norm are left out
     return model.eval()
 
 
 def round_to_half(model: DualEncoder) -> None:
     """Rounds every weight to the nearest float16, in place."""
     with torch.no_grad():
-        for tensor in _kept(model).values():
+        for tensor in _saved_state(model).values():
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half())
 
 
-def _kept(model: DualEncoder) -> dict[str, torch.Tensor]:
-    """All of the state but counters of batch norm, which are not needed for inference."""
+def _saved_state(model: DualEncoder) -> dict[str, torch.Tensor]:
+    """The state without the counters of batch norm, which inference does not need."""
     return {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}

@@ -1,8 +1,8 @@
-"""The fusion head: scores a picture and a text jointly, for the few pairs that are left to re-rank.
+"""The fusion head: scores an image and a text jointly, for re-ranking the best hits.
 
-Words look at each other and at the regions of the picture (cross-attention), as in ALBEF (arXiv 2107.07651,
-section 3.1) and METER (arXiv 2111.02387). It reads what the two towers computed anyway, so a dual encoder
-keeps its speed for everything else. Our addition: HiVLP's paper names no re-ranker of its own.
+Words look at each other and at the regions of the image (cross-attention), as in ALBEF (arXiv 2107.07651,
+section 3.1) and METER (arXiv 2111.02387). It reads the states of the two towers, so searches
+without it stay as fast as before. Our addition: HiVLP's paper names no re-ranker of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from hivlp.config import Fusion
 
+WIDTH, HEADS, DROPOUT = 192, 6, 0.1
+
 
 class FusionHead(nn.Module):
-    """Scores pairs from the states of both towers; above 0 says that they belong together.
+    """Scores pairs from the states of both towers; a score above 0 means a match.
 
     Shapes: P pairs, G regions, T tokens, F widths of the towers' states.
     """
@@ -21,14 +23,14 @@ class FusionHead(nn.Module):
     def __init__(self, settings: Fusion, *, regions: int, words: int) -> None:
         """`regions` and `words` are the widths of the towers' states."""
         super().__init__()
-        width = settings.width
+        width = WIDTH
         self.regions = nn.Sequential(nn.Linear(regions, width), nn.LayerNorm(width))
         self.words = nn.Sequential(nn.Linear(words, width), nn.LayerNorm(width))
         layer = nn.TransformerDecoderLayer(
             width,
-            settings.heads,
+            HEADS,
             dim_feedforward=4 * width,
-            dropout=settings.dropout,
+            dropout=DROPOUT,
             activation="gelu",
             batch_first=True,
             norm_first=True,
@@ -40,9 +42,9 @@ class FusionHead(nn.Module):
         """Scores (P,), logits of a match.
 
         Args:
-            regions_PGF: states of the picture tower.
+            regions_PGF: states of the image tower.
             words_PTF: states of the text tower.
-            mask_PT: 1 where there is a token, 0 for padding, which nothing looks at.
+            mask_PT: 1 where there is a token, 0 for padding, which is ignored.
         """
         states_PTW = self.layers(
             self.words(words_PTF), self.regions(regions_PGF), tgt_key_padding_mask=mask_PT == 0

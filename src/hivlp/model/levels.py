@@ -1,7 +1,7 @@
-"""From a tower's features to unit vectors at every level; the one place where embeddings are normalised.
+"""From a tower's features to unit vectors at every level. `unit` normalises the embeddings of trained models.
 
-Two ways, both consistent with what is published of HiVLP (arXiv 2205.12105 names different dimensions, not
-how they are made): a prefix of the widest vector (Matryoshka, arXiv 2205.13147), or a head of its own for
+Two ways, both consistent with the HiVLP paper (arXiv 2205.12105 names different dimensions, not how they are
+made): a prefix of the widest vector (Matryoshka, arXiv 2205.13147), or a head of its own for
 each level. A head is linear, or a small MLP around a linear one.
 """
 

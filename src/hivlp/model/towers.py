@@ -1,7 +1,7 @@
 """The two towers: any model type of transformers built from its configuration, with one pooled vector out.
 
-Two kinds are of HiVLP's own: `efficientnet_lite` for pictures and `words` for texts. Nothing is downloaded
-here. A grid or a sequence is averaged, and padding never counts, unless `Tower.pooling` says otherwise, as
+Two kinds are HiVLP's own: `efficientnet_lite` for images and `words` for texts. Nothing is downloaded
+here. A grid or a sequence is averaged, and padding never counts, unless `pooling` says otherwise, as
 it does for towers that were trained by others.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
-from hivlp.config import Tower
+from hivlp.config import ImageTowerConfig, TextTowerConfig
 from hivlp.errors import ConfigError, ModelError
 from hivlp.model import efficientnet, words
 from hivlp.model.efficientnet import INNER, EfficientNetLite, Maps
@@ -43,7 +43,7 @@ def _defaults(kind: str) -> dict[str, Any]:
         ) from None
 
 
-def _checked_defaults(tower: Tower) -> dict[str, Any]:
+def _checked_defaults(tower: ImageTowerConfig | TextTowerConfig) -> dict[str, Any]:
     """The defaults of a tower's options. Raises ConfigError where it names others."""
     defaults = _defaults(tower.kind)
     unknown = sorted(set(tower.options) - set(defaults))
@@ -57,7 +57,7 @@ def _checked_defaults(tower: Tower) -> dict[str, Any]:
     return defaults
 
 
-def _build(tower: Tower, extra: dict[str, int]) -> nn.Module:
+def _build(tower: ImageTowerConfig | TextTowerConfig, extra: dict[str, int]) -> nn.Module:
     defaults = _checked_defaults(tower)
     if tower.kind == efficientnet.KIND:
         return EfficientNetLite(**{**defaults, **tower.options}, size=extra["image_size"])
@@ -87,28 +87,30 @@ def _has_pooler(model_class: Any) -> bool:
 
 
 class ImageTower(nn.Module):
-    """Pictures (B, 3, S, S), normalised, to features (B, F).
+    """Images (B, 3, S, S), normalised, to features (B, F).
 
     Attributes:
         width: of the features.
         state_width: of the state of a region.
-        behind: from what `pooled` gives to the features; without weights.
+        behind: norm and dropout between `pooled` and the features; without weights.
     """
 
-    def __init__(self, tower: Tower, *, size: int) -> None:
+    def __init__(self, tower: ImageTowerConfig, *, size: int) -> None:
         super().__init__()
         self.backbone = _build(tower, {"image_size": size})
         self.pooling = tower.pooling
         self.behind = nn.Sequential()
         self.width = self.state_width = _width(self, torch.zeros(1, 3, size, size))
-        self.behind = _behind(tower, self.width)
+        # without weights of its own: the levels, which come next, are linear
+        norm = [nn.BatchNorm1d(self.width, affine=False)] if tower.norm else []
+        self.behind = nn.Sequential(*norm, nn.Dropout(tower.dropout))
 
     def regions(self, pixels_BCHW: Tensor) -> Tensor:
         """The states of a square grid of regions (B, G, F), row by row, without summary tokens before it."""
         return _regions(self.backbone(pixel_values=pixels_BCHW).last_hidden_state)
 
     def pooled(self, pixels_BCHW: Tensor) -> Tensor:
-        """One vector a picture (B, F): what is stored of it where the tower is locked."""
+        """One vector per image (B, F), which is stored where the tower is locked."""
         output = self.backbone(pixel_values=pixels_BCHW)
         hidden = output.last_hidden_state
         if self.pooling == "stages":
@@ -126,14 +128,14 @@ class ImageTower(nn.Module):
 class TextTower(nn.Module):
     """Tokens (B, T) with their mask to features (B, F): pooled states, then a bag of words.
 
-    Of the kind `words` states are given vectors of words, and both they and the bag's are weighed as it says.
+    Of the kind `words` the states are fixed word vectors, and the weights of the bag apply to both.
 
     Attributes:
         width: of the features.
         state_width: of the state of a token.
     """
 
-    def __init__(self, tower: Tower, *, vocabulary: int, max_tokens: int) -> None:
+    def __init__(self, tower: TextTowerConfig, *, vocabulary: int, max_tokens: int) -> None:
         super().__init__()
         self.pooling = tower.pooling
         self.bag: Bag | None = None
@@ -150,7 +152,7 @@ class TextTower(nn.Module):
             self.state_width = _width(self, start, torch.ones_like(start))
             self.bag = Bag(vocabulary, tower.bag) if tower.bag else None
         self.width = self.state_width + tower.bag
-        self.behind = _behind(tower, self.width)
+        self.behind = nn.Sequential(nn.Dropout(tower.dropout))
 
     def states(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """The state of every token (B, T, F)."""
@@ -167,9 +169,9 @@ class TextTower(nn.Module):
             features_BF = torch.cat([features_BF, self.bag(tokens_BT, mask_BT)], dim=1)
         return self.behind(features_BF)
 
-    def _of_words(self, given: WordVectors, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def _of_words(self, fixed: WordVectors, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         assert self.bag is not None
-        both_BTF = torch.cat([given(tokens_BT), self.bag.vectors(tokens_BT)], dim=2)
+        both_BTF = torch.cat([fixed(tokens_BT), self.bag.vectors(tokens_BT)], dim=2)
         return words.summed(self.bag.shares(tokens_BT, mask_BT), both_BTF)
 
     def _pooled(self, output: Any, mask_BT: Tensor) -> Tensor:
@@ -182,17 +184,10 @@ class TextTower(nn.Module):
         return (hidden_BTF * weight_BT1).sum(dim=1) / weight_BT1.sum(dim=1).clamp(min=1)
 
 
-def _behind(tower: Tower, width: int) -> nn.Sequential:
-    """What lies between a tower's features and its levels."""
-    # without weights of its own: the levels, which come next, are linear
-    norm = [nn.BatchNorm1d(width, affine=False)] if tower.norm else []
-    return nn.Sequential(*norm, nn.Dropout(tower.dropout))
-
-
 def _of_stages(maps: Maps) -> Tensor:
     """The means of the last map, of the last stage's and of an inner one's, and how much that one varies.
 
-    The last map tells what a picture shows; the others remember what it looks like, at no cost.
+    The last map represents what an image shows, and the others what it looks like, at no cost.
     """
     inner_BCHW, late_BCHW = maps.hidden_states[INNER], maps.hidden_states[-1]
     means = [map_BCHW.mean(dim=(2, 3)) for map_BCHW in (maps.last_hidden_state, late_BCHW, inner_BCHW)]
@@ -208,7 +203,7 @@ def _regions(hidden: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _width(tower: nn.Module, *example: Tensor) -> int:
-    """How many numbers come out of a new tower; every type calls it otherwise in its configuration."""
+    """The width of a new tower's output, whose name in the configuration differs from type to type."""
     tower.eval()
     try:
         features_BF = tower(*example)
@@ -217,7 +212,7 @@ def _width(tower: nn.Module, *example: Tensor) -> int:
     tower.train()
     if not isinstance(features_BF, Tensor) or features_BF.dim() != 2:
         raise ModelError(
-            f"{type(tower).__name__} can't be built of this type: what it gives is no vector a picture or "
-            "text; use another type, or another pooling"
+            f"{type(tower).__name__} cannot use this model type: its output is not one vector per input; "
+            "take another type, or another pooling"
         )
     return features_BF.shape[1]

@@ -1,8 +1,8 @@
-"""Texts as weighted sums of word vectors: microseconds a text, and words that no caption had are known too.
+"""Texts as weighted sums of word vectors: microseconds per text, also for words that no caption has.
 
-Each piece of the vocabulary has a vector that a language model gave it, kept in int8 and never trained. The
-commonest pieces have a second vector, which learns with the run: captions are few, and which words they hold
-tells most of what they say.
+Each piece of the vocabulary has a fixed vector by a language model, stored in int8 and never trained. The
+most frequent pieces have a second vector, which is trained: with few captions, the words of a caption say
+most of its meaning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KIND = "words"
 
 
 def shared(weight_BT: Tensor) -> Tensor:
-    """Weights of the words of a text by the root of their sum, so that long texts do not count more."""
+    """Weights of a text's words divided by the root of their sum, so that long texts do not count more."""
     return weight_BT / weight_BT.sum(dim=1, keepdim=True).clamp(min=1e-3).sqrt()
 
 
@@ -25,12 +25,12 @@ def summed(share_BT: Tensor, vectors_BTF: Tensor) -> Tensor:
 
 
 class Bag(nn.Module):
-    """Vectors of words that learn, and how much each word counts.
+    """Learned word vectors, and a weight of each word.
 
     Args:
-        vocabulary: pieces that can stand in a text.
-        width: numbers of a vector.
-        learned: how many pieces, the first ones, have a vector; None gives all of them one.
+        vocabulary: number of pieces.
+        width: dimensions of a vector.
+        learned: the number of first pieces that have a vector; None for all.
     """
 
     def __init__(self, vocabulary: int, width: int, *, learned: int | None = None) -> None:
@@ -43,14 +43,14 @@ class Bag(nn.Module):
         nn.init.zeros_(self.log_weight.weight)
 
     def vectors(self, tokens_BT: Tensor) -> Tensor:
-        """The vector of each piece (B, T, width), 0 for those that have none."""
+        """The vector of each piece (B, T, width), zeros for pieces without one."""
         if self.learned == self.log_weight.num_embeddings:
             return self.words(tokens_BT)
         has_BT1 = (tokens_BT < self.learned).unsqueeze(-1).to(self.words.weight.dtype)
         return self.words(tokens_BT.clamp(max=self.learned - 1)) * has_BT1
 
     def shares(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """What each piece is multiplied by (B, T): its weight by the root of the sum of weights."""
+        """The factor of each piece (B, T): its weight divided by the root of the sum of weights."""
         return shared(self.log_weight(tokens_BT).squeeze(-1).exp() * mask_BT)
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Bag(nn.Module):
 
 
 class WordVectors(nn.Module):
-    """Vectors of all pieces of a vocabulary (V, F), given once, kept in int8 with a scale for each piece."""
+    """Fixed vectors of all pieces of a vocabulary (V, F), stored in int8 with a scale for each piece."""
 
     codes_VF: Tensor
     scale_V1: Tensor
@@ -71,8 +71,8 @@ class WordVectors(nn.Module):
         self.register_buffer("scale_V1", torch.zeros(vocabulary, 1))
 
     @torch.no_grad()
-    def give(self, vectors_VF: Tensor) -> None:
-        """Takes vectors, rounded to 1/127 of the largest number of each."""
+    def set_vectors(self, vectors_VF: Tensor) -> None:
+        """Stores vectors, rounded to 1/127 of the largest number of each."""
         self.scale_V1.copy_((vectors_VF.abs().amax(dim=1, keepdim=True) / 127).half())
         self.codes_VF.copy_((vectors_VF / self.scale_V1.clamp(min=1e-8)).round().clamp(-127, 127))
 

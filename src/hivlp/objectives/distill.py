@@ -1,8 +1,8 @@
-"""Learning from what a frozen teacher said: stored embeddings or scores, as pure functions.
+"""Distillation of frozen teachers from their stored embeddings or scores, as pure functions.
 
-The teacher is never run here, and no gradient flows into what it said.
+No teacher runs here, and no gradient flows into its outputs.
 
-Shapes: B pictures, T texts, D width, Q queries, K candidates of each.
+Shapes: B images, T texts, D width, Q queries, K candidates of each.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ def from_embeddings(
     student learns the mean of their softmaxes. Their widths may differ from the student's.
 
     Args:
-        image_BD: the student's unit vectors of the pictures.
+        image_BD: the student's unit vectors of the images.
         text_TD: those of the texts.
         logit_scale: the student's inverse temperature.
-        teachers: stored unit vectors of the same pictures and texts, one pair a teacher.
+        teachers: stored unit vectors of the same images and texts, one pair per teacher.
         teacher_scale: the teachers' inverse temperature, > 0.
+
+    Example:
+        >>> student, teacher = torch.ones(2, 2) / 2**0.5, torch.eye(2)
+        >>> from_embeddings(student, student, torch.tensor(10.0), [(teacher, teacher)], teacher_scale=2.0)
+        tensor(0.3278)
     """
-    leaders = [teacher_scale * (pictures.float() @ texts.float().T) for pictures, texts in teachers]
+    leaders = [teacher_scale * (images.float() @ texts.float().T) for images, texts in teachers]
     return consistency(logit_scale * (image_BD @ text_TD.T), *leaders)
 
 
@@ -52,7 +57,11 @@ def from_scores(
         logits_QK: the student's similarities times its logit scale.
         scores_QK: the teacher's scores of the same pairs, higher is better, of any scale.
         temperature: the teacher's scores are divided by it, > 0.
-        known_QK: bool, false where the teacher gave no score; a query without any does not count.
+        known_QK: bool, false where the teacher has no score; a query without any does not count.
+
+    Example:
+        >>> from_scores(torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]))
+        tensor(0.3278)
     """
     known_QK = torch.ones_like(scores_QK, dtype=torch.bool) if known_QK is None else known_QK
     student_QK = _log_softmax(logits_QK, known_QK)
@@ -62,6 +71,6 @@ def from_scores(
 
 
 def _log_softmax(scores_QK: Tensor, known_QK: Tensor) -> Tensor:
-    """Over the known candidates only; what it holds for the others means nothing."""
+    """Over the known candidates only; values of the others are undefined."""
     lowest = torch.finfo(scores_QK.dtype).min / 2  # unlike -inf it leaves no NaN in a row without candidates
     return F.log_softmax(scores_QK.masked_fill(~known_QK, lowest), dim=1)

@@ -1,6 +1,6 @@
 """Dynamic Contrastive Distillation (arXiv 2207.01426): the teacher chooses negatives and weighs samples.
 
-A slow teacher scores a few wrong texts of each picture; only the hardest are kept. Where the teacher is sure
+A slow teacher scores a few wrong texts of each image; only the hardest are used. Where the teacher is sure
 the student imitates its scores, and where it is not, the labels count more.
 
 Shapes: Q queries, N negatives that the teacher scored, K candidates, of which column 0 is the
@@ -15,11 +15,15 @@ from torch.nn import functional as F
 
 
 def hardest(teacher_QN: Tensor, *, keep: int) -> Tensor:
-    """The columns (Q, K) of the wrong answers that the teacher likes best, best first; all if it has fewer.
+    """The columns (Q, K) of the wrong answers with the highest scores, highest first; all if there are fewer.
 
     Args:
         teacher_QN: the teacher's scores of wrong answers, higher is better.
-        keep: how many to keep, ≥ 1; the paper keeps 7.
+        keep: number of columns, ≥ 1; 7 in the paper.
+
+    Example:
+        >>> hardest(torch.tensor([[0.1, 0.9, 0.5]]), keep=2)
+        tensor([[1, 2]])
     """
     return teacher_QN.topk(min(keep, teacher_QN.shape[1]), dim=1).indices
 
@@ -28,6 +32,10 @@ def uncertainty(teacher_QK: Tensor) -> Tensor:
     """Each query's share of the batch's entropy (Q,), in [0, 1]; together they are 1.
 
     The entropy is that of the teacher's softmax over a query's candidates.
+
+    Example:
+        >>> uncertainty(torch.tensor([[9.0, 0.0], [0.0, 0.0]]))  # the second query is undecided
+        tensor([0.0018, 0.9982])
     """
     log_QK = F.log_softmax(teacher_QK.detach(), dim=1)
     entropy_Q = -(log_QK.exp() * log_QK).sum(dim=1)
@@ -52,6 +60,10 @@ def dynamic_distillation(
         ``dcd_imitate``: the squared error of the scores, weighed by the softmax over queries of
         (1 - uncertainty)²;
         ``dcd_label``: the binary cross-entropy against the labels, weighed by the uncertainty.
+
+    Example:
+        >>> dynamic_distillation(torch.zeros(1, 2), torch.tensor([[1.0, -1.0]]))
+        {'dcd_imitate': tensor(0.2000), 'dcd_label': tensor(0.5545)}
     """
     share_Q = uncertainty(teacher_QK)
     error_QK = (student_QK - teacher_QK.detach()) / temperature

@@ -1,25 +1,16 @@
-"""VLM and LRM: words and regions that were masked, told from their surroundings and from the other side.
+"""VLM and LRM: masked words and regions, predicted from their surroundings and from the other side.
 
 The paper (arXiv 2205.12105) only names these objectives. Ours are a reconstruction after the VMLM and SMRM of
-LightningDOT (arXiv 2103.08784): the two towers stay apart, and a state of one side is fused with
-the *global vector* of the other, so that this one vector must know what the caption, or the picture, says.
+LightningDOT (arXiv 2103.08784): the two towers stay apart, and the *global vector* of the other side is added
+to each state, so that this one vector must represent what the caption, or the image, says.
 
 Shapes: M masked words or regions, F width of their states, V words of the vocabulary, P numbers of a region.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn import functional as F
-
-Fusion = Literal["add", "multiply"]
-
-
-def fuse(states_MF: Tensor, global_MF: Tensor, *, how: Fusion = "add") -> Tensor:
-    """States of one side with the global vector of the other, (M, F): their sum or their product."""
-    return states_MF + global_MF if how == "add" else states_MF * global_MF
 
 
 def masked_words(logits_MV: Tensor, words_M: Tensor, *, count: Tensor | None = None) -> Tensor:
@@ -28,8 +19,13 @@ def masked_words(logits_MV: Tensor, words_M: Tensor, *, count: Tensor | None = N
     Args:
         logits_MV: scores of every word of the vocabulary.
         words_M: the number of the right word.
-        count: what the sum is divided by; None takes M. Processes that hold parts of one batch give the mean
+        count: divisor of the sum; None takes M. Processes that hold parts of one batch give the mean
             of their counts.
+
+    Example:
+        >>> import torch
+        >>> masked_words(torch.zeros(3, 8), torch.tensor([5, 6, 7]))  # log 8: all words are equally likely
+        tensor(2.0794)
     """
     loss = F.cross_entropy(logits_MV, words_M, reduction="sum")
     return loss / _divisor(count, len(words_M))
@@ -39,9 +35,14 @@ def masked_regions(predicted_MP: Tensor, target_MP: Tensor, *, count: Tensor | N
     """LRM: the mean squared error of the regions that were masked, a scalar in [0, inf); 0 where M is 0.
 
     Args:
-        predicted_MP: what is said to be there.
-        target_MP: what was there; no gradient flows into it.
-        count: what the sum over regions is divided by; None takes M.
+        predicted_MP: the prediction.
+        target_MP: the pixels of the region; no gradient flows into them.
+        count: divisor of the sum over regions; None takes M.
+
+    Example:
+        >>> import torch
+        >>> masked_regions(torch.zeros(2, 4), torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 2.0]]))
+        tensor(1.)
     """
     error_MP = (predicted_MP - target_MP.detach()).square()
     return error_MP.sum() / target_MP.shape[1] / _divisor(count, len(target_MP))

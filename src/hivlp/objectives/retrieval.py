@@ -2,15 +2,15 @@
 
 The paper (arXiv 2205.12105) publishes the idea, representations of different dimensions trained for coarse
 and for fine retrieval, and not the formula; this is our reconstruction: the weighted sum over levels of the
-contrastive loss on unit vectors, with a learnable temperature a level, and an option that teaches every level
-the similarity distribution of the widest. The contrastive loss has two forms: the symmetric softmax of CLIP,
-and the pairwise sigmoid of SigLIP (arXiv 2303.15343). It knows no tower and no batch; it sees embeddings and
-who belongs to whom.
+contrastive loss on unit vectors, with a learnable temperature per level, and an option by which every level
+learns the similarity distribution of the widest. The contrastive loss has two forms: the symmetric softmax of
+CLIP, and the pairwise sigmoid of SigLIP (arXiv 2303.15343). It knows no tower and no batch, only embeddings
+and which pairs are right.
 
-Hard negatives are texts, or pictures, that belong to nobody: they are further wrong answers for everything on
-the other side, and no right answer is asked of them.
+Hard negatives are texts, or images, without a partner: they are further wrong answers for everything on the
+other side, and have no loss of their own.
 
-Shapes: B pictures, T texts, D width of a level.
+Shapes: B images, T texts, D width of a level.
 """
 
 from __future__ import annotations
@@ -22,16 +22,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hivlp.errors import ConfigError
+
 
 def contrastive(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
     """Symmetric contrastive loss with any number of positives, a scalar in [0, inf).
 
-    For every picture the target is the uniform distribution over its positive texts, and the other way round,
-    so captions of one picture are never each other's negatives. A row without a positive does not count.
+    For every image the target is the uniform distribution over its positive texts, and the other way round,
+    so captions of one image are never each other's negatives. A row without a positive does not count.
+
+    Example:
+        >>> positive_BT = torch.eye(2, dtype=torch.bool)
+        >>> contrastive(torch.zeros(2, 2), positive_BT)  # log 2: all answers are equally likely
+        tensor(0.6931)
 
     Args:
         logits_BT: similarities times the logit scale.
-        positive_BT: bool, true where text and picture belong together.
+        positive_BT: bool, true where text and image belong together.
     """
     # of B × T numbers autograd keeps the logits and the mask, and no softmax
     right_BT = torch.where(positive_BT, logits_BT, 0)
@@ -46,21 +53,25 @@ def _one_way(logits_BT: Tensor, right_BT: Tensor, positive_BT: Tensor, *, dim: i
 
 
 def pairwise(logits_BT: Tensor, positive_BT: Tensor) -> Tensor:
-    """Sigmoid contrastive loss, a scalar in [0, inf): every pair is a yes-or-no question of its own.
+    """Sigmoid contrastive loss, a scalar in [0, inf): every pair is a binary classification.
 
     SigLIP, arXiv 2303.15343, section 3.2: the sum over all pairs of -log sigmoid(±logit), divided by the
-    number of positive pairs, which is the batch size where every picture has one text.
+    number of positive pairs, which is the batch size where every image has one text.
+
+    Example:
+        >>> pairwise(torch.zeros(2, 2), torch.eye(2, dtype=torch.bool))  # 4 pairs of log 2, 2 positives
+        tensor(1.3863)
 
     Args:
         logits_BT: similarities times the logit scale, plus the bias.
-        positive_BT: bool, true where text and picture belong together.
+        positive_BT: bool, true where text and image belong together.
     """
     sign_BT = positive_BT.to(logits_BT.dtype) * 2 - 1
     return -F.logsigmoid(sign_BT * logits_BT).sum() / positive_BT.sum().clamp(min=1)
 
 
 def match_loss(logits_BT: Tensor, positive_BT: Tensor, *, bias: Tensor | None = None) -> Tensor:
-    """The sigmoid form where there is a bias, else the softmax form."""
+    """The sigmoid form with a bias, else the softmax form."""
     return contrastive(logits_BT, positive_BT) if bias is None else pairwise(logits_BT + bias, positive_BT)
 
 
@@ -68,6 +79,11 @@ def consistency(logits_BT: Tensor, *leaders_BT: Tensor) -> Tensor:
     """Mean KL(leaders || level) of the similarity distributions, both ways; a scalar in [0, inf).
 
     No gradient flows into the leaders. Of several, the mean of their distributions leads.
+
+    Example:
+        >>> narrow_BT, wide_BT = torch.zeros(2, 2), torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> consistency(narrow_BT, wide_BT), consistency(wide_BT, wide_BT)
+        (tensor(0.3278), tensor(0.))
     """
 
     def one_way(student_QN: Tensor, leaders_QN: list[Tensor]) -> Tensor:
@@ -94,17 +110,34 @@ def hierarchical(
     Args:
         image: unit vectors (B, D) by width D.
         text: unit vectors (T, D) by width D, the same widths.
-        positive_BT: bool, true where text and picture belong together.
+        positive_BT: bool, true where text and image belong together.
         logit_scales: inverse temperature by width.
-        biases: what is added to the logits, by width; given, the form is the sigmoid, else the softmax.
-        level_weights: one a level, narrowest first; None weighs all of them 1.
+        biases: by width, added to the logits of the sigmoid form; None for the softmax form.
+        level_weights: one per level, narrowest first; None weighs all of them 1.
         consistency_weight: weight of KL(fine || level) for every level but the widest.
 
     Returns:
-        ``hrl_<width>`` for every level and, if asked for, ``consistency_<width>``. Divided by the number of
+        ``hrl_<width>`` for every level and, with a weight, ``consistency_<width>``. Divided by the number of
         levels, so that adding a level does not change the size of the gradient.
+
+    Raises:
+        ConfigError: there is not one level weight per level.
+
+    Example:
+        >>> import torch.nn.functional as F
+        >>> image_BD, text_TD = F.normalize(torch.ones(2, 4)), F.normalize(torch.ones(2, 4))
+        >>> image = {width: F.normalize(image_BD[:, :width]) for width in (2, 4)}
+        >>> text = {width: F.normalize(text_TD[:, :width]) for width in (2, 4)}
+        >>> scales = {width: torch.tensor(10.0) for width in (2, 4)}
+        >>> hierarchical(image, text, torch.eye(2, dtype=torch.bool), scales, level_weights=[2, 1])
+        {'hrl_2': tensor(0.6931), 'hrl_4': tensor(0.3466)}
     """
     widths = sorted(image)
+    if level_weights is not None and len(level_weights) != len(widths):
+        raise ConfigError(
+            f"level_weights has {len(level_weights)} numbers and there are {len(widths)} levels "
+            f"({', '.join(map(str, widths))}); give one weight per level"
+        )
     weights = dict(zip(widths, level_weights or [1.0] * len(widths), strict=True))
     logits = {width: (logit_scales[width] * image[width]) @ text[width].T for width in widths}
     share = 1.0 / len(widths)
@@ -123,14 +156,18 @@ def hierarchical(
 
 
 def positives(picture_B: Tensor, picture_of_text_T: Tensor, wording_T: Tensor | None = None) -> Tensor:
-    """Who belongs to whom, bool (B, T): the same picture, or a text worded like one of that picture's.
+    """The right pairs, bool (B, T): of one image, or a text worded like one of the image's own.
 
     Args:
-        picture_B: a number for each picture of the batch.
-        picture_of_text_T: the number of the picture that each text describes; -1 for a hard negative, which
-            describes none.
+        picture_B: a number for each image of the batch.
+        picture_of_text_T: the number of the image that each text describes; -1 for a hard negative.
         wording_T: a number for each different wording; two products of one title are not each other's
             negatives.
+
+    Example:
+        >>> positives(torch.tensor([0, 1]), torch.tensor([0, 1, -1]))
+        tensor([[ True, False, False],
+                [False,  True, False]])
     """
     own_BT = picture_B[:, None] == picture_of_text_T[None, :]
     if wording_T is None:

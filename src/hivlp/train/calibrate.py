@@ -1,4 +1,4 @@
-"""What a score of a finished model means: learned on pictures held back from training, kept with it."""
+"""Fits the match probabilities of a finished model on validation images, and stores them in its folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ QUERIES = 500
 
 
 def calibrate(encoder: Encoder, sources: Sequence[Source], folder: Path) -> MatchModel | None:
-    """Fits match probabilities on the first source that has captions enough, and writes them into `folder`.
+    """Fits match probabilities on the first source with enough captions, and writes them into `folder`.
 
-    They hold for collections like it: of another one `hivlp tune` learns them anew.
+    They hold for similar collections; `hivlp tune` fits them for another one.
     """
     (folder / MATCH_FILE).unlink(missing_ok=True)  # of the weights that were here before
     for source in sources:

@@ -31,14 +31,14 @@ def write_card(
 
     Args:
         folder: the model folder.
-        config: what the run was asked for.
-        results: one evaluation a validation source, as `run` returns them.
+        config: the settings of the run.
+        results: one evaluation per validation source, as `run` returns them.
         steps: training steps done.
         seconds: how long the run took, evaluation included.
         device: ``cpu`` or ``cuda``.
         facts: more rows for the first table, such as measured speed.
         sections: more sections, by title, in Markdown.
-        curves: a picture of the run, which is copied into the folder and shown.
+        curves: the chart of the run, which is copied into the folder and shown.
     """
     model = config.model
     widths = ", ".join(str(width) for width in model.levels.widths)

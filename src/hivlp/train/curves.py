@@ -1,4 +1,4 @@
-"""The picture of a run, from its log: losses, recall of every level, learning rate."""
+"""The chart of a run, from its log: losses, recall of every level, learning rate."""
 
 # matplotlib is an extra.
 # pyright: reportMissingImports=false
@@ -30,7 +30,7 @@ def draw(log: Path, path: Path, *, best: int = 0) -> Path | None:
 
     Args:
         log: the run's `metrics.jsonl`.
-        path: the picture; its kind is that of the suffix.
+        path: the file; its suffix decides the format.
         best: the step whose weights were kept, to be marked; 0 marks none.
 
     Raises:

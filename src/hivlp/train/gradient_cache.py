@@ -23,7 +23,7 @@ def in_chunks(
 
     Args:
         module: whose weights `encode` uses.
-        cache: keep no activations, and compute each chunk again when its gradient is asked for. Values and
+        cache: keep no activations, and compute each chunk again when its gradient is due. Values and
             gradients are the same, dropout included. Without a gradient to come it changes nothing.
     """
     if not cache:

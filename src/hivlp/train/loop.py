@@ -22,8 +22,8 @@ from hivlp.train.batches.mixture import Mixture
 from hivlp.train.checkpoint import Best
 from hivlp.train.distributed import World
 from hivlp.train.freeze import Schedule, rate_shares
-from hivlp.train.optim import learning_rate, make_optimizer
-from hivlp.train.starts.linear import given
+from hivlp.train.optim import CLIP_NORM, learning_rate, make_optimizer
+from hivlp.train.starts.linear import initialised_rates
 from hivlp.train.step import Task
 from hivlp.train.watch import Watch
 from hivlp.types import Progress
@@ -73,7 +73,7 @@ def fit(
     world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
     shares = rate_shares(task.model, config.optimisation)
     if config.linear_start:
-        shares |= given(task.model, config.optimisation.given_rate)
+        shares |= initialised_rates(task.model, config.optimisation.linear_start_rate)
     optimizer = make_optimizer(task, config.optimisation, shares=shares)
     schedule = Schedule(task.model, config)
     start, best = 0, checkpoint.NONE_YET
@@ -178,7 +178,7 @@ def train_step(
     loss.backward()
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     task.world.average_gradients(trained)
-    norm = float(torch.nn.utils.clip_grad_norm_(trained, config.optimisation.clip_norm))
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM))
     if not math.isfinite(norm):
         raise NotFinite(f"the gradient's norm became {norm}")
     optimizer.step()

@@ -1,7 +1,7 @@
-"""Memory that a training step frees is what the next one asks for: the C library is told to keep it.
+"""Keeps the memory that a training step frees for the next step, by settings of the C library.
 
 By default glibc gives every large block back to the system when it is freed and takes it anew, empty, page by
-page. Maps of pictures are such blocks, and a convolutional tower spent two fifths of its time on a CPU with
+page. Maps of images are such blocks, and a convolutional tower spent two fifths of its time on a CPU with
 those pages (`docs/experiments.md`).
 """
 

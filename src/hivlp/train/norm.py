@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """As BatchNorm2d, over the pictures of all processes; in evaluation it is BatchNorm2d itself."""
+    """As BatchNorm2d, over the images of all processes; in evaluation it is BatchNorm2d itself."""
 
     def forward(self, rows_BCHW: Tensor) -> Tensor:  # type: ignore[override]
         if not self.training:

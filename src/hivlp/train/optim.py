@@ -10,6 +10,9 @@ from torch import nn
 
 from hivlp.config import Optimisation
 
+BETAS = 0.9, 0.98  # decay of the two moments, as CLIP trains its transformers
+CLIP_NORM = 1.0  # gradients are scaled down to this norm
+
 
 def make_optimizer(
     module: nn.Module, settings: Optimisation, *, shares: Mapping[nn.Parameter, float] | None = None
@@ -27,7 +30,7 @@ def make_optimizer(
         for decay, matrices in ((settings.weight_decay, True), (0.0, False))
         if (chosen := [p for p, s in trained if s == share and p.requires_grad and (p.ndim >= 2) is matrices])
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS)
 
 
 def learning_rate(step: int, *, steps: int, settings: Optimisation) -> float:

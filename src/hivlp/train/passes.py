@@ -19,7 +19,7 @@ TEXT_GROUP = 128  # texts of like length that go through their tower together
 
 
 class Passes:
-    """The ways through the towers that objectives ask for. What comes out is float32."""
+    """Passes through the towers for the objectives. Outputs are float32."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Passes:
         half: bool = False,
         locked: bool = False,
     ) -> None:
-        """`locked`: the picture tower stays as it is, and its features come with the batch."""
+        """With `locked` the features of a frozen image tower come with the batch."""
         self._model = model
         self._device = device
         self._chunk = chunk
@@ -38,7 +38,7 @@ class Passes:
         self._locked = locked
 
     def pictures(self, batch: Batch) -> Tensor:
-        """Features (B, F) of the pictures' crops."""
+        """Features (B, F) of the images' crops."""
         if self._locked:
             return self._model.image_tower.behind(self.put(batch.features_BD))
         return self._over_pictures(
@@ -46,7 +46,7 @@ class Passes:
         )
 
     def regions(self, batch: Batch, hidden_BG: Tensor) -> Tensor:
-        """The states (M, F) of the regions that are hidden, picture by picture."""
+        """The states (M, F) of the regions that are hidden, image by image."""
 
         def encode(pixels: Tensor, boxes: Tensor, mirror: Tensor, hidden: Tensor) -> Tensor:
             rows_BCHW = hide(self._model.normalise(self.view(pixels, boxes, mirror)), hidden)
@@ -56,39 +56,39 @@ class Passes:
 
     def texts(self, batch: Batch) -> Tensor:
         """Features (T, F) of the texts."""
-        return self.features(batch.tokens_TT, batch.mask_TT)
+        return self.features(batch.tokens_TL, batch.mask_TL)
 
     def features(self, tokens: np.ndarray, mask: np.ndarray) -> Tensor:
-        """Features (T, F) of T texts, given by their tokens."""
-        tokens_TT, mask_TT = self.put(tokens), self.put(mask)
-        if not len(tokens_TT):  # other processes may have some, and a gradient must find its way here too
+        """Features (T, F) of T texts, from their tokens."""
+        tokens_TL, mask_TL = self.put(tokens), self.put(mask)
+        if not len(tokens_TL):  # other processes may have texts; keep the graph connected for the all-reduce
             return torch.zeros(0, self._model.text_tower.width, device=self._device, requires_grad=True)
-        groups = self._groups(mask_TT)
-        chunks = [(tokens_TT[rows, :longest], mask_TT[rows, :longest]) for rows, longest in groups]
+        groups = self._groups(mask_TL)
+        chunks = [(tokens_TL[rows, :longest], mask_TL[rows, :longest]) for rows, longest in groups]
         sorted_TF = self._run(self._model.text_tower, chunks)
         return sorted_TF[torch.argsort(torch.cat([rows for rows, _ in groups]))]
 
     def words(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The states (M, F) of the masked words, the words themselves (M,), and the text of each (M,)."""
-        assert batch.masked_TT is not None and batch.chosen_TT is not None
-        masked_TT, chosen_TT = self.put(batch.masked_TT), self.put(batch.chosen_TT)
-        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
-        if not len(tokens_TT):
+        assert batch.masked_TL is not None and batch.chosen_TL is not None
+        masked_TL, chosen_TL = self.put(batch.masked_TL), self.put(batch.chosen_TL)
+        tokens_TL, mask_TL = self.put(batch.tokens_TL), self.put(batch.mask_TL)
+        if not len(tokens_TL):
             none = torch.zeros(0, dtype=torch.int64, device=self._device)
             return torch.zeros(0, self._model.text_tower.state_width, device=self._device), none, none
-        groups = self._groups(mask_TT)
-        chunks = [(masked_TT[r, :n], mask_TT[r, :n], chosen_TT[r, :n]) for r, n in groups]
+        groups = self._groups(mask_TL)
+        chunks = [(masked_TL[r, :n], mask_TL[r, :n], chosen_TL[r, :n]) for r, n in groups]
         order_T = torch.cat([rows for rows, _ in groups])
-        place_M, column_M = chosen_TT[order_T].nonzero(as_tuple=True)
+        place_M, column_M = chosen_TL[order_T].nonzero(as_tuple=True)
         text_M = order_T[place_M]
 
         def encode(tokens: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
             return self._model.text_tower.states(tokens, mask)[chosen]
 
-        return self._run(encode, chunks), tokens_TT[text_M, column_M], text_M
+        return self._run(encode, chunks), tokens_TL[text_M, column_M], text_M
 
     def picture_states(self, batch: Batch) -> Tensor:
-        """The states (B, G, F) of all regions of the pictures' crops."""
+        """The states (B, G, F) of all regions of the images' crops."""
         tower = self._model.image_tower
         return self._over_pictures(
             batch,
@@ -99,17 +99,17 @@ class Passes:
 
     def text_states(self, batch: Batch) -> Tensor:
         """The states (T, L, F) of all tokens of the texts, zeros behind the longest of their group."""
-        tokens_TT, mask_TT = self.put(batch.tokens_TT), self.put(batch.mask_TT)
-        longest = tokens_TT.shape[1]
-        if not len(tokens_TT):
+        tokens_TL, mask_TL = self.put(batch.tokens_TL), self.put(batch.mask_TL)
+        longest = tokens_TL.shape[1]
+        if not len(tokens_TL):
             return torch.zeros(0, longest, self._model.text_tower.state_width, device=self._device)
 
         def encode(tokens: Tensor, mask: Tensor) -> Tensor:
             states = self._model.text_tower.states(tokens, mask)
             return F.pad(states, (0, 0, 0, longest - states.shape[1]))
 
-        groups = self._groups(mask_TT)
-        sorted_TLF = self._run(encode, [(tokens_TT[rows, :n], mask_TT[rows, :n]) for rows, n in groups])
+        groups = self._groups(mask_TL)
+        sorted_TLF = self._run(encode, [(tokens_TL[rows, :n], mask_TL[rows, :n]) for rows, n in groups])
         return sorted_TLF[torch.argsort(torch.cat([rows for rows, _ in groups]))]
 
     def scores(self, head: FusionHead, regions_PGF: Tensor, words_PLF: Tensor, mask_PL: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Passes:
         return self._run(head, zip(*pieces, strict=True))
 
     def view(self, pixels: Tensor, boxes: Tensor, mirror: Tensor) -> Tensor:
-        """What the tower is shown of packed pictures, (B, 3, S, S) in [0, 255]."""
+        """The crops of packed images at the size of the tower, (B, 3, S, S) in [0, 255]."""
         view_BCHW = crop(pixels, boxes, mirror, size=self._model.config.preprocessing.size)
         return view_BCHW.contiguous(memory_format=torch.channels_last)
 
@@ -127,8 +127,8 @@ class Passes:
         """An array of a batch on the device."""
         return torch.from_numpy(array).to(self._device)
 
-    def _groups(self, mask_TT: Tensor) -> list[tuple[Tensor, int]]:
-        return list(by_length(mask_TT, group=self._chunk or TEXT_GROUP))
+    def _groups(self, mask_TL: Tensor) -> list[tuple[Tensor, int]]:
+        return list(by_length(mask_TL, group=self._chunk or TEXT_GROUP))
 
     def _over_pictures(self, batch: Batch, encode: Callable[..., Tensor], *more: Tensor) -> Tensor:
         whole = [*map(self.put, (batch.pixels_BCHW, batch.boxes_B4, batch.mirror_B)), *more]

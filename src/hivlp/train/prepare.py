@@ -1,6 +1,6 @@
-"""What a run needs before its first step, from its configuration: packs, tokenizer, task and batches.
+"""Everything that a run needs before its first step: packs, tokenizer, task and batches.
 
-It trains nothing. Of several processes the one that leads makes what lies on the disk; the others open it.
+It trains nothing. Of several processes the leader writes the files, and the others open them.
 """
 
 from __future__ import annotations
@@ -11,40 +11,42 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from hivlp.config import SourceConfig, TrainConfig
+from hivlp.config import SourceConfig, TrainConfig, ValidationSource
 from hivlp.data.sources import Source, open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
 from hivlp.errors import ConfigError, DataError
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train.batches.masking import SHARE
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
+from hivlp.train.batches.targets import StoredViews
 from hivlp.train.distributed import World
-from hivlp.train.losses.kinds import Kinds
+from hivlp.train.losses.class_names import ClassNames
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.starts import linear as linear_start
 from hivlp.train.starts import pretrained
-from hivlp.train.starts.checkpoint import begun
 from hivlp.train.starts.lora import adapt
+from hivlp.train.starts.trained import starting_model
 from hivlp.train.step import Task
-from hivlp.train.teachers.embeddings import taught
-from hivlp.train.teachers.features import Reinforced
-from hivlp.train.teachers.frozen_tower import LockedTower
-from hivlp.train.teachers.scores import Judge
+from hivlp.train.teachers.embeddings import stored_views
+from hivlp.train.teachers.frozen_tower import FrozenTower
+from hivlp.train.teachers.scores import RerankerTeacher
 from hivlp.types import Failure, Progress
 
 TOKENIZER, START, LINEAR, WORDS = "tokenizer.json", "start", "linear-start.safetensors", "words.safetensors"
-SHOWN = 5  # things that could not be used, of each source, that are named one by one
+SHOWN = 5  # failures of each source that are named one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Everything that is trained, and what it is trained on.
+    """The task of a run, and its data.
 
     Attributes:
-        failures: what the sources held and could not be used.
+        failures: images and rows of the sources that could not be used.
     """
 
     task: Task
@@ -56,31 +58,37 @@ class Prepared:
 def prepare(
     config: TrainConfig, sources: Sequence[Source], out: Path, world: World, progress: Progress
 ) -> Prepared:
-    """Packs the sources below `out`, or finds them packed, and makes the task and its batches.
+    """Packs the sources below `out` unless they are packed, and makes the task and its batches.
 
     Raises:
-        DataError: a source gives nothing to train on.
+        DataError: a source has nothing to train on.
     """
     packs = [
         world.leader_first(partial(_pack, source, settings, config, out / "packs", progress))
         for source, settings in zip(sources, config.sources, strict=True)
     ]
     _check_captions(packs, config)
-    model, tokenizer = _model(config, packs, out, world, progress)
+    model, tokenizer, rows_KF = _model(config, packs, out, world, progress)
     model.to(world.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if world.size > 1:
         if config.model.image.norm:
             raise ConfigError(
-                f"model.image.norm is of one process's pictures and there are {world.size} processes; train "
-                "with one, or set model.image.norm=false"
+                f"model.image.norm works in one process only, and there are {world.size}; train with one, or "
+                "set model.image.norm=false"
             )
         share_batch_norms(model)
     locked = _locked(model) if config.lock_image else None
-    encoders, judge = [load(name) for name in config.distil.models], Judge.of(config.objective.reranker)
+    encoders, reranker = (
+        [load(name) for name in config.distil.models],
+        RerankerTeacher.of(config.objective.reranker),
+    )
     views = [
-        world.leader_first(partial(_views, settings, taken, config, encoders, judge, locked, progress))
+        world.leader_first(partial(_views, settings, taken, config, encoders, reranker, locked, progress))
         for settings, taken in zip(config.sources, packs, strict=True)
     ]
+    class_names = None
+    if config.objective.class_names and rows_KF is not None:
+        class_names = ClassNames(rows_KF, tokenizer)
     task = Task(
         model,
         config.objective,
@@ -88,15 +96,15 @@ def prepare(
         grad_cache=config.grad_cache,
         distil=config.distil,
         locked=config.lock_image,
-        kinds=_kinds(config, tokenizer),
+        class_names=class_names,
         world=world,
     )
     mixture = _mixture(config, packs, views, tokenizer, world)
     if config.linear_start:
-        looked_at = [source.linear_start for source in config.sources]
-        world.leader_first(partial(linear_start.begin, model, mixture, looked_at, out / LINEAR, progress))
-    if task.kinds is not None:
-        task.kinds.standardise(model.image_tower)
+        uses = [source.linear_start for source in config.sources]
+        world.leader_first(partial(linear_start.initialise, model, mixture, uses, out / LINEAR, progress))
+    if task.class_names is not None:
+        task.class_names.standardise(model.image_tower)
     return Prepared(
         task=task.to(world.device),
         mixture=mixture,
@@ -106,61 +114,55 @@ def prepare(
 
 
 def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
-    """Raises DataError where there are none."""
+    """Raises DataError for sources without captions."""
     if not any(captions for taken in packs for captions in taken.captions):
         specs = ", ".join(source.spec for source in config.sources)
         raise DataError(
-            f"none of the sources has captions ({specs}); training needs pictures with captions, such as a "
+            f"none of the sources has captions ({specs}); training needs images with captions, such as a "
             "table of both: see docs/data.md"
         )
 
 
-def opened(source: SourceConfig) -> Source:
+def opened(source: ValidationSource) -> Source:
     """A source of the configuration, ready to be read."""
     return open_source(source.spec, split=source.split)
 
 
 def _model(
     config: TrainConfig, packs: Sequence[Pack], out: Path, world: World, progress: Progress
-) -> tuple[DualEncoder, Tokenizer]:
-    """What is trained: a new model with a vocabulary of its own, or the one that the run starts from."""
+) -> tuple[DualEncoder, Tokenizer, Tensor | None]:
+    """A new model with its vocabulary, or the model that the run starts from.
+
+    The third member is the classifier of a pretrained image tower, its rows (K, F).
+    """
     if config.start is None:
         tokenizer = world.leader_first(partial(_tokenizer, out / TOKENIZER, packs, config))
         torch.manual_seed(config.seed)
         settings = config.model.model_copy(update={"vocabulary": tokenizer.vocabulary_size})
         model = DualEncoder(settings)
-        world.leader_first(
-            partial(pretrained.give, model, tokenizer, config.pretrained, out / WORDS, progress)
+        rows_KF = world.leader_first(
+            partial(pretrained.load_pretrained, model, tokenizer, config.pretrained, out / WORDS, progress)
         )
-        return model, tokenizer
-    start = world.leader_first(partial(begun, config, packs, out / START, progress))
+        return model, tokenizer, rows_KF
+    start = world.leader_first(partial(starting_model, config, packs, out / START, progress))
     model = open_model(start)
     torch.manual_seed(config.seed)
     adapt(model, config.lora)
-    return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens)
-
-
-def _kinds(config: TrainConfig, tokenizer: Tokenizer) -> Kinds | None:
-    """The kinds of the classifier that the picture tower was trained with."""
-    if not config.objective.kinds or config.pretrained.image is None:
-        return None
-    return Kinds(pretrained.image_weights(config.pretrained.image)[1], tokenizer)
+    return model, Tokenizer.open(start / TOKENIZER, max_tokens=model.config.max_tokens), None
 
 
 def _mixture(
     config: TrainConfig,
     packs: Sequence[Pack],
-    views: Sequence[Reinforced | None],
+    views: Sequence[StoredViews | None],
     tokenizer: Tokenizer,
     world: World,
 ) -> Mixture:
-    vlm = config.objective.vlm
     parts = [
-        Part(
+        MixturePart(
             pack=taken,
             share=source.share,
             captions=source.captions,
-            negatives=source.negatives_each,
             views=view,
             crop=source.crop,
         )
@@ -172,7 +174,7 @@ def _mixture(
         batch_size=config.batch_size,
         augmentation=config.augmentation,
         seed=config.seed,
-        mask_share=vlm.share if vlm.weight else 0.0,
+        mask_share=SHARE if config.objective.vlm.weight else 0.0,
         rank=world.rank,
         size=world.size,
         pixels=not config.lock_image,
@@ -207,19 +209,21 @@ def _views(
     taken: Pack,
     config: TrainConfig,
     encoders: Sequence[Encoder],
-    judge: Judge | None,
-    locked: LockedTower | None,
+    reranker: RerankerTeacher | None,
+    locked: FrozenTower | None,
     progress: Progress,
-) -> Reinforced | None:
+) -> StoredViews | None:
     if not source.views:
         return None
-    return taught(opened(source), taken, source, config, encoders, judge, locked=locked, progress=progress)
+    return stored_views(
+        opened(source), taken, source, config, encoders, reranker, locked=locked, progress=progress
+    )
 
 
-def _locked(model: DualEncoder) -> LockedTower:
-    """The model's own picture tower, which stays as it is, as what looks at views."""
+def _locked(model: DualEncoder) -> FrozenTower:
+    """Freezes the image tower of a model, and wraps it for stored features."""
     model.image_tower.backbone.requires_grad_(False)
-    return LockedTower(model)
+    return FrozenTower(model)
 
 
 def _tokenizer(path: Path, packs: Sequence[Pack], config: TrainConfig) -> Tokenizer:

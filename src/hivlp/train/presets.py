@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hivlp.config import TrainConfig, apply_overrides, parse
-from hivlp.errors import ConfigError, HivlpError
+from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.messages import suggestion
 
 # of pixels, as EfficientNet-Lite was trained: (x - 127) / 128
@@ -20,7 +21,7 @@ PRODUCTS = "{data}/fashion?held_out=0.14925"
 
 
 def resnet(*, stem: int, sizes: Sequence[int], depths: Sequence[int]) -> dict[str, Any]:
-    """A small residual network: most accurate for what its training costs a CPU (docs/experiments.md)."""
+    """A small residual network: the most accurate for its training time on a CPU (docs/experiments.md)."""
     options = {
         "embedding_size": stem,
         "hidden_sizes": list(sizes),
@@ -134,7 +135,7 @@ def large() -> dict[str, Any]:
 
 
 def mini() -> dict[str, Any]:
-    """The shipped model: EfficientNet-Lite's pictures and MiniLM's words, brought together by captions."""
+    """The shipped model: EfficientNet-Lite's image tower and MiniLM's word vectors, aligned by captions."""
     flickr = "{data}/flickr8k/captions.tsv"
     return {
         "preset": "mini",
@@ -169,10 +170,10 @@ def mini() -> dict[str, Any]:
             {"spec": PRODUCTS, "split": "val"},
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],
-        "objective": {"level_weights": [4, 2, 1, 1], "consistency": 0.3, "kinds": 1.2},
+        "objective": {"level_weights": [4, 2, 1, 1], "consistency": 0.3, "class_names": 1.2},
         "optimisation": {
             "learning_rate": 1e-3,
-            "given_rate": 1.0,
+            "linear_start_rate": 1.0,
             "warmup_steps": 20,
             "weight_decay": 0.05,
         },
@@ -206,32 +207,55 @@ def load_preset(
 ) -> TrainConfig:
     """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
 
-    Where the run starts from a trained model, by `start` or by what the preset says, the settings of that
-    model are those of `model`; for one of transformers that needs torch.
+    If the run starts from a trained model, by `start` or by its preset, `model` has the settings of that
+    model; for a model of transformers that needs torch.
 
     Raises:
-        ConfigError: unknown preset or key, impossible value, a preset that needs `--data` without it, or one
-            that has no place for it.
-        ModelError: the start is no model that can be trained.
+        ConfigError: a preset or key is unknown, a value is invalid, a setting has no effect, or `--data` is
+            missing or has no place in the preset.
+        ModelError: the start cannot be trained.
     """
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}: {suggestion(name, list(PRESETS))}")
     preset = PRESETS[name]() | ({"start": start} if start is not None else {})
     values = apply_overrides(preset, overrides)
     if values.get("start") is not None:
-        from hivlp.train.starts.checkpoint import start_settings
+        from hivlp.train.starts.trained import start_settings
 
         values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
     config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
+    for setting in (override.partition("=")[0] for override in overrides):
+        if (switch := config.without_effect(setting)) is not None:
+            raise ConfigError(
+                f"--set {setting} has no effect without {switch}; set {switch} too, or leave {setting} out"
+            )
     if data is not None and not _mentions_data(values):
         raise ConfigError(_no_place(name, config, data))
     return config
 
 
-def changed(config: TrainConfig) -> list[str]:
-    """What `--set` made of the preset of a configuration, as ``a.b=v``; nothing of a preset that is unknown.
+def check_data(config: TrainConfig, data: str) -> None:
+    """Raises DataError for a folder that lacks a source of the preset; names all that it must hold."""
+    if config.preset not in PRESETS:
+        return
+    preset = PRESETS[config.preset]()
+    specs = [source["spec"] for source in (*preset["sources"], *preset["validation"])]
+    inside = [spec for spec in dict.fromkeys(specs) if spec.startswith(f"{_PLACE}/")]
+    used = {source.spec for source in (*config.sources, *config.validation)}
+    needed = [spec for spec in inside if _fill(spec, data, config.preset) in used]
+    paths = {spec: spec.removeprefix(f"{_PLACE}/").partition("?")[0] for spec in needed}
+    if not all(Path(data, path).exists() for path in paths.values()):
+        missing = [path for path in paths.values() if not Path(data, path).exists()]
+        raise DataError(
+            f"{data} has no {', '.join(missing)}; --data of preset {config.preset!r} must be a folder with "
+            f"{', '.join(paths.values())}"
+        )
 
-    Sources are left out, which `--data` says, and what only this machine needs.
+
+def changed(config: TrainConfig) -> list[str]:
+    """The settings of a configuration that differ from its preset, as ``a.b=v``; none for an unknown preset.
+
+    Sources, which `--data` names, and settings for one machine are left out.
     """
     if config.preset not in PRESETS:
         return []
@@ -267,7 +291,7 @@ def _no_place(name: str, config: TrainConfig, data: str) -> str:
     does = "draws its own scenes" if all(spec.startswith("scenes:") for spec in specs) else "names its own"
     return (
         f"preset {name!r} {does} ({', '.join(specs)}) and has no place for --data {data}; "
-        "take --preset small, medium or large for your own pictures"
+        "take --preset small, medium or large for your own images"
     )
 
 
@@ -286,6 +310,6 @@ def _fill(values: Any, data: str | None, preset: str) -> Any:
         return [_fill(value, data, preset) for value in values]
     if isinstance(values, str) and _PLACE in values:
         if data is None:
-            raise ConfigError(f"preset {preset!r} needs pictures: give --data SOURCE")
+            raise ConfigError(f"preset {preset!r} needs images: give --data SOURCE")
         return values.replace(_PLACE, data.rstrip("/") or data)
     return values

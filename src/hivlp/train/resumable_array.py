@@ -1,4 +1,4 @@
-"""Arrays on the disk that take long to compute: filled from the first row on, gone on with after a stop."""
+"""Expensive arrays on disk, filled row by row and resumable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from hivlp.files import write_atomically
-
 SAVE_EVERY = 500  # rows
 
 
@@ -19,17 +17,17 @@ def resumable_array(
     stem: Path,
     shape: tuple[int, ...],
     rows_from: Callable[[int], Iterator[tuple[int, NDArray[Any]]]],
-    told: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
     *,
     dtype: DTypeLike = np.float16,
 ) -> NDArray[Any]:
-    """An array of this shape and type, memory-mapped: found complete, or completed now.
+    """An array of this shape and type, memory-mapped; missing rows are computed now.
 
     Args:
-        stem: of two files: the numbers, and how many rows are done.
-        rows_from: gives blocks of rows from a row on, each with the number of its first; what it leaves out
-            stays 0.
-        told: is called with how many rows are done.
+        stem: path without suffix of two files: the numbers, and how many rows are done.
+        rows_from: yields blocks of rows from a row on, each with the number of its first row; rows that it
+            leaves out stay 0.
+        progress: called with the number of rows that are done.
     """
     if not shape[0]:
         return np.zeros(shape, dtype)
@@ -45,9 +43,9 @@ def resumable_array(
             if done - saved >= SAVE_EVERY:
                 array.flush()
                 write_atomically(state, json.dumps({"done": done}).encode())
-                told(done)
+                progress(done)
                 saved = done
         array.flush()
         write_atomically(state, json.dumps({"done": shape[0]}).encode())
-        told(shape[0])
+        progress(shape[0])
     return np.memmap(numbers, dtype=kind, mode="r", shape=shape)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import EarlyStopping, SourceConfig, TrainConfig, parse
+from hivlp.config import EarlyStopping, TrainConfig, ValidationSource, parse
 from hivlp.data.sources import open_source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
@@ -55,14 +55,14 @@ def run(
 
     Returns:
         ``model`` (folder), ``steps``, ``seconds``, ``device``, ``precision``, ``early_stopping`` (None
-        without it), ``curves`` (the picture, or None), ``failed`` (what of the sources could not be used,
-        each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several processes only
-        the one that leads evaluates and writes.
+        without it), ``curves`` (the chart, or None), ``failed`` (images and rows that could not be used,
+        each with ``uri`` and ``error``), ``eval`` (one result per validation source). Of several processes
+        only the leader evaluates and writes.
 
     Raises:
         ConfigError: `out` holds a run, and neither or another one is to be resumed, the processes that
-            torchrun started can't share the batch, or early stopping has nothing to go by.
-        DataError: a source gives nothing to train on.
+            torchrun started cannot share the batch, or early stopping has no evaluations.
+        DataError: a source has nothing to train on.
     """
     with joined(config.device, gather_group=config.gather_group) as world:
         world.check_batch(config.batch_size)
@@ -88,7 +88,7 @@ def _run(
     try:
         parts = prepare(config, sources, out, world, progress)
     except HivlpError:
-        if new:  # nothing was begun, so the corrected command may have the folder
+        if new:  # nothing has started: free the folder for the corrected command
             for path in (out / CONFIG, out / TOKENIZER):
                 path.unlink(missing_ok=True)
             shutil.rmtree(out / START, ignore_errors=True)
@@ -136,10 +136,10 @@ def _run(
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
-    progress("learning what a match is")
+    progress("fitting match probabilities")
     if calibrate(finished, held_back, out / MODEL) is None:
         progress(
-            f"no match probabilities: they need {LEAST} pictures with captions to validate on, or later "
+            f"no match probabilities: they need {LEAST} validation images with captions, or later "
             "`hivlp tune` on an index with captions"
         )
     return document
@@ -154,7 +154,7 @@ def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:
-    """What a card says of early stopping."""
+    """The rows of a card on early stopping."""
     if not ended.best.step:
         return {}
     how = f"ended by early stopping, of {config.steps:,} planned" if ended.early else "run to its end"
@@ -170,12 +170,12 @@ def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
 
 
 def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
-    """The same without early stopping, and said so, where no pictures are held back to evaluate on."""
+    """The same configuration, without early stopping if no source has images to evaluate on."""
     if not config.early_stopping.patience or any(map(_has_split, config.validation)):
         return config
     wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
     progress(
-        f"no early stopping: there are no pictures to evaluate on in {wanted or 'validation'}; mark some "
+        f"no early stopping: there are no images to evaluate on in {wanted or 'validation'}; mark some "
         "rows as this split, or set validation to another source"
     )
     return config.model_copy(update={"early_stopping": EarlyStopping(), "evaluate_every": 0})
@@ -215,7 +215,8 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
         if decay and len(plateaus) > 1 and done > min(plateaus):
             raise ConfigError(
                 f"steps={config.steps} with decay_steps={decay} would begin the decay before step {done:,}, "
-                f"where {out} is, or it has begun; give {done + decay} steps or more, or resume an older copy"
+                f"where {out} is, or has already begun it; give {done + decay} steps or more, or resume "
+                "an older copy"
             )
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(config.model_dump(), indent=2) + "\n").encode())
@@ -223,9 +224,10 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
 
 
 def _lasting(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration must stay when a run goes on: all that what was done so far depends on.
+    """The settings that must stay the same when a run is resumed: all that its steps so far depend on.
 
-    That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
+    The end of a constant rate may change, and how often a run logs, saves and evaluates, unless evaluations
+    can end it.
     """
     values = config.model_dump()
     free = {"log_every", "checkpoint_every"}
@@ -242,7 +244,9 @@ def _plateau(config: TrainConfig) -> int:
     return config.steps - config.optimisation.decay_steps
 
 
-def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progress) -> list[dict[str, Any]]:
+def _evaluate(
+    encoder: Encoder, sources: Sequence[ValidationSource], progress: Progress
+) -> list[dict[str, Any]]:
     results = []
     for source in sources:
         if not _has_split(source):
@@ -256,7 +260,7 @@ def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progr
     return results
 
 
-def _has_split(source: SourceConfig) -> bool:
+def _has_split(source: ValidationSource) -> bool:
     """Whether a validation source can be held back; one without splits would be the training data again."""
     drawn = source.spec.startswith("scenes:")
     return drawn or source.split is None or source.split in open_source(source.spec).splits()

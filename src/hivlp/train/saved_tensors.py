@@ -1,4 +1,4 @@
-"""Tensors that a run has found once and keeps for when it goes on: whole or not there."""
+"""Tensors that a run computes once, saved atomically for when it is resumed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def restore_tensors(path: Path, into: Callable[[dict[str, Tensor]], object], *, of: str) -> None:
-    """Gives what was kept to the part of the run that takes it.
+    """Loads saved tensors, and passes them to the part of the run that uses them.
 
     Args:
         of: what the tensors belong to, for the message.
 
     Raises:
-        HivlpError: the file can't be read, or does not fit.
+        HivlpError: the file cannot be read, or does not fit.
     """
     try:
         into(load_file(path))
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise HivlpError(
-            f"{path} can't be read, or is of another {of} ({reason}); delete it, and --resume learns it anew"
+            f"{path} cannot be read, or is of another {of} ({reason}); delete it and use --resume"
         ) from None

@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 from hivlp.config import Distillation, Objective
 from hivlp.model.dual import DualEncoder
-from hivlp.objectives.binary import binary
+from hivlp.objectives.binary import BALANCE, binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.train.batches.batch import Batch
 from hivlp.train.batches.mixture import LARGEST_PACK
 from hivlp.train.distributed import World
-from hivlp.train.losses.distillation import distilled
-from hivlp.train.losses.heads import Offsets
-from hivlp.train.losses.kinds import Kinds
+from hivlp.train.losses.class_names import ClassNames
+from hivlp.train.losses.distillation import distillation_loss
+from hivlp.train.losses.heads import ObjectiveParameters
 from hivlp.train.losses.masked import MaskedObjectives
-from hivlp.train.losses.matching import matched
-from hivlp.train.losses.reranker import FromReranker
+from hivlp.train.losses.matching import matching_loss
+from hivlp.train.losses.reranker import RerankerLoss
 from hivlp.train.passes import Passes
 
 ALONE = World()
@@ -35,15 +35,15 @@ class Task(nn.Module):
         grad_cache: int = 0,
         distil: Distillation | None = None,
         locked: bool = False,
-        kinds: Kinds | None = None,
+        class_names: ClassNames | None = None,
         world: World = ALONE,
     ) -> None:
         super().__init__()
         self.model = model
-        self.offsets = Offsets(model, objective)
+        self.offsets = ObjectiveParameters(model, objective)
         self.masked = MaskedObjectives(model, objective)
-        self.reranked = FromReranker(model, objective)
-        self.kinds = kinds
+        self.reranked = RerankerLoss(model, objective)
+        self.class_names = class_names
         self.objective = objective
         self.distil = distil if distil is not None and distil.models and distil.weight else None
         self.world = world
@@ -59,10 +59,10 @@ class Task(nn.Module):
         picture_BF, text_TF = self._passes.pictures(batch), self._passes.texts(batch)
         terms = self._compared(batch, picture_BF, text_TF)
         terms |= self.reranked(batch, self._passes, self.model, picture_BF, self.world)
-        if self.kinds is not None:
+        if self.class_names is not None:
             first_B = batch.picture_B < LARGEST_PACK  # of the first source, as photographs are
             photographs_BF = picture_BF[self._passes.put(first_B)] if first_B.any() else picture_BF
-            terms["kinds"] = self.objective.kinds * self.kinds(self.model, photographs_BF)
+            terms["class_names"] = self.objective.class_names * self.class_names(self.model, photographs_BF)
         terms |= self.masked(batch, self._passes, self.model, picture_BF, text_TF, self.world)
         return terms
 
@@ -75,10 +75,10 @@ class Task(nn.Module):
         terms = self._retrieval(image, text, positive_BT) if text else {}
         if self.distil is not None and text:
             scales = self.model.logit_scales
-            terms |= distilled(batch, self._passes, image, text, scales, self.distil, self.world)
+            terms |= distillation_loss(batch, self._passes, image, text, scales, self.distil, self.world)
         head, itm = self.model.fusion, self.objective.itm
         if head is not None and itm.weight and text:
-            terms |= matched(batch, self._passes, head, image, text, positive_BT, itm, self.world)
+            terms |= matching_loss(batch, self._passes, head, image, text, positive_BT, itm, self.world)
         return terms
 
     def _positives(self, batch: Batch) -> Tensor:
@@ -105,14 +105,13 @@ class Task(nn.Module):
         )
         scale, width = self.offsets.binary_scale, self.offsets.binary_width
         if scale is not None:
-            settings, bias = self.objective.binary, self.offsets.binary_bias
             terms |= binary(
                 image[width],
                 text[width],
                 positive_BT,
                 scale,
-                bias=bias,
-                weight=settings.weight,
-                balance=settings.balance,
+                bias=self.offsets.binary_bias,
+                weight=self.objective.binary.weight,
+                balance=BALANCE,
             )
         return terms

@@ -13,7 +13,6 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from hivlp.config import Masking
 from hivlp.model.dual import MAX_LOG_SCALE
 from hivlp.objectives.binary import binary
 from hivlp.objectives.distill import from_embeddings, from_scores
@@ -72,11 +71,9 @@ class DualLearner(nn.Module):
         fine, (words, regions) = recipe.widths[-1], towers.states
         self.tell_words = self.tell_regions = None
         if recipe.vlm:
-            settings = Masking(weight=recipe.vlm)
-            self.tell_words = MaskedHead(settings, states=words, embedding=fine, out=vocabulary)
+            self.tell_words = MaskedHead(states=words, embedding=fine, out=vocabulary)
         if recipe.lrm:
-            settings = Masking(weight=recipe.lrm)
-            self.tell_regions = MaskedHead(settings, states=regions, embedding=fine, out=towers.features)
+            self.tell_regions = MaskedHead(states=regions, embedding=fine, out=towers.features)
 
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
         """Vectors of pictures by width."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hivlp.config import Optimisation
 from hivlp.errors import ModelError
 from hivlp.train import checkpoint
-from hivlp.train.optim import learning_rate, make_optimizer
+from hivlp.train.optim import CLIP_NORM, learning_rate, make_optimizer
 from hivlp.train.saved_tensors import save_tensors as write
 from hivlp_lab.baselines.parts import multiply_adds
 from hivlp_lab.flickr8k.batches import Batches
@@ -88,7 +88,7 @@ def train(
     losses: list[float] = []
     for step in range(done, steps):
         rate = learning_rate(step, steps=steps, settings=settings)
-        losses.append(_step(learner, batches, optimizer, step, rate, seed, settings.clip_norm))
+        losses.append(_step(learner, batches, optimizer, step, rate, seed, CLIP_NORM))
         if _is_due(step + 1, steps, evaluations):
             learner.eval()
             watch(step + 1, sum(losses) / len(losses))

@@ -1,1 +1,1 @@
-"""Training batches: packed sources, mixtures, masks, crops, and the targets that teachers stored."""
+"""Training batches: packed sources, mixtures, masks, crops, and the stored outputs of teachers."""

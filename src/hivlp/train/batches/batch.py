@@ -1,4 +1,4 @@
-"""One training batch as arrays, and what is random about its pictures; it knows no source and no model."""
+"""One training batch as arrays, with its random numbers; it knows no source and no model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from hivlp.types import FloatArray, IntArray
 
-# what random numbers of a step are for
+# purposes of the random numbers of a step
 EPOCH, BATCH, DROP, MASK, SWAP, REGION = range(1, 7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chances:
-    """Random numbers of a step for each picture, the same however the batch is divided among processes.
+class RandomRows:
+    """Random numbers of a step for each image, the same however processes share the batch.
 
     Attributes:
-        seed: of the run, and the step.
-        whole: pictures of the whole batch.
-        places_B: which of them these are.
+        seed: the seed of the run, and the step.
+        whole: images of the whole batch.
+        places_B: the places in it of the images of this process.
     """
 
     seed: tuple[int, int]
@@ -34,56 +34,56 @@ class Chances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Captions that a re-ranker scored for Q pictures of a batch: K of each, the right one first.
+class RerankerTargets:
+    """Captions that a re-ranker scored for Q images of a batch: K for each, the positive first.
 
     Attributes:
-        picture_Q: the rows in the batch of these pictures.
-        tokens_CT, mask_CT: the captions of the first picture, then of the second, and so on; C is Q·K.
-        scores_QK: what the re-ranker said, float32.
+        image_Q: the rows in the batch of these images.
+        tokens_CL, mask_CL: the captions of the first image, then of the second, and so on; C is Q·K.
+        scores_QK: scores of the re-ranker, float32.
     """
 
-    picture_Q: IntArray
-    tokens_CT: IntArray
-    mask_CT: IntArray
+    image_Q: IntArray
+    tokens_CL: IntArray
+    mask_CL: IntArray
     scores_QK: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """B pictures and T texts.
+    """B images and T texts.
 
     Attributes:
-        pixels_BCHW: uint8, the whole packed pictures.
+        pixels_BCHW: uint8, the whole packed images.
         boxes_B4: the crop of each, as shares of the frame: left, top, right, bottom.
         mirror_B: whether the crop is to be mirrored.
-        tokens_TT, mask_TT: the texts, padded to the longest.
-        picture_B: a number for each picture; a picture that is in the batch twice has it twice.
-        picture_of_text_T: the row in this batch of the picture that each text describes; -1 for a hard
-            negative, which describes none.
+        tokens_TL, mask_TL: the texts, padded to the longest.
+        picture_B: a number for each image; an image that is in the batch twice has it twice.
+        picture_of_text_T: the row in this batch of the image that each text describes; -1 for a hard
+            negative.
         wording_T: equal numbers for equal wordings.
-        features_BD: what a locked tower sees where `taught_B` is true, zeros elsewhere; D is 0 without one.
-        taught_B: whether a picture's crop is one of the stored views.
-        lessons: of each dual encoder that teaches, its embeddings of the pictures' crops (B, D) and of the
-            texts (T, D); zeros where a picture is not taught, and for hard negatives.
-        masked_TT: the texts with words masked, to be told from their context; None where nobody asks.
-        chosen_TT: which words those are; no words of hard negatives.
-        chances: for what else is random about a picture.
-        asked: what a re-ranker teaches; None where none does.
+        features_BD: features of a locked tower where `has_view_B` is true, else zeros; D is 0 without one.
+        has_view_B: whether the crop of an image is one of the stored views.
+        teacher_embeddings: of each teacher, its embeddings of the crops (B, D) and of the texts (T, D); zeros
+            for images without a stored view, and for hard negatives.
+        masked_TL: the texts with words masked, for masked word prediction; None without it.
+        chosen_TL: where these words are; no words of hard negatives.
+        random_rows: other random numbers of each image.
+        reranker: scores of a re-ranker as teacher; None without one.
     """
 
     pixels_BCHW: NDArray[np.uint8]
     boxes_B4: FloatArray
     mirror_B: NDArray[np.bool_]
-    tokens_TT: IntArray
-    mask_TT: IntArray
+    tokens_TL: IntArray
+    mask_TL: IntArray
     picture_B: IntArray
     picture_of_text_T: IntArray
     wording_T: IntArray
     features_BD: FloatArray
-    taught_B: NDArray[np.bool_]
-    chances: Chances
-    lessons: tuple[tuple[FloatArray, FloatArray], ...] = ()
-    masked_TT: IntArray | None = None
-    chosen_TT: NDArray[np.bool_] | None = None
-    asked: Asked | None = None
+    has_view_B: NDArray[np.bool_]
+    random_rows: RandomRows
+    teacher_embeddings: tuple[tuple[FloatArray, FloatArray], ...] = ()
+    masked_TL: IntArray | None = None
+    chosen_TL: NDArray[np.bool_] | None = None
+    reranker: RerankerTargets | None = None

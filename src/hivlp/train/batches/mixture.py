@@ -22,41 +22,40 @@ from hivlp.config import Augmentation
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.stream import look_ahead
 from hivlp.errors import ConfigError
-from hivlp.train.batches.batch import BATCH, DROP, EPOCH, MASK, SWAP, Asked, Batch, Chances
+from hivlp.train.batches.batch import BATCH, DROP, EPOCH, MASK, SWAP, Batch, RandomRows, RerankerTargets
 from hivlp.train.batches.masking import drop_words, mask_words
 from hivlp.train.batches.pack import Pack
 from hivlp.train.batches.slices import Slice
-from hivlp.train.batches.targets import Question, Views, asked
+from hivlp.train.batches.targets import ScoredCaptions, StoredViews, reranker_targets
 from hivlp.types import FloatArray, IntArray
 
-# A mirrored picture makes these captions wrong. Pretrained models read captions in many languages; a word of
-# one that means something else in another only leaves a picture unmirrored.
+# Mirroring makes captions with these words wrong. They are of many languages, since pretrained models are; a
+# word that means something else in another language only leaves an image unmirrored.
 SIDES = re.compile(
     r"\b(left|right|leftmost|rightmost|links|rechts|linke[mnrs]?|rechte[mnrs]?|gauche|droite?|izquierd[ao]"
     r"|derech[ao]|sinistr[ao]|destr[ao]|esquerd[ao]|direit[ao])\b|[左右]",
     re.IGNORECASE,
 )
-LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' pictures apart
+LARGEST_PACK = 1 << 40  # keeps the numbers of different packs' images apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class MixturePart:
     """One source of a mixture.
 
     Attributes:
         share: its weight in every batch, against the others.
-        captions: how many captions of a picture are in a batch, where it has so many.
-        negatives: how many of its hard negatives, likewise.
-        views: stored crops with what is known of them; None gives random crops.
-        crop: whether pictures may be cropped at all; drawn scenes must stay whole for their captions to stay
-            true.
+        captions: captions of an image in a batch, at most.
+        negatives: hard negatives of an image in a batch, at most.
+        views: stored crops with the outputs of teachers; None for random crops.
+        crop: whether images may be cropped; drawn scenes must stay whole for their captions to stay true.
     """
 
     pack: Pack
     share: float = 1.0
     captions: int = 1
     negatives: int = 1
-    views: Views | None = None
+    views: StoredViews | None = None
     crop: bool = True
 
 
@@ -65,7 +64,7 @@ class Mixture:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[MixturePart],
         tokenizer: Tokenizer,
         *,
         batch_size: int,
@@ -78,8 +77,8 @@ class Mixture:
     ) -> None:
         """Takes the rows of process `rank` of `size`: every `size`-th of each batch.
 
-        `mask_share` is the share of words that are masked for `Batch.masked_TT`; 0 leaves it out.
-        Without `pixels` batches hold none, for a tower whose features they hold already.
+        `mask_share` is the share of words masked in `Batch.masked_TL`; 0 leaves it out. Without `pixels`
+        batches have none, for a locked tower whose features they have.
         """
         if batch_size < len(parts):
             raise ConfigError(
@@ -97,10 +96,10 @@ class Mixture:
         self._width = max((part.views.features_NVD.shape[2] for part in parts if part.views), default=0)
         self._captions = max(part.captions for part in parts)
         self._negatives = max(part.negatives for part in parts)
-        lessons = next((part.views.lessons for part in parts if part.views), ())
-        self._lesson_widths = [lesson.captions_CD.shape[1] for lesson in lessons]
-        ranked = [part.views.ranked for part in parts if part.views and part.views.ranked]
-        self._candidates = ranked[0].candidates if ranked else 0
+        teachers = next((part.views.embeddings for part in parts if part.views), ())
+        self._teacher_widths = [teacher.captions_CD.shape[1] for teacher in teachers]
+        scores = [part.views.scores for part in parts if part.views and part.views.scores]
+        self._candidates = scores[0].candidates if scores else 0
         self._first_caption = [
             np.cumsum([0, *map(len, part.pack.captions)]) if part.views else None for part in parts
         ]
@@ -125,7 +124,7 @@ class Mixture:
         return order
 
     def batch(self, step: int, *, whole: bool = False) -> Batch:
-        """What of the batch of this step is this process's; all of it where `whole` is asked for."""
+        """The batch of this step: the rows of this process, or with `whole` all rows."""
         random = np.random.default_rng((self._seed, BATCH, step))
         count = sum(self.counts)
         places = np.arange(count) if whole else np.arange(self._rank, count, self._size)
@@ -135,27 +134,28 @@ class Mixture:
             piece = self._slice(number, step, random)  # of the whole batch: all draw the same random numbers
             inside = (places >= start) & (places < starts[number + 1])
             slices.append(piece.only(places[inside] - start))
-        chances = Chances(seed=(self._seed, step), whole=count, places_B=places)
+        random_rows = RandomRows(seed=(self._seed, step), whole=count, places_B=places)
         return Batch(
             pixels_BCHW=np.concatenate([piece.pixels(shown=self._pixels) for piece in slices]),
             boxes_B4=np.concatenate([piece.boxes for piece in slices]),
             mirror_B=np.concatenate([piece.mirror for piece in slices]),
             picture_B=np.concatenate([piece.numbers for piece in slices]),
             features_BD=np.concatenate([piece.features for piece in slices]),
-            taught_B=np.concatenate([piece.taught for piece in slices]),
-            chances=chances,
-            asked=self._asked(slices),
-            **self._texts(slices, chances),
+            has_view_B=np.concatenate([piece.has_view for piece in slices]),
+            random_rows=random_rows,
+            reranker=self._reranker_targets(slices),
+            **self._texts(slices, random_rows),
         )
 
-    def _asked(self, slices: Sequence[Slice]) -> Asked | None:
-        """What a re-ranker's captions ask of the pictures; None where no source has one."""
+    def _reranker_targets(self, slices: Sequence[Slice]) -> RerankerTargets | None:
+        """The scores of a re-ranker; None where no source has them."""
         if not self._candidates:
             return None
-        return asked([one for piece in slices for one in piece.questions], self._candidates, self._tokenizer)
+        scored = [one for piece in slices for one in piece.scored_captions]
+        return reranker_targets(scored, self._candidates, self._tokenizer)
 
-    def _texts(self, slices: Sequence[Slice], chances: Chances) -> dict[str, Any]:
-        """What a batch says about its texts: captions first, then hard negatives."""
+    def _texts(self, slices: Sequence[Slice], random_rows: RandomRows) -> dict[str, Any]:
+        """The arrays of a batch's texts: captions first, then hard negatives."""
         captions = [one for piece in slices for one in piece.captions]
         wrong = [ones for piece in slices for ones in piece.negatives]
         negatives = [one for ones in wrong for one in ones]
@@ -166,61 +166,63 @@ class Mixture:
         row_N = np.repeat(np.arange(len(wrong)), [len(ones) for ones in wrong])
         row_T = np.concatenate([row_C, row_N])
         nth_T = np.concatenate([*(piece.nth_C for piece in slices), self._captions + _places(wrong)])
-        tokens_TT, mask_TT = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
+        tokens_TL, mask_TL = self._tokenizer.encode(texts) if texts else (np.zeros((0, 1), np.int64),) * 2
         columns = self._tokenizer.max_tokens
 
         def drawn(purpose: int) -> NDArray[np.float64]:
             """Random numbers of each word (T, columns)."""
-            most = self._captions + self._negatives  # of a picture
-            return chances.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
+            most = self._captions + self._negatives  # of an image
+            return random_rows.draw(purpose, most * columns).reshape(-1, most, columns)[row_T, nth_T]
 
-        masked = self._masked(tokens_TT[:described], mask_TT[:described], len(negatives), drawn)
+        masked = self._masked(tokens_TL[:described], mask_TL[:described], len(negatives), drawn)
         share = self._augmentation.word_dropout
         if share and texts:
-            dropped_TT = drop_words(
-                tokens_TT, mask_TT, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
+            dropped_TL = drop_words(
+                tokens_TL, mask_TL, drawn(DROP), share=share, mask_id=self._tokenizer.mask_id
             )
-            # not where a picture has hard negatives: without a word they may be true, and if only captions
-            # had masks a text without one could be known to be wrong
-            tokens_TT = np.where(np.isin(row_T, row_N)[:, None], tokens_TT, dropped_TT)
+            # no words of images with hard negatives: without a word a negative may be true, and if only
+            # captions had masks, a text without one would be known to be wrong
+            tokens_TL = np.where(np.isin(row_T, row_N)[:, None], tokens_TL, dropped_TL)
         return {
-            "tokens_TT": tokens_TT,
-            "mask_TT": mask_TT,
-            "lessons": self._lessons(slices, len(negatives)),
+            "tokens_TL": tokens_TL,
+            "mask_TL": mask_TL,
+            "teacher_embeddings": self._teacher_embeddings(slices, len(negatives)),
             "picture_of_text_T": np.concatenate([row_C, np.full(len(negatives), -1, np.int64)]),
             "wording_T": np.array([zlib.crc32(text.lower().encode()) for text in texts], dtype=np.int64),
             **masked,
         }
 
-    def _lessons(self, slices: Sequence[Slice], negatives: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
-        """What each dual encoder says of the pictures and of the texts; zeros of hard negatives."""
+    def _teacher_embeddings(
+        self, slices: Sequence[Slice], negatives: int
+    ) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """Embeddings of the images and of the texts by each teacher; zeros for hard negatives."""
         each = [
-            tuple(np.concatenate([piece.lessons[number][side] for piece in slices]) for side in (0, 1))
-            for number in range(len(self._lesson_widths))
+            tuple(np.concatenate([piece.embeddings[number][side] for piece in slices]) for side in (0, 1))
+            for number in range(len(self._teacher_widths))
         ]
         return tuple((image_BD, np.pad(text_CD, ((0, negatives), (0, 0)))) for image_BD, text_CD in each)
 
     def _masked(
         self,
-        tokens_CT: IntArray,
-        mask_CT: IntArray,
+        tokens_CL: IntArray,
+        mask_CL: IntArray,
         negatives: int,
         drawn: Callable[[int], NDArray[np.float64]],
     ) -> dict[str, Any]:
-        """Captions with words masked; hard negatives are never asked about."""
+        """Captions with words masked; words of hard negatives never are."""
         if not self._mask_share:
             return {}
-        masked_CT, chosen_CT = mask_words(
-            tokens_CT,
-            mask_CT,
-            drawn(MASK)[: len(tokens_CT)],
-            drawn(SWAP)[: len(tokens_CT)],
+        masked_CL, chosen_CL = mask_words(
+            tokens_CL,
+            mask_CL,
+            drawn(MASK)[: len(tokens_CL)],
+            drawn(SWAP)[: len(tokens_CL)],
             share=self._mask_share,
             mask_id=self._tokenizer.mask_id,
             vocabulary=self._tokenizer.vocabulary_size,
         )
         rest = ((0, negatives), (0, 0))
-        return {"masked_TT": np.pad(masked_CT, rest), "chosen_TT": np.pad(chosen_CT, rest)}
+        return {"masked_TL": np.pad(masked_CL, rest), "chosen_TL": np.pad(chosen_CL, rest)}
 
     def _slice(self, number: int, step: int, random: np.random.Generator) -> Slice:
         part, rows = self._parts[number], self.rows(number, step)
@@ -232,24 +234,24 @@ class Mixture:
             if mirror[place] and any(SIDES.search(caption) for caption in part.pack.captions[row]):
                 mirror[place] = False
         features = np.zeros((len(rows), self._width), dtype=np.float32)
-        lessons = [
+        embeddings = [
             (np.zeros((len(rows), D), np.float32), np.zeros((len(pick_C), D), np.float32))
-            for D in self._lesson_widths
+            for D in self._teacher_widths
         ]
-        questions: list[Question | None] = [None] * len(rows)
+        scored_captions: list[ScoredCaptions | None] = [None] * len(rows)
         if part.views is not None:
             view = random.integers(part.views.boxes_NV4.shape[1], size=len(rows))
             boxes = part.views.boxes_NV4[rows, view]
             features[:] = part.views.features_NVD[rows, view]
             first = self._first_caption[number]
             assert first is not None
-            for lesson, (image_BD, caption_CD) in zip(part.views.lessons, lessons, strict=True):
-                image_BD[:] = lesson.pictures_NVD[rows, view]
-                caption_CD[:] = lesson.captions_CD[first[rows[place_C]] + pick_C]
-            if part.views.ranked is not None:
+            for teacher, (image_BD, caption_CD) in zip(part.views.embeddings, embeddings, strict=True):
+                image_BD[:] = teacher.images_NVD[rows, view]
+                caption_CD[:] = teacher.captions_CD[first[rows[place_C]] + pick_C]
+            if part.views.scores is not None:
                 for place in np.flatnonzero([len(picked) for picked in picks]):
                     pick = int(picks[place][0])
-                    questions[place] = part.views.ranked.question(
+                    scored_captions[place] = part.views.scores.of_view(
                         rows[place], view[place], pick=pick, caption=part.pack.captions[rows[place]][pick]
                     )
         else:
@@ -268,9 +270,9 @@ class Mixture:
             boxes=boxes.astype(np.float32),
             mirror=mirror,
             features=features,
-            taught=np.full(len(rows), part.views is not None),
-            lessons=lessons,
-            questions=questions,
+            has_view=np.full(len(rows), part.views is not None),
+            embeddings=embeddings,
+            scored_captions=scored_captions,
         )
 
     def batches(self, start: int, stop: int, *, ahead: int = 3, workers: int = 1) -> Iterator[Batch]:
@@ -290,7 +292,7 @@ def apportion(shares: Sequence[float], total: int) -> list[int]:
 
 
 def _picks(texts: Sequence[str], count: int, random: np.random.Generator) -> IntArray:
-    """The numbers of so many different texts, of all where there are fewer."""
+    """The numbers of `count` different texts, or of all if there are fewer."""
     return random.permutation(len(texts))[:count].astype(np.int64)
 
 

@@ -1,6 +1,6 @@
-"""A source packed for training: pictures decoded once into one array on disk, captions beside it.
+"""A source packed for training: images decoded once into one array on disk, captions beside it.
 
-Decoding costs more than a small model's training step, and a run sees every picture many times. A pack holds
+Decoding costs more than a small model's training step, and a run sees every image many times. A pack holds
 uint8 pixels (N, 3, S, S) as a memory-mapped file, so batches are slices and a run can be resumed at any step.
 It knows no model: tokens and augmentation come later.
 """
@@ -37,11 +37,11 @@ class Pack:
 
     Attributes:
         pixels_NCHW: uint8, memory-mapped.
-        captions: the captions of each picture; a picture may have none.
+        captions: the captions of each image; an image may have none.
         ids: the samples' ids, in the same order.
-        failures: what the source held and the pack could not take.
-        preprocessing: how a picture became its square.
-        negatives: texts that look right for each picture and are not; empty where the source gives none.
+        failures: images and rows of the source that could not be read.
+        preprocessing: how images became squares.
+        negatives: hard negative captions of each image; empty without a column for them.
     """
 
     folder: Path
@@ -73,13 +73,13 @@ def pack(
         source: what to read; its order is the order of the pack.
         root: folder of packs; each lies in a folder named by `key` and `size`.
         size: side of the stored squares, pixels.
-        fit, centre: what of the frame is in them, as of `Preprocessing`; the whole of it, squeezed.
+        fit, centre: as in `Preprocessing`.
         key: what distinguishes this source from others, such as its spec and split.
         negatives: the field of the source's metadata that holds wrong texts, one or a list of them.
         progress: called with a line now and then.
 
     Raises:
-        DataError: not one picture could be read, or none has that field.
+        DataError: no image could be read, or no image has that field.
     """
     parts: list[Any] = [key, size, FORMAT] if negatives is None else [key, size, FORMAT, negatives]
     preprocessing = Preprocessing(size=size, fit=fit, centre=centre, interpolation="bicubic")

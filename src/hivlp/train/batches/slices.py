@@ -1,4 +1,4 @@
-"""What one source gives to a batch, before its texts become tokens."""
+"""The part of a batch that comes from one source, before its texts become tokens."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hivlp.train.batches.pack import Pack
-from hivlp.train.batches.targets import Question
+from hivlp.train.batches.targets import ScoredCaptions
 from hivlp.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """What one part gives to a batch; its pixels are read when the rows are settled.
+    """The rows of one source in a batch; pixels are read once the rows of this process are known.
 
     Attributes:
-        captions: of all of its pictures, one after the other.
-        place_C: which of its pictures each caption is of.
-        nth_C: the number of each caption among those of its picture.
-        negatives: some of each picture, or none.
-        lessons: of each dual encoder, of the pictures (B, D) and the captions (C, D).
+        captions: of all of its images, one after the other.
+        place_C: the place in this slice of the image that each caption describes.
+        nth_C: the number of each caption among those of its image.
+        negatives: hard negative captions of each image.
+        embeddings: of each teacher, those of the images (B, D) and of the captions (C, D).
+        has_view: whether the crop of each image is a stored view.
     """
 
     pack: Pack
@@ -34,16 +35,16 @@ class Slice:
     boxes: FloatArray
     mirror: NDArray[np.bool_]
     features: FloatArray
-    taught: NDArray[np.bool_]
-    lessons: list[tuple[FloatArray, FloatArray]]
-    questions: list[Question | None]
+    has_view: NDArray[np.bool_]
+    embeddings: list[tuple[FloatArray, FloatArray]]
+    scored_captions: list[ScoredCaptions | None]
 
     def pixels(self, *, shown: bool) -> NDArray[np.uint8]:
-        """The packed pictures; empty ones where they are not to be shown."""
+        """The packed images; without `shown` arrays of no pixels."""
         return self.pack.pixels_NCHW[self.rows] if shown else np.zeros((len(self.rows), 3, 0, 0), np.uint8)
 
     def only(self, keep_K: IntArray) -> Slice:
-        """The rows of some places of this slice, in their order."""
+        """The rows at some places of this slice, in their order."""
         new_B = np.full(len(self.rows), -1)
         new_B[keep_K] = np.arange(len(keep_K))
         kept_C = np.flatnonzero(new_B[self.place_C] >= 0)
@@ -58,7 +59,7 @@ class Slice:
             boxes=self.boxes[keep_K],
             mirror=self.mirror[keep_K],
             features=self.features[keep_K],
-            taught=self.taught[keep_K],
-            lessons=[(image_BD[keep_K], caption_CD[kept_C]) for image_BD, caption_CD in self.lessons],
-            questions=[self.questions[place] for place in keep_K],
+            has_view=self.has_view[keep_K],
+            embeddings=[(image_BD[keep_K], caption_CD[kept_C]) for image_BD, caption_CD in self.embeddings],
+            scored_captions=[self.scored_captions[place] for place in keep_K],
         )

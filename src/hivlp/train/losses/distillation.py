@@ -1,4 +1,4 @@
-"""What dual encoders teach in a training step: their stored embeddings against the student's."""
+"""Distillation of dual encoders in a training step: their stored embeddings against the student's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hivlp.train.distributed import World
 from hivlp.train.passes import Passes
 
 
-def distilled(
+def distillation_loss(
     batch: Batch,
     passes: Passes,
     image: Mapping[int, Tensor],
@@ -23,31 +23,30 @@ def distilled(
     settings: Distillation,
     world: World,
 ) -> dict[str, Tensor]:
-    """``distil_<width>`` for every level that learns, weighted; nothing where the batch has nothing taught.
+    """``distil_<width>`` for every level, weighted; nothing for a batch without stored views.
 
-    The student is compared among the crops that the teachers saw and the captions of these, of all processes.
+    Only the crops that are stored views, and their captions, are compared, those of all processes.
 
     Args:
-        image: unit vectors (B, D) by width, of all processes' pictures.
+        image: unit vectors (B, D) by width, of all processes' images.
         text: those (T, D) of their texts.
     """
-    row_T, seen_B = passes.put(batch.picture_of_text_T), passes.put(batch.taught_B)
-    said_T = torch.where(row_T < 0, False, seen_B[row_T])
-    own = [(passes.put(pictures), passes.put(texts)) for pictures, texts in batch.lessons]
-    seen_B, said_T = (world.gather(known.to(torch.uint8)).bool() for known in (seen_B, said_T))
-    if not bool(seen_B.any()) or not bool(said_T.any()):
+    row_T, has_view_B = passes.put(batch.picture_of_text_T), passes.put(batch.has_view_B)
+    has_view_T = torch.where(row_T < 0, False, has_view_B[row_T])
+    own = [(passes.put(images), passes.put(texts)) for images, texts in batch.teacher_embeddings]
+    has_view_B, has_view_T = (world.gather(rows.to(torch.uint8)).bool() for rows in (has_view_B, has_view_T))
+    if not bool(has_view_B.any()) or not bool(has_view_T.any()):
         return {}
-    teachers = [(world.gather(i_BD)[seen_B], world.gather(t_TD)[said_T]) for i_BD, t_TD in own]
-    widths = settings.widths or tuple(image)
+    teachers = [(world.gather(i_BD)[has_view_B], world.gather(t_TD)[has_view_T]) for i_BD, t_TD in own]
     return {
         f"distil_{width}": settings.weight
-        / len(widths)
+        / len(image)
         * from_embeddings(
-            image[width][seen_B],
-            text[width][said_T],
+            image[width][has_view_B],
+            text[width][has_view_T],
             logit_scales[width],
             teachers,
             teacher_scale=settings.scale,
         )
-        for width in widths
+        for width in image
     }

@@ -1,4 +1,4 @@
-"""What teaches a model and is thrown away with the run: heads, biases, temperatures."""
+"""Modules that are used in training only: heads, biases, temperatures."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hivlp.config import Masking, Objective
+from hivlp.config import Objective
 from hivlp.model.dual import MAX_LOG_SCALE, DualEncoder
-from hivlp.objectives.masked import fuse
+
+INITIAL_BIAS = -10.0  # of the sigmoid form: nearly all pairs are wrong (SigLIP, arXiv 2303.15343)
 
 
-class Offsets(nn.Module):
-    """The numbers that some objectives learn beside the model: a bias a level, a temperature of the codes."""
+class ObjectiveParameters(nn.Module):
+    """Parameters of objectives beside the model: a bias per level, and the temperature of sign codes."""
 
     def __init__(self, model: DualEncoder, objective: Objective) -> None:
         super().__init__()
         self.widths = model.config.levels.widths
-        self.binary_width = objective.binary.width or self.widths[-1]
+        self.binary_width = self.widths[-1]
         self.bias_L = self.binary_bias = self.binary_log_scale = None
         if objective.form == "sigmoid":
-            self.bias_L = nn.Parameter(torch.full((len(self.widths),), objective.bias))
+            self.bias_L = nn.Parameter(torch.full((len(self.widths),), INITIAL_BIAS))
         if objective.binary.weight:
             self.binary_log_scale = nn.Parameter(torch.tensor(math.log(model.config.logit_scale)))
             if objective.form == "sigmoid":
-                self.binary_bias = nn.Parameter(torch.tensor(objective.bias))
+                self.binary_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     @property
     def biases(self) -> dict[int, Tensor] | None:
-        """Of each level, by width; None in the softmax form."""
+        """The bias of each level, by width; None in the softmax form."""
         return None if self.bias_L is None else dict(zip(self.widths, self.bias_L, strict=True))
 
     @property
     def binary_scale(self) -> Tensor | None:
-        """The inverse temperature of the sign codes, in (0, 100]; None where there are none."""
+        """The inverse temperature of the sign codes, in (0, 100]; None without them."""
         if self.binary_log_scale is None:
             return None
         return self.binary_log_scale.clamp(max=MAX_LOG_SCALE).exp()
 
 
 class MaskedHead(nn.Module):
-    """Tells what was masked from states of one side, fused with the other side's global vector."""
+    """Predicts what was masked from states of one side, each added to the other side's global vector."""
 
-    def __init__(self, settings: Masking, *, states: int, embedding: int, out: int) -> None:
+    def __init__(self, *, states: int, embedding: int, out: int) -> None:
         super().__init__()
-        self.settings = settings
         self.project = nn.Linear(embedding, states)
         self.tell = nn.Sequential(
             nn.Linear(states, states), nn.GELU(), nn.LayerNorm(states), nn.Linear(states, out)
         )
 
     def forward(self, states_MF: Tensor, global_MD: Tensor) -> Tensor:
-        """What is said of each state (M, out)."""
-        return self.tell(fuse(states_MF, self.project(global_MD), how=self.settings.fusion))
+        """The prediction for each state (M, out)."""
+        return self.tell(states_MF + self.project(global_MD))

@@ -1,4 +1,4 @@
-"""ITM in a training step: which pairs the fusion head is asked about, and the loss of one process."""
+"""ITM in a training step: the pairs that the fusion head scores, and the loss of one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hivlp.config import PairMatching
+from hivlp.config import MatchingObjective
 from hivlp.model.fusion import FusionHead
 from hivlp.objectives.matching import hard_pairs, matching
 from hivlp.train.batches.batch import Batch
@@ -15,29 +15,29 @@ from hivlp.train.distributed import World
 from hivlp.train.passes import Passes
 
 
-def matched(
+def matching_loss(
     batch: Batch,
     passes: Passes,
     head: FusionHead,
     image: Mapping[int, Tensor],
     text: Mapping[int, Tensor],
     positive_BT: Tensor,
-    settings: PairMatching,
+    settings: MatchingObjective,
     world: World,
 ) -> dict[str, Tensor]:
     """``itm``, weighted; the mean over processes is that of the whole batch.
 
-    The widest level chooses the wrong pairs among the pictures and texts of all processes, and every process
+    The widest level chooses hard negatives among the images and texts of all processes, and every process
     scores the pairs of its own texts. It costs one more pass through both towers.
 
     Args:
-        image: unit vectors (B, D) by width, of all processes' pictures.
+        image: unit vectors (B, D) by width, of all processes' images.
         text: those (T, D) of their texts.
     """
     fine = max(image)
-    pairs = hard_pairs(image[fine] @ text[fine].T, positive_BT, negatives=settings.negatives)
+    pairs = hard_pairs(image[fine] @ text[fine].T, positive_BT, negatives=1)
     regions_BGF = world.gather(passes.picture_states(batch))
-    words_TLF, mask_TL = passes.text_states(batch), passes.put(batch.mask_TT)
+    words_TLF, mask_TL = passes.text_states(batch), passes.put(batch.mask_TL)
     owner_T = world.gather(torch.full((len(mask_TL),), world.rank, device=mask_TL.device))
     mine_P = owner_T[pairs.text_P] == world.rank
     if not bool(mine_P.any()):

@@ -1,4 +1,4 @@
-"""What a re-ranker teaches in a training step: its stored scores against the student's similarities."""
+"""Distillation of a re-ranker in a training step: its stored scores against the student's similarities."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from hivlp.train.distributed import World
 from hivlp.train.passes import Passes
 
 
-class FromReranker(nn.Module):
-    """Every picture is asked which of some captions is its own, and learns what the re-ranker answered.
+class RerankerLoss(nn.Module):
+    """The student learns the re-ranker's scores of each image's caption and hard negatives.
 
-    The dynamic form compares scores with scores, so cosines are brought to the re-ranker's scale by a factor
-    and an offset a level, which are learned and thrown away.
+    The dynamic form compares scores with scores, so a factor and an offset per level bring cosines to the
+    re-ranker's scale. They are learned, and discarded at the end of the run.
     """
 
     def __init__(self, model: DualEncoder, objective: Objective) -> None:
         super().__init__()
         self.settings = objective.reranker
-        self.widths = self.settings.widths or model.config.levels.widths
+        self.widths = model.config.levels.widths
         if self.settings.form == "dynamic":
             start, count = math.log(model.config.logit_scale), len(self.widths)
             self.log_scale_L = nn.Parameter(torch.full((count,), start))
             self.bias_L = nn.Parameter(torch.zeros(count))
 
     def forward(
-        self, batch: Batch, passes: Passes, model: DualEncoder, picture_BF: Tensor, world: World
+        self, batch: Batch, passes: Passes, model: DualEncoder, image_BF: Tensor, world: World
     ) -> dict[str, Tensor]:
-        """``reranker_<width>``, or of the dynamic form ``dcd_…_<width>``, weighted; over all processes.
+        """``reranker_<width>``, or of the dynamic form ``dcd_…_<width>``, weighted; of all processes.
 
         It costs a pass of the captions through the text tower.
 
         Args:
-            picture_BF: features of this process's pictures.
+            image_BF: features of this process's images.
         """
-        asked = batch.asked
-        if asked is None:
+        targets = batch.reranker
+        if targets is None:
             return {}
-        teacher_QK = world.gather(passes.put(asked.scores_QK))
+        teacher_QK = world.gather(passes.put(targets.scores_QK))
         if not len(teacher_QK):
             return {}
-        image = model.image_levels(picture_BF[passes.put(asked.picture_Q)])
-        text = model.text_levels(passes.features(asked.tokens_CT, asked.mask_CT))
+        image = model.image_levels(image_BF[passes.put(targets.image_Q)])
+        text = model.text_levels(passes.features(targets.tokens_CL, targets.mask_CL))
         terms: dict[str, Tensor] = {}
         for place, width in enumerate(self.widths):
-            text_QKD = text[width].view(len(asked.picture_Q), teacher_QK.shape[1], width)
+            text_QKD = text[width].view(len(targets.image_Q), teacher_QK.shape[1], width)
             cosine_QK = world.gather(torch.einsum("qd,qkd->qk", image[width], text_QKD))
             for name, term in self._terms(cosine_QK, teacher_QK, model.logit_scales[width], place).items():
                 terms[f"{name}_{width}"] = self.settings.weight / len(self.widths) * term
@@ -61,14 +61,7 @@ class FromReranker(nn.Module):
     def _terms(
         self, cosine_QK: Tensor, teacher_QK: Tensor, logit_scale: Tensor, place: int
     ) -> dict[str, Tensor]:
-        settings = self.settings
-        if settings.form == "softmax":
-            loss = from_scores(logit_scale * cosine_QK, teacher_QK, temperature=settings.temperature)
-            return {"reranker": loss}
+        if self.settings.form == "softmax":
+            return {"reranker": from_scores(logit_scale * cosine_QK, teacher_QK)}
         scale = self.log_scale_L[place].clamp(max=MAX_LOG_SCALE).exp()
-        return dynamic_distillation(
-            scale * cosine_QK + self.bias_L[place],
-            teacher_QK,
-            imitation=settings.imitation,
-            temperature=settings.temperature,
-        )
+        return dynamic_distillation(scale * cosine_QK + self.bias_L[place], teacher_QK)

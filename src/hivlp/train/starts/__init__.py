@@ -1,1 +1,1 @@
-"""Where a run begins: a trained model, pretrained towers, a linear solution, or adapters."""
+"""Initial weights of a run: a trained model, pretrained towers, a linear start, or adapters."""

@@ -1,6 +1,6 @@
 """The floor: a linear canonical correlation analysis of pooled features and TF-IDF words, in closed form.
 
-N pairs of a picture and a caption, F features, V words, D canonical directions, L tokens of a caption.
+N pairs of an image and a caption, F features, V words, D canonical directions, L tokens of a caption.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hivlp.model.levels import unit
 
 SETTINGS = IMAGE_RIDGE, TEXT_RIDGE, POWER = 0.3, 5e-4, 1.0
 """What is added to the diagonal of either side's covariance, and the power of a direction's correlation that
-weighs it; chosen on pictures of neither train nor val."""
+weighs it; chosen on images outside train and val."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Floor:
         )
 
     def images(self, pooled_IF: Tensor) -> Tensor:
-        """Unit vectors of pictures."""
+        """Unit vectors of images."""
         return unit((pooled_IF - self.image_mean_F) @ self.image_FD)
 
     def texts(self, words_TV: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def tf_idf(tokens_TL: Tensor, words_TL: Tensor, idf_V: Tensor) -> Tensor:
 
 
 def rarity(tokens_TL: Tensor, vocabulary: int) -> Tensor:
-    """log(T / captions with the word) of each word (V,), the rarest 1; 0 for what no caption holds."""
+    """log(T / captions with the word) of each word (V,), the rarest 1; 0 for words in no caption."""
     seen_V = torch.zeros(vocabulary)
     for tokens_L in tokens_TL:
         seen_V[tokens_L.unique()] += 1
@@ -123,7 +123,7 @@ def rarity(tokens_TL: Tensor, vocabulary: int) -> Tensor:
 
 
 def _moments(words_VN: Tensor, words_NV: Tensor) -> Tensor:
-    """The dense product of two sparse matrices; torch warns that it keeps them in a new format meanwhile."""
+    """The dense product of two sparse matrices; torch warns that it uses a new format for them."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Sparse CSR tensor support is in beta", category=UserWarning

@@ -1,11 +1,12 @@
-"""Where a run over a locked tower begins: at the directions in which pictures and words agree most.
+"""The linear start of a run over a locked tower: a canonical correlation analysis of images and words.
 
-A canonical correlation analysis of what the tower sees and of words by their rarity is found in seconds, in
-closed form. From random weights hundreds of steps come to no more, and those that follow find less, because
-captions are learned by heart on the way (`docs/experiments.md`). So words begin where it puts them, pictures
-too, and training goes on from there.
+It finds, in closed form and in seconds, the directions in which the tower's features and words weighed by
+their rarity agree most. From random weights, hundreds of steps reach no more, and later steps overfit to the
+captions on the way (`docs/experiments.md`). So word vectors and levels are set to these directions, and
+training goes on from there.
 
-N pairs of a picture and a caption, F features of a locked tower, V words, D directions, L tokens.
+N pairs of an image and a caption, F features of a locked tower, V words, G dimensions of fixed word vectors,
+D directions, L tokens.
 """
 
 from __future__ import annotations
@@ -30,39 +31,39 @@ from hivlp.train.saved_tensors import restore_tensors, save_tensors
 from hivlp.train.starts import cca
 from hivlp.types import IntArray, Progress
 
-PAIRS = 60_000  # of a picture and a caption, from the first batches of the run
-_BATCHES = 500  # that are looked at for them, at most
-_NOISE = 0.1  # what else heads begin with, as a share of their random start: directions come first
-RIDGES = 3.0, 1.0  # of pictures and of texts, where words have given vectors
-WORD_RATE = 4.0
-POWER = 0.7  # of a direction's correlation, by which it counts
-WORDS = 0.5  # the weight of words by themselves, beside their given vectors
-_LEAST = 0.05  # weight of a word that is everywhere, or nowhere
+PAIRS = 60_000  # pairs of an image and a caption, from the first batches of the run
+_BATCHES = 500  # batches that are read for them, at most
+_NOISE = 0.1  # random weights that heads keep, as a share
+RIDGES = 3.0, 1.0  # of images and of texts, where words have fixed vectors
+WORD_RATE = 4.0  # rate of learned word vectors beside fixed ones, relative to the other weights
+POWER = 0.7  # a direction is scaled by this power of its correlation
+WORDS = 0.5  # weight of the words themselves, beside their fixed vectors
+_LEAST = 0.05  # weight of a word that every caption has, or none
 
 
-def begin(
-    model: DualEncoder, mixture: Mixture, looked_at: Sequence[bool], path: Path, progress: Progress
+def initialise(
+    model: DualEncoder, mixture: Mixture, uses: Sequence[bool], path: Path, progress: Progress
 ) -> None:
-    """Puts the directions into a model: those of the run's first batches, or those that a file keeps.
+    """Sets word vectors and levels to the directions of the run's first batches, or to those in a file.
 
     Args:
-        looked_at: which parts of the mixture count.
+        uses: of each part of the mixture, whether the analysis uses it.
 
     Raises:
-        DataError: the parts that count have no captions.
-        HivlpError: the file can't be read.
+        DataError: these parts have no captions.
+        HivlpError: the file cannot be read.
     """
     if not path.is_file():
-        progress("words begin where they agree with pictures most")
-        save_tensors(_found(model, mixture, np.flatnonzero(looked_at)), path)
-    restore_tensors(path, partial(_give, model), of="model")
+        progress("linear start: analysing images and captions")
+        save_tensors(_analysis(model, mixture, np.flatnonzero(uses)), path)
+    restore_tensors(path, partial(_apply, model), of="model")
 
 
-def given(model: DualEncoder, rate: float) -> dict[nn.Parameter, float]:
-    """The weights that this gives, heads and bag, and the share of the learning rate that each has.
+def initialised_rates(model: DualEncoder, rate: float) -> dict[nn.Parameter, float]:
+    """The weights that a linear start sets, heads and bag, each with its share of the learning rate.
 
-    Vectors that stand beside given ones have `WORD_RATE` times it: a word is in few captions of a batch, and
-    Adam's steps are as small for it as for all others.
+    Word vectors beside fixed ones have `WORD_RATE` times it: a word is in few captions of a batch, and Adam's
+    steps are as small for it as for all others.
     """
     bag, heads = _bag(model), (*heads_of(model.image_levels), *heads_of(model.text_levels))
     shares = {weight: rate for part in (*heads, bag) for weight in part.parameters()}
@@ -71,18 +72,18 @@ def given(model: DualEncoder, rate: float) -> dict[nn.Parameter, float]:
     return shares
 
 
-def _found(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str, Tensor]:
+def _analysis(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str, Tensor]:
     """The directions, as tensors by name, scaled so that either side's root mean square is 1."""
     image_NF, tokens_NL, words_NL = _pairs(mixture, parts_P)
     mean_F, std_F = image_NF.mean(dim=0), image_NF.std(dim=0).clamp(min=1e-4)
     image_NF = (image_NF - mean_F) / std_F
     vocabulary = _bag(model).log_weight.num_embeddings
     rarity_V = cca.rarity(torch.where(words_NL, tokens_NL, 0), vocabulary)
-    given = model.text_tower.backbone
-    if isinstance(given, WordVectors):
+    fixed = model.text_tower.backbone
+    if isinstance(fixed, WordVectors):
         words_V = rarity_V[len(SPECIAL) :]
-        words_V[words_V == 0] = 1  # what no caption holds is rare, and known all the same
-        return _with_given(model, given, rarity_V, (mean_F, std_F), image_NF, tokens_NL, words_NL)
+        words_V[words_V == 0] = 1  # a word of no caption is rare, and has a fixed vector all the same
+        return _analysis_with_vectors(model, fixed, rarity_V, (mean_F, std_F), image_NF, tokens_NL, words_NL)
     rows_NV = cca.tf_idf(tokens_NL, words_NL, rarity_V)
     floor = cca.fit(image_NF, rows_NV, components=_directions(model))
     scale = 1 / (image_NF @ floor.image_FD).square().mean().sqrt()
@@ -96,23 +97,23 @@ def _found(model: DualEncoder, mixture: Mixture, parts_P: IntArray) -> dict[str,
     }
 
 
-def _with_given(
+def _analysis_with_vectors(
     model: DualEncoder,
-    given: WordVectors,
+    fixed: WordVectors,
     rarity_V: Tensor,
     moments: tuple[Tensor, Tensor],
     image_NF: Tensor,
     tokens_NL: Tensor,
     words_NL: Tensor,
 ) -> dict[str, Tensor]:
-    """The same where words have given vectors too: directions of both, as the tower adds them."""
+    """The same where words have fixed vectors too: directions of both, as the tower adds them."""
     bag = _bag(model)
     share_NL = shared(_weights(rarity_V)[tokens_NL] * words_NL)
     sums = [
-        summed(share_BL, given(tokens_BL))
+        summed(share_BL, fixed(tokens_BL))
         for share_BL, tokens_BL in zip(share_NL.split(1024), tokens_NL.split(1024), strict=True)
     ]
-    given_NG = torch.cat(sums)
+    fixed_NG = torch.cat(sums)
     has_NL = words_NL & (tokens_NL < bag.learned)
     places_2P = torch.stack(
         [torch.arange(len(tokens_NL))[:, None].expand_as(tokens_NL)[has_NL], tokens_NL[has_NL]]
@@ -121,7 +122,7 @@ def _with_given(
         places_2P, share_NL[has_NL], (len(tokens_NL), bag.learned), check_invariants=True
     ).coalesce()
     # both kinds of columns have the same spread, but for the weight of words, and one ridge fits them
-    scale_given = 1 / given_NG.std()
+    scale_fixed = 1 / fixed_NG.std()
     scale_words = WORDS / (rows_NV.values().square().sum() / (len(tokens_NL) * bag.learned)).sqrt()
     floor = cca.fit(
         image_NF,
@@ -129,13 +130,13 @@ def _with_given(
         components=_directions(model),
         ridges=RIDGES,
         power=POWER,
-        given_NG=given_NG * scale_given,
+        given_NG=fixed_NG * scale_fixed,
     )
-    text_GD, text_VD = floor.text_VD.split([given.width, bag.learned])
+    text_GD, text_VD = floor.text_VD.split([fixed.width, bag.learned])
     start_D = -floor.text_mean_V @ floor.text_VD
-    text_GD, text_VD = text_GD * scale_given, text_VD * scale_words
+    text_GD, text_VD = text_GD * scale_fixed, text_VD * scale_words
     image_scale = 1 / (image_NF @ floor.image_FD).square().mean().sqrt()
-    text_scale = 1 / (given_NG @ text_GD + rows_NV @ text_VD + start_D).square().mean().sqrt()
+    text_scale = 1 / (fixed_NG @ text_GD + rows_NV @ text_VD + start_D).square().mean().sqrt()
     return {
         "image_FD": floor.image_FD * image_scale,
         "given_GD": text_GD * text_scale,
@@ -148,7 +149,7 @@ def _with_given(
 
 
 def _directions(model: DualEncoder) -> int:
-    """How many directions a model can take: each has a number of the bag's, and one of the widest level's."""
+    """The number of directions: each takes a dimension of the bag and one of the widest level."""
     return min(_bag(model).width, model.config.levels.widths[-1])
 
 
@@ -157,13 +158,13 @@ def _weights(rarity_V: Tensor) -> Tensor:
 
 
 def _pairs(mixture: Mixture, parts_P: IntArray) -> tuple[Tensor, Tensor, Tensor]:
-    """What the tower saw of the picture of each caption (N, F), its tokens, and which of these are words."""
+    """The features of each caption's image (N, F), its tokens, and which of these are words (N, L)."""
     pictures, texts, count = list[np.ndarray](), list[np.ndarray](), 0
     for step in range(_BATCHES):
         batch = mixture.batch(step, whole=True)
         part_T = batch.picture_B[batch.picture_of_text_T] // LARGEST_PACK
         right_T = (batch.picture_of_text_T >= 0) & np.isin(part_T, parts_P)
-        tokens_NL = np.where(batch.mask_TT, batch.tokens_TT, 0)[right_T]
+        tokens_NL = np.where(batch.mask_TL, batch.tokens_TL, 0)[right_T]
         pictures.append(batch.features_BD[batch.picture_of_text_T[right_T]])
         texts.append(tokens_NL)
         count += len(tokens_NL)
@@ -171,8 +172,8 @@ def _pairs(mixture: Mixture, parts_P: IntArray) -> tuple[Tensor, Tensor, Tensor]
             break
     if count < 2:
         raise DataError(
-            "linear_start found no captions in the sources that it looks at; set linear_start=true for one "
-            "that has some, or do without it"
+            "linear_start found no captions in its sources; set linear_start=true for a source that has "
+            "some, or linear_start=false for the run"
         )
     longest = max(tokens_NL.shape[1] for tokens_NL in texts)
     padded = [np.pad(rows_NL, ((0, 0), (0, longest - rows_NL.shape[1]))) for rows_NL in texts]
@@ -181,7 +182,7 @@ def _pairs(mixture: Mixture, parts_P: IntArray) -> tuple[Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
-def _give(model: DualEncoder, found: dict[str, Tensor]) -> None:
+def _apply(model: DualEncoder, found: dict[str, Tensor]) -> None:
     image_FD, text_VD, rarity_V = found["image_FD"], found["text_VD"], found["rarity_V"]
     mean_F, std_F = found["mean_F"], found["std_F"]
     norm = next((part for part in model.image_tower.behind if isinstance(part, _BatchNorm)), None)
@@ -195,18 +196,18 @@ def _give(model: DualEncoder, found: dict[str, Tensor]) -> None:
         start_D = torch.zeros(image_FD.shape[1])
     bag = _bag(model)
     for head in heads_of(model.image_levels):
-        _begin_head(head, 0, image_FD.T, start_D)
+        _initialise_head(head, 0, image_FD.T, start_D)
     maps_DF, column = torch.eye(text_VD.shape[1]), model.text_tower.state_width
-    if "given_GD" in found:  # given vectors stand first in a text's features, the bag last
+    if "given_GD" in found:  # fixed vectors come first in a text's features, the bag last
         maps_DF, column = torch.cat([found["given_GD"].T, maps_DF], dim=1), 0
     for head in heads_of(model.text_levels):
-        _begin_head(head, column, maps_DF, found["start_D"])
+        _initialise_head(head, column, maps_DF, found["start_D"])
     bag.words.weight.copy_(F.pad(text_VD, (0, bag.width - text_VD.shape[1])))
     bag.log_weight.weight.copy_(_weights(rarity_V).log()[:, None])
 
 
-def _begin_head(head: LevelHead, column: int, directions_DF: Tensor, start_D: Tensor) -> None:
-    """Makes a head's first numbers directions of its features from a column on, and the rest small."""
+def _initialise_head(head: LevelHead, column: int, directions_DF: Tensor, start_D: Tensor) -> None:
+    """Sets the first rows of a head to directions of its features from a column on; the rest become small."""
     head.weight.mul_(_NOISE)
     head.bias.zero_()
     rows = min(len(head.weight), len(directions_DF))

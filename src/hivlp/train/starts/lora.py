@@ -1,7 +1,7 @@
 """Low-rank adapters (arXiv 2106.09685, by peft) in both towers, merged into their weights at the end.
 
-What is trained with them is a small part of a model, which is gentle to what it knows and needs little memory
-for the optimiser; what comes out is an ordinary model.
+Only a small part of the weights is trained, which stays close to the start and needs little memory for the
+optimiser; the result is an ordinary model.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from hivlp.config import Lora
 from hivlp.errors import ConfigError, MissingExtraError
 from hivlp.model.dual import DualEncoder
 
+ALPHA = 16  # updates are scaled by ALPHA / rank
+
 
 def adapt(model: DualEncoder, settings: Lora) -> None:
-    """Freezes both towers and puts adapters into their linear layers, in place; nothing with rank 0.
+    """Freezes both towers and adds adapters to their linear layers, in place; nothing with rank 0.
 
     Raises:
-        ConfigError: no tower has a linear layer.
+        ConfigError: the towers have no linear layer.
         MissingExtraError: peft is not installed.
     """
     if not settings.rank:
@@ -36,8 +38,7 @@ def adapt(model: DualEncoder, settings: Lora) -> None:
         if names:
             config = LoraConfig(
                 r=settings.rank,
-                lora_alpha=settings.alpha,  # pyright: ignore[reportArgumentType]
-                lora_dropout=settings.dropout,
+                lora_alpha=ALPHA,
                 target_modules=names,
             )
             inject_adapter_in_model(config, tower)
@@ -46,7 +47,7 @@ def adapt(model: DualEncoder, settings: Lora) -> None:
 
 
 def merge(model: DualEncoder) -> None:
-    """Adds what the adapters learned to the weights, and removes them, in place."""
+    """Merges the adapters into the weights, in place."""
     for tower in (model.image_tower, model.text_tower):
         for name, module in list(tower.named_modules()):
             if hasattr(module, "lora_A") and hasattr(module, "get_base_layer"):
@@ -57,7 +58,7 @@ def merge(model: DualEncoder) -> None:
 
 
 def _linear(tower: nn.Module) -> list[str]:
-    """The linear layers of a tower by name, but those in torch's own attention, which are never called."""
+    """The names of a tower's linear layers, without those in torch's attention, which are never called."""
     whole = [name for name, part in tower.named_modules() if isinstance(part, nn.MultiheadAttention)]
     return [
         name

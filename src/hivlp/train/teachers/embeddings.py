@@ -1,7 +1,7 @@
-"""What teachers say of a source's pictures and captions, stored once beside its pack and used every epoch.
+"""Embeddings of a source's images and captions by teachers, stored once beside its pack and used every epoch.
 
 After MobileCLIP (arXiv 2311.17049): the boxes of the crops follow from the seed, and beside the pack lie, as
-float16, each dual encoder's embeddings of these crops and of all captions. The teachers run once.
+float16, each teacher's embeddings of these crops and of all captions. Teachers run only once.
 """
 
 from __future__ import annotations
@@ -17,61 +17,64 @@ from hivlp.config import SourceConfig, TrainConfig
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder
 from hivlp.train.batches.pack import Pack, digest
-from hivlp.train.batches.targets import Lesson
+from hivlp.train.batches.targets import StoredEmbeddings, StoredViews
 from hivlp.train.resumable_array import resumable_array
-from hivlp.train.teachers.features import Onlooker, Reinforced, crop_of, pictures, reinforce, view_boxes
-from hivlp.train.teachers.scores import Judge, ranked
+from hivlp.train.teachers.features import FeatureTower, crop_of, images_of, view_boxes, views_with_features
+from hivlp.train.teachers.scores import RerankerTeacher, stored_scores
 from hivlp.types import Progress
 
-WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole frame
-_AT_ONCE = 32  # crops, or captions, that a teacher is given at a time
+WHOLE_4 = np.array([0, 0, 1, 1], np.float32)  # the box of a whole image
+_AT_ONCE = 32  # crops, or captions, that a teacher encodes at a time
 
 
-def taught(
+def stored_views(
     source: Source,
     pack: Pack,
     settings: SourceConfig,
     config: TrainConfig,
     encoders: Sequence[Encoder],
-    judge: Judge | None = None,
+    reranker: RerankerTeacher | None = None,
     *,
-    locked: Onlooker | None = None,
+    locked: FeatureTower | None = None,
     progress: Progress = lambda *_: None,
-) -> Reinforced | None:
-    """The views of a pack with what a tower and all teachers say of them; None where there are none."""
+) -> StoredViews | None:
+    """The views of a pack with the outputs of a locked tower and of all teachers; None without views."""
     if not settings.views:
         return None
-    seen = _viewed(source, pack, settings, config, locked, progress)
-    given = digest([settings.views, config.augmentation.min_area, config.seed])
-    lessons = [
-        lesson(source, pack, encoder, seen.boxes_NV4, key=given, progress=progress) for encoder in encoders
+    views = _views(source, pack, settings, config, locked, progress)
+    key = digest([settings.views, config.augmentation.min_area, config.seed])
+    embeddings = [
+        stored_embeddings(source, pack, encoder, views.boxes_NV4, key=key, progress=progress)
+        for encoder in encoders
     ]
-    seen = replace(seen, lessons=tuple(lessons))
-    if judge is None or not any(pack.captions):
-        return seen
+    views = replace(views, embeddings=tuple(embeddings))
+    if reranker is None or not any(pack.captions):
+        return views
     frames_N14 = WHOLE_4.reshape(1, 1, 4).repeat(len(pack), axis=0)
-    whole = lesson(source, pack, judge.encoder, frames_N14, key="whole", progress=progress)
-    judged = ranked(source, pack, judge, whole, seen.boxes_NV4, key=given, progress=progress)
-    return replace(seen, ranked=judged)
+    whole = stored_embeddings(source, pack, reranker.encoder, frames_N14, key="whole", progress=progress)
+    scores = stored_scores(source, pack, reranker, whole, views.boxes_NV4, key=key, progress=progress)
+    return replace(views, scores=scores)
 
 
-def _viewed(
+def _views(
     source: Source,
     pack: Pack,
     settings: SourceConfig,
     config: TrainConfig,
-    locked: Onlooker | None,
+    locked: FeatureTower | None,
     progress: Progress,
-) -> Reinforced:
-    """The views of a pack, with the features of a locked tower where there is one."""
+) -> StoredViews:
+    """The views of a pack, with the features of a locked tower if there is one."""
     views, min_area, seed = settings.views, config.augmentation.min_area, config.seed
     if locked is None:
         boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
-        return Reinforced(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
-    return reinforce(source, pack, locked, views=views, min_area=min_area, seed=seed, progress=progress)
+        return StoredViews(boxes_NV4, np.zeros((len(pack), views, 0), np.float16))
+    return views_with_features(
+        source, pack, locked, views=views, min_area=min_area, seed=seed, progress=progress
+    )
 
 
-def lesson(
+def stored_embeddings(
     source: Source,
     pack: Pack,
     encoder: Encoder,
@@ -79,21 +82,21 @@ def lesson(
     *,
     key: str,
     progress: Progress = lambda *_: None,
-) -> Lesson:
-    """What a dual encoder says of a pack, at its widest level; it goes on where it was stopped.
+) -> StoredEmbeddings:
+    """Embeddings of a pack by a dual encoder, at its widest level; an interrupted call is resumed.
 
-    It sees crops of the original pictures, not of the pack's small ones.
+    The encoder gets crops of the original images, not of the small ones in the pack.
 
     Args:
-        boxes_NV4: the crops of each picture, as shares of the frame.
-        key: names the boxes.
+        boxes_NV4: the crops of each image, as shares of its sides.
+        key: a name of the boxes, for the file.
     """
     width, name = encoder.widths[-1], f"lesson-{digest(encoder.fingerprint)}"
     views = boxes_NV4.shape[1]
 
-    def pictures_from(done: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def images_from(done: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         waiting: list[tuple[int, Image.Image]] = []
-        for row, image in pictures(source, pack, skip=done):
+        for row, image in images_of(source, pack, skip=done):
             if waiting and (len(waiting) * views >= _AT_ONCE or row != waiting[-1][0] + 1):
                 yield _encoded(encoder, waiting, boxes_NV4)
                 waiting = []
@@ -107,18 +110,20 @@ def lesson(
         for first in range(done, len(captions), _AT_ONCE):
             yield first, encoder.encode_texts(captions[first : first + _AT_ONCE]).fine
 
-    return Lesson(
-        pictures_NVD=resumable_array(
+    return StoredEmbeddings(
+        images_NVD=resumable_array(
             pack.folder / f"{name}-{key}-pictures",
             (len(pack), views, width),
-            pictures_from,
-            lambda done: progress(f"{encoder.name} saw {done:,} of {len(pack):,} pictures of {source.name}"),
+            images_from,
+            lambda done: progress(
+                f"{encoder.name} encoded {done:,} of {len(pack):,} images of {source.name}"
+            ),
         ),
         captions_CD=resumable_array(
             pack.folder / f"{name}-captions",
             (len(captions), width),
             captions_from,
-            lambda done: progress(f"{encoder.name} read {done:,} of {len(captions):,} captions"),
+            lambda done: progress(f"{encoder.name} encoded {done:,} of {len(captions):,} captions"),
         ),
     )
 
@@ -126,6 +131,6 @@ def lesson(
 def _encoded(
     encoder: Encoder, waiting: Sequence[tuple[int, Image.Image]], boxes_NV4: NDArray[np.float32]
 ) -> tuple[int, NDArray[np.float32]]:
-    """The embeddings (n, V, D) of the views of n pictures that follow each other, and the first one's row."""
+    """The row of the first of n successive images, and the embeddings (n, V, D) of their views."""
     crops = [crop_of(image, box_4) for row, image in waiting for box_4 in boxes_NV4[row]]
     return waiting[0][0], encoder.encode_images(crops).fine.reshape(len(waiting), boxes_NV4.shape[1], -1)

@@ -1,13 +1,12 @@
-"""A reinforced set: features of some views of every packed picture, stored once, used every epoch.
+"""Features of some views of every packed image by a locked tower, stored once and used every epoch.
 
-After MobileCLIP (arXiv 2311.17049): the parameters of each augmentation are kept beside the features, so
-that what is learned from them belongs to just that crop, and whoever looked at it never runs again.
+After MobileCLIP (arXiv 2311.17049): the parameters of each crop are known beside its features, so that a crop
+in a batch always comes with its own features, and the tower runs only once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from hivlp.config import Preprocessing
 from hivlp.data.images import decode, framed, to_pixels
 from hivlp.errors import ImageError
 from hivlp.train.batches.pack import Pack, digest
-from hivlp.train.batches.targets import Lesson, Ranked
+from hivlp.train.batches.targets import StoredViews
 from hivlp.train.resumable_array import resumable_array
 from hivlp.types import Progress
 
@@ -29,39 +28,21 @@ if TYPE_CHECKING:
 _BLOCK = 32
 
 
-class Onlooker(Protocol):
+class FeatureTower(Protocol):
     """Anything that turns pixels into features, such as a locked tower."""
 
     size: int
     width: int
     key: str
-    """Names it, and what of it is read."""
+    """Identifies the tower and its weights, for the name of the file."""
 
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Features (V, width) of views of size×size."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reinforced:
-    """The views of a pack and what is known of them.
-
-    Attributes:
-        boxes_NV4: float32, left, top, right, bottom of each view, as shares of the frame in [0, 1].
-            View 0 is always the whole frame.
-        features_NVD: float16, memory-mapped; of a locked tower; D is 0 without one.
-        lessons: what dual encoders say of the same views.
-        ranked: what a re-ranker says of them.
-    """
-
-    boxes_NV4: NDArray[np.float32]
-    features_NVD: NDArray[np.float16]
-    lessons: tuple[Lesson, ...] = ()
-    ranked: Ranked | None = None
-
-
 def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray[np.float32]:
-    """Random crops (count, views, 4): `min_area` to 1 of the frame, sides 3:4 to 4:3; first the frame."""
+    """Random crops (count, views, 4): areas of `min_area` to 1, sides 3:4 to 4:3; the first is the whole."""
     random = np.random.default_rng(seed)
     area = random.uniform(min_area, 1.0, (count, views))
     ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3), (count, views)))
@@ -74,22 +55,22 @@ def view_boxes(count: int, *, views: int, min_area: float, seed: int) -> NDArray
     return boxes
 
 
-def reinforce(
+def views_with_features(
     source: Source,
     pack: Pack,
-    tower: Onlooker,
+    tower: FeatureTower,
     *,
     views: int,
     min_area: float,
     seed: int = 0,
     progress: Progress = lambda *_: None,
-) -> Reinforced:
-    """The reinforced set of a pack, beside it on disk; a run that was cut off goes on where it stopped.
+) -> StoredViews:
+    """Views of a pack with their features, stored beside it; an interrupted call is resumed.
 
-    The tower sees crops of the original pictures, not of the pack's small ones; but whole frames that the
-    pack has at the tower's size are not made again.
+    The tower gets crops of the original images, not of the small ones in the pack; but whole images that the
+    pack has at the tower's size are read from there.
     """
-    # the name is that of runs of older versions, which go on with it
+    # the name of older versions, whose runs can be resumed
     stem = pack.folder / f"teacher-{digest([tower.key, tower.width, views, min_area, seed])}"
     boxes_NV4 = view_boxes(len(pack), views=views, min_area=min_area, seed=seed)
 
@@ -98,7 +79,7 @@ def reinforce(
             for row in range(done, len(pack), _BLOCK):
                 yield row, tower.features(np.asarray(pack.pixels_NCHW[row : row + _BLOCK]))[:, None]
             return
-        for row, image in pictures(source, pack, skip=done):
+        for row, image in images_of(source, pack, skip=done):
             crops = [pixels_of(crop_of(image, box_4), tower.size) for box_4 in boxes_NV4[row]]
             yield row, tower.features(np.stack(crops))[None]
 
@@ -106,13 +87,13 @@ def reinforce(
         stem,
         (len(pack), views, tower.width),
         rows_from,
-        lambda done: progress(f"the locked tower saw {done:,} of {len(pack):,} pictures of {source.name}"),
+        lambda done: progress(f"the locked tower encoded {done:,} of {len(pack):,} images of {source.name}"),
     )
-    return Reinforced(boxes_NV4=boxes_NV4, features_NVD=features_NVD)
+    return StoredViews(boxes_NV4=boxes_NV4, features_NVD=features_NVD)
 
 
-def pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
-    """The pictures that the pack holds, with their rows, from row `skip` on: what the pack shows of each."""
+def images_of(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Image.Image]]:
+    """The images of a pack at full size with their rows, from row `skip` on, framed as in the pack."""
     rows = {identity: row for row, identity in enumerate(pack.ids)}
     for sample in source:
         row = rows.get(sample.id, -1)
@@ -125,7 +106,7 @@ def pictures(source: Source, pack: Pack, *, skip: int) -> Iterator[tuple[int, Im
 
 
 def crop_of(image: Image.Image, box_4: NDArray[np.float32]) -> Image.Image:
-    """A box of a picture, at least one pixel of it."""
+    """The part of an image in a box, at least one pixel."""
     width, height = image.size
     left, top, right, bottom = (
         round(float(edge) * side) for edge, side in zip(box_4, (width, height) * 2, strict=True)
@@ -134,5 +115,5 @@ def crop_of(image: Image.Image, box_4: NDArray[np.float32]) -> Image.Image:
 
 
 def pixels_of(crop: Image.Image, size: int) -> NDArray[np.uint8]:
-    """A crop as a tower takes it, uint8 (3, size, size)."""
+    """A crop as the input of a tower, uint8 (3, size, size)."""
     return to_pixels(crop, Preprocessing(size=size, fit="squeeze", interpolation="bicubic"))

@@ -1,7 +1,7 @@
-"""A picture tower that stays as it is: its features of every stored view are computed once.
+"""A locked image tower: its features of every stored view are computed once.
 
-Locked-image tuning (LiT, arXiv 2111.07991, section 3): texts learn to meet pictures as the tower sees them.
-With the features on the disk a step costs what the levels and the text tower cost.
+Locked-image tuning (LiT, arXiv 2111.07991, section 3): only the text side learns.
+With stored features a step costs only the levels and the text tower.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from hivlp.errors import ModelError
 from hivlp.export.graphs import export_features
 from hivlp.model.dual import DualEncoder
 
-# what of a configuration its features depend on; norm and dropout come behind them
+# the settings that its features depend on; norm and dropout come behind them
 READ = {"image": {"kind", "options", "pooling"}, "preprocessing": True}
 
 
-class LockedTower:
-    """A model's own picture tower, asked once for each view."""
+class FrozenTower:
+    """A model's own image tower, which computes its features of each view once."""
 
     def __init__(self, model: DualEncoder) -> None:
         self._model = model
@@ -39,10 +39,10 @@ class LockedTower:
         self.key = f"locked:{weights.hexdigest()[:12]}"
 
     def features(self, pixels_VCHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """What the tower sees of views (V, width): its pooled features.
+        """The pooled features of views (V, width).
 
         Raises:
-            ModelError: one is too large for half precision.
+            ModelError: a feature is NaN or too large for float16.
         """
         if self._graph is not None:
             (values_VF,) = self._graph.run(None, {"pixels": pixels_VCHW})
@@ -51,21 +51,21 @@ class LockedTower:
         features_VF = np.asarray(values_VF).astype(np.float16)
         if not np.isfinite(features_VF).all():
             raise ModelError(
-                "the locked tower gives features that are no numbers, or above 65504, the most that is "
-                "stored; train without lock_image"
+                "the locked tower produces features that are NaN or exceed 65504, the float16 maximum; train "
+                "without lock_image"
             )
         return features_VF
 
     @cached_property
     def _graph(self) -> onnxruntime.InferenceSession | None:
-        """The tower as a graph, which takes a CPU a third of torch's time; None where torch is asked."""
+        """The tower as an ONNX graph, three times as fast as torch on a CPU; None where torch computes."""
         if self._model.pixel_scale.device.type != "cpu":
             return None
         with TemporaryDirectory() as folder:
             try:
                 path = export_features(self._model.eval(), Path(folder) / "features.onnx")
                 return open_graph(path, threads=torch.get_num_threads())
-            except Exception:  # torch has no way to write some operations, and as many errors for it
+            except Exception:  # torch cannot export some operations, and raises many kinds of errors
                 return None
 
     @torch.no_grad()

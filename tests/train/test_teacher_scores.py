@@ -13,22 +13,23 @@ from micro import micro_folder, micro_model, micro_run
 from safetensors.torch import load_file
 
 import hivlp.train.run
-from hivlp.config import Augmentation, Objective, Reranker, TrainConfig, parse
+from hivlp.config import Augmentation, Objective, RerankerDistillation, TrainConfig, parse
 from hivlp.data.images import decode
 from hivlp.data.sources import open_source
 from hivlp.errors import ConfigError, DataError, ModelError
 from hivlp.objectives.distill import from_scores
 from hivlp.objectives.dynamic import dynamic_distillation
-from hivlp.train import stored as stored_module
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train import resumable_array as array_module
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
+from hivlp.train.batches.targets import StoredViews
 from hivlp.train.run import run
 from hivlp.train.step import Task
-from hivlp.train.teachers.embeddings import lesson
-from hivlp.train.teachers.features import Reinforced, crop_of, view_boxes
-from hivlp.train.teachers.scores import Judge, ranked
+from hivlp.train.teachers.embeddings import stored_embeddings
+from hivlp.train.teachers.features import crop_of, view_boxes
+from hivlp.train.teachers.scores import RerankerTeacher, stored_scores
 
-FUSION = {"layers": 1, "width": 24, "heads": 2, "dropout": 0.0}
+FUSION = {"layers": 1}
 SPEC = "scenes:9?size=32"
 
 
@@ -42,35 +43,35 @@ def packed(tmp_path: Path) -> Pack:
     return pack(open_source(SPEC), tmp_path / "packs", size=32, key="k")
 
 
-def judging(teacher: Path, **settings: Any) -> Judge:
-    judge = Judge.of(Reranker(model=str(teacher), **{"negatives": 3, "pool": 6, **settings}))
-    assert judge is not None
-    return judge
+def reranker_of(teacher: Path, **settings: Any) -> RerankerTeacher:
+    reranker = RerankerTeacher.of(RerankerDistillation(model=str(teacher), **{"negatives": 3, **settings}))
+    assert reranker is not None
+    return reranker
 
 
-def asked_of(judge: Judge, packed: Pack, boxes: np.ndarray) -> Any:
+def scores_of(reranker: RerankerTeacher, packed: Pack, boxes: np.ndarray) -> Any:
     source, whole = open_source(SPEC), np.zeros((len(packed), 1, 4), np.float32)
     whole[..., 2:] = 1
-    said = lesson(source, packed, judge.encoder, whole, key="whole")
-    return ranked(source, packed, judge, said, boxes, key="b")
+    said = stored_embeddings(source, packed, reranker.encoder, whole, key="whole")
+    return stored_scores(source, packed, reranker, said, boxes, key="b")
 
 
 def test_the_hardest_captions_are_kept_with_the_scores_of_every_view(teacher: Path, packed: Pack):
-    judge, boxes = judging(teacher), view_boxes(9, views=2, min_area=0.3, seed=0)
-    found = asked_of(judge, packed, boxes)
+    reranker, boxes = reranker_of(teacher), view_boxes(9, views=2, min_area=0.3, seed=0)
+    found = scores_of(reranker, packed, boxes)
     captions = [caption for of_one in packed.captions for caption in of_one]
-    texts_CD = judge.encoder.encode_texts(captions).fine
+    texts_CD = reranker.encoder.encode_texts(captions).fine
     for row, sample in enumerate(open_source(SPEC)):
         own, image = packed.captions[row], decode(sample.read())
-        pixels = np.stack([judge.encoder.load_picture(crop_of(image, box)).pixels for box in boxes[row]])
-        scores_VC = np.stack([judge.scorer.scores(caption, pixels) for caption in captions], axis=1)
+        pixels = np.stack([reranker.encoder.load_picture(crop_of(image, box)).pixels for box in boxes[row]])
+        scores_VC = np.stack([reranker.scorer.scores(caption, pixels) for caption in captions], axis=1)
         place = captions.index(own[0])
         np.testing.assert_allclose(
             found.own_NVP[row, :, : len(own)], scores_VC[:, place : place + len(own)], atol=2e-3
         )
         wrong = [n for n, caption in enumerate(captions) if caption not in own]
-        (picture_D,) = judge.encoder.encode_images([image]).fine
-        pool = sorted(wrong, key=lambda n, p=picture_D: -float(texts_CD[n] @ p))[:6]
+        (picture_D,) = reranker.encoder.encode_images([image]).fine
+        pool = sorted(wrong, key=lambda n, p=picture_D: -float(texts_CD[n] @ p))[:12]
         hard = sorted(pool, key=lambda n, s=scores_VC: -float(s[:, n].mean()))[:3]
         kept = found.wrong_NK[row].tolist()
         np.testing.assert_allclose(  # of captions that score alike to half precision any may be kept
@@ -83,9 +84,9 @@ def test_the_hardest_captions_are_kept_with_the_scores_of_every_view(teacher: Pa
 def test_scores_are_computed_once_and_gone_on_with_after_a_stop(
     teacher: Path, packed: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    boxes, whole = view_boxes(9, views=2, min_area=0.3, seed=0), judging(teacher)
-    expected = asked_of(whole, pack(open_source(SPEC), tmp_path / "other", size=32, key="k"), boxes)
-    judge, table, pictures = judging(teacher), judging(teacher).scorer.table, 0
+    boxes, whole = view_boxes(9, views=2, min_area=0.3, seed=0), reranker_of(teacher)
+    expected = scores_of(whole, pack(open_source(SPEC), tmp_path / "other", size=32, key="k"), boxes)
+    reranker, table, pictures = reranker_of(teacher), reranker_of(teacher).scorer.table, 0
 
     def counted(texts: Any, pixels: Any) -> Any:
         nonlocal pictures
@@ -94,34 +95,35 @@ def test_scores_are_computed_once_and_gone_on_with_after_a_stop(
             raise KeyboardInterrupt
         return table(texts, pixels)
 
-    monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
-    monkeypatch.setattr(judge.scorer, "table", counted)
+    monkeypatch.setattr(array_module, "SAVE_EVERY", 2)
+    monkeypatch.setattr(reranker.scorer, "table", counted)
     with pytest.raises(KeyboardInterrupt):
-        asked_of(judge, packed, boxes)
-    asked_of(judge, packed, boxes)
+        scores_of(reranker, packed, boxes)
+    scores_of(reranker, packed, boxes)
     assert pictures == 6 + 9 - 4, "four pictures were on the disk"
-    found = asked_of(judge, packed, boxes)
+    found = scores_of(reranker, packed, boxes)
     assert pictures == 6 + 9 - 4
     for name in ("own_NVP", "wrong_NVK", "wrong_NK"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_a_source_with_too_few_wrong_captions_is_refused(teacher: Path, packed: Pack):
-    judge = judging(teacher, negatives=90, pool=100)
+    reranker = reranker_of(teacher, negatives=90)
     with pytest.raises(
-        DataError, match=r"only 48 captions of others .* objective\.reranker\.negatives=90; lower it"
+        DataError,
+        match=r"only 48 differently worded captions of others.* objective\.reranker\.negatives=90; lower it",
     ):
-        asked_of(judge, packed, view_boxes(9, views=1, min_area=1, seed=0))
+        scores_of(reranker, packed, view_boxes(9, views=1, min_area=1, seed=0))
 
 
 def a_task(teacher: Path, packed: Pack, **settings: Any) -> tuple[Task, Mixture, Any]:
-    judge, boxes = judging(teacher), view_boxes(9, views=2, min_area=0.3, seed=0)
-    found = asked_of(judge, packed, boxes)
+    reranker, boxes = reranker_of(teacher), view_boxes(9, views=2, min_area=0.3, seed=0)
+    found = scores_of(reranker, packed, boxes)
     model, tokenizer = micro_model()
-    views = Reinforced(boxes, np.zeros((9, 2, 0), np.float16), (), found)
-    parts = [Part(pack=packed, views=views), Part(pack=packed)]
+    views = StoredViews(boxes, np.zeros((9, 2, 0), np.float16), (), found)
+    parts = [MixturePart(pack=packed, views=views), MixturePart(pack=packed)]
     mixture = Mixture(parts, tokenizer, batch_size=6, augmentation=Augmentation(), seed=0)
-    objective = parse(Objective, {"reranker": {"weight": 0.5, "widths": [8, 32], **settings}}, where="test")
+    objective = parse(Objective, {"reranker": {"weight": 0.5, **settings}}, where="test")
     return Task(model, objective).eval(), mixture, found
 
 
@@ -131,51 +133,49 @@ def test_a_batch_asks_the_pictures_of_taught_sources_by_their_view(teacher: Path
     captions = [caption for of_one in packed.captions for caption in of_one]
     for step in range(3):
         batch = mixture.batch(step)
-        assert batch.asked is not None
-        assert batch.asked.picture_Q.tolist() == [0, 1, 2], "the other three are of a source without views"
+        assert batch.reranker is not None
+        assert batch.reranker.image_Q.tolist() == [0, 1, 2], "the other three are of a source without views"
         for place in range(3):
             row = int(batch.picture_B[place])
             (view,) = np.flatnonzero(
                 (view_boxes(9, views=2, min_area=0.3, seed=0)[row] == batch.boxes_B4[place]).all(axis=1)
             )
-            tokens = batch.asked.tokens_CT[place * 4 : place * 4 + 4]
+            tokens = batch.reranker.tokens_CL[place * 4 : place * 4 + 4]
             (text,) = np.flatnonzero(batch.picture_of_text_T == place)
-            length = int(batch.mask_TT[text].sum())
-            assert tokens[0, :length].tolist() == batch.tokens_TT[text, :length].tolist()
+            length = int(batch.mask_TL[text].sum())
+            assert tokens[0, :length].tolist() == batch.tokens_TL[text, :length].tolist()
             for said, number in zip(tokens[1:], found.wrong_NK[row], strict=True):
                 ((words,), (mask,)) = tokenizer.encode([captions[number]])
                 assert said[: int(mask.sum())].tolist() == words[: int(mask.sum())].tolist()
-            assert batch.asked.scores_QK[place, 1:].tolist() == found.wrong_NVK[row, view].tolist()
+            assert batch.reranker.scores_QK[place, 1:].tolist() == found.wrong_NVK[row, view].tolist()
             pick = next(
                 n for n, own in enumerate(packed.captions[row])
                 if tokenizer.encode([own])[0][0].tolist()[:length] == tokens[0, :length].tolist()
             )  # fmt: skip
-            assert batch.asked.scores_QK[place, 0] == found.own_NVP[row, view, pick]
+            assert batch.reranker.scores_QK[place, 0] == found.own_NVP[row, view, pick]
 
 
 @pytest.mark.parametrize("form", ["softmax", "dynamic"])
-def test_the_loss_of_a_step_is_that_of_the_questions(teacher: Path, packed: Pack, form: str):
-    settings = {"form": form, "temperature": 2.0, "imitation": 0.4}
-    task, mixture, _ = a_task(teacher, packed, **settings)
+def test_the_loss_of_a_step_is_that_of_the_stored_scores(teacher: Path, packed: Pack, form: str):
+    task, mixture, _ = a_task(teacher, packed, form=form)
     model, batch = task.model, mixture.batch(1)
-    assert batch.asked is not None
+    assert batch.reranker is not None
     with torch.no_grad():
         terms = task(batch)
         image = model.image_levels(task._passes.pictures(batch))
-        tokens, mask = torch.from_numpy(batch.asked.tokens_CT), torch.from_numpy(batch.asked.mask_CT)
+        tokens, mask = torch.from_numpy(batch.reranker.tokens_CL), torch.from_numpy(batch.reranker.mask_CL)
         text = model.encode_tokens(tokens, mask)
-    scores = torch.from_numpy(batch.asked.scores_QK)
-    for width in (8, 32):
+    scores = torch.from_numpy(batch.reranker.scores_QK)
+    for width in (8, 16, 32):
         cosines = torch.stack(
-            [image[width][q] @ text[width][4 * q : 4 * q + 4].T for q in batch.asked.picture_Q.tolist()]
+            [image[width][q] @ text[width][4 * q : 4 * q + 4].T for q in batch.reranker.image_Q.tolist()]
         )
         if form == "softmax":
-            expected = {"reranker": from_scores(14.3 * cosines, scores, temperature=2.0)}
+            expected = {"reranker": from_scores(14.3 * cosines, scores)}
         else:  # the factor begins as the model's, the offset as 0
-            expected = dynamic_distillation(14.3 * cosines, scores, imitation=0.4, temperature=2.0)
+            expected = dynamic_distillation(14.3 * cosines, scores)
         for name, value in expected.items():
-            torch.testing.assert_close(terms[f"{name}_{width}"], 0.25 * value, atol=1e-5, rtol=1e-4)
-    assert not [name for name in terms if name.endswith("_16") and not name.startswith("hrl")]
+            torch.testing.assert_close(terms[f"{name}_{width}"], 0.5 / 3 * value, atol=1e-5, rtol=1e-4)
 
 
 def learning(teacher: Path, **changes: Any) -> TrainConfig:
@@ -220,13 +220,11 @@ def test_a_student_comes_to_rank_as_the_scores_do():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": [{"spec": "scenes:9"}]}, r"objective\.reranker\.model names .* no source has views"),
-        ({"objective": {"reranker": {"model": "x", "widths": [12]}}}, r"objective\.reranker\.widths has 12"),
-        ({"objective": {"reranker": {"pool": 3}}}, r"pool=3 is less than the 7 negatives"),
+        ({"sources": [{"spec": "scenes:9"}]}, r"objective\.reranker\.model needs a source with views"),
         ({"objective": {"reranker": {"negative": 3}}}, r"negative.*negatives"),
         (
             {"objective": {}},
-            r"nothing looks at them; set distil\.models, objective\.reranker\.model or",
+            r"nothing uses them; set distil\.models, objective\.reranker\.model or",
         ),
     ],
 )
@@ -243,19 +241,19 @@ def test_a_teacher_without_a_fusion_head_is_refused(tmp_path: Path):
 def test_a_source_without_captions_asks_nothing(teacher: Path, tmp_path: Path):
     from PIL import Image
 
-    from hivlp.train.teachers.embeddings import taught
+    from hivlp.train.teachers.embeddings import stored_views
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     Image.new("RGB", (32, 32), "red").save(pictures / "red.png")
     source = open_source(str(pictures))
     config = learning(teacher)
-    found = taught(
+    found = stored_views(
         source,
         pack(source, tmp_path / "packs", size=32, key="p"),
         config.sources[0],
         config,
         [],
-        judging(teacher),
+        reranker_of(teacher),
     )
-    assert found is not None and found.ranked is None and found.lessons == ()
+    assert found is not None and found.scores is None and found.embeddings == ()

@@ -21,15 +21,15 @@ from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import load
 from hivlp.errors import ConfigError
 from hivlp.objectives.distill import from_embeddings
-from hivlp.train import stored as stored_module
-from hivlp.train.batches.mixture import Mixture, Part
+from hivlp.train import resumable_array as stored_module
+from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
-from hivlp.train.batches.targets import Lesson
+from hivlp.train.batches.targets import StoredEmbeddings, StoredViews
 from hivlp.train.run import run
 from hivlp.train.step import Task
-from hivlp.train.teachers import embeddings as lessons_module
-from hivlp.train.teachers.embeddings import lesson
-from hivlp.train.teachers.features import Reinforced, crop_of, pictures, pixels_of, view_boxes
+from hivlp.train.teachers import embeddings as embeddings_module
+from hivlp.train.teachers.embeddings import stored_embeddings
+from hivlp.train.teachers.features import crop_of, images_of, pixels_of, view_boxes
 
 SPEC = "scenes:7?size=32"
 
@@ -58,26 +58,26 @@ def test_a_lesson_is_what_the_encoder_says_of_each_crop_and_goes_on_after_a_stop
     source, folder = open_source(SPEC), micro_folder(tmp_path / "teacher")
     packed = pack(source, tmp_path / "packs", size=32, key="k")
     boxes = view_boxes(7, views=3, min_area=0.3, seed=0)
-    monkeypatch.setattr(lessons_module, "_AT_ONCE", 6)
+    monkeypatch.setattr(embeddings_module, "_AT_ONCE", 6)
     monkeypatch.setattr(stored_module, "SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
-        lesson(source, packed, Counting(folder, most=14), boxes, key="b")  # type: ignore[arg-type]
+        stored_embeddings(source, packed, Counting(folder, most=14), boxes, key="b")  # type: ignore[arg-type]
     rest = Counting(folder)
-    found = lesson(source, packed, rest, boxes, key="b")  # type: ignore[arg-type]
+    found = stored_embeddings(source, packed, rest, boxes, key="b")  # type: ignore[arg-type]
     assert rest.pictures == 3 * 3, "two blocks of two pictures were done"
     assert rest.texts == sum(map(len, packed.captions))
     idle = Counting(folder)
-    again = lesson(source, packed, idle, boxes, key="b")  # type: ignore[arg-type]
+    again = stored_embeddings(source, packed, idle, boxes, key="b")  # type: ignore[arg-type]
     assert (idle.pictures, idle.texts) == (0, 0)
-    assert np.array_equal(again.pictures_NVD, found.pictures_NVD)
-    lesson(source, packed, idle, boxes[:, :1], key="other")  # type: ignore[arg-type]
+    assert np.array_equal(again.images_NVD, found.images_NVD)
+    stored_embeddings(source, packed, idle, boxes[:, :1], key="other")  # type: ignore[arg-type]
     assert (idle.pictures, idle.texts) == (7, 0), "captions do not depend on the crops"
     encoder = load(folder)
     for row, sample in enumerate(source):
         for view in range(3):
             crop = crop_of(decode(sample.read()), boxes[row, view])
             expected = encoder.encode_images([crop]).fine[0]
-            np.testing.assert_allclose(found.pictures_NVD[row, view], expected, atol=2e-3)
+            np.testing.assert_allclose(found.images_NVD[row, view], expected, atol=2e-3)
     captions = [caption for of_one in packed.captions for caption in of_one]
     np.testing.assert_allclose(found.captions_CD, encoder.encode_texts(captions).fine, atol=2e-3)
 
@@ -94,7 +94,7 @@ def test_teachers_are_shown_the_part_of_the_frame_that_the_pack_shows(tmp_path):
         ({"fit": "crop", "centre": 0.5}, (96, 159)),
     ):
         packed = pack(source, tmp_path / "packs", size=24, key="k", **how)
-        ((_, shown),) = pictures(source, packed, skip=0)
+        ((_, shown),) = images_of(source, packed, skip=0)
         square = pixels_of(crop_of(shown, np.array([0, 0, 1, 1], np.float32)), 24)
         assert np.abs(square.astype(int) - packed.pixels_NCHW[0]).max() <= 4
         assert np.allclose(square[0, 0, [0, -1]], edges, atol=6)
@@ -116,11 +116,13 @@ def a_mixture(captions_at_once: int = 1) -> tuple[Mixture, Tokenizer]:
     seen = np.stack(np.meshgrid(np.arange(6), np.arange(4), indexing="ij"), axis=-1).astype(np.float16)
     read = np.array([(row, n) for row in range(6) for n in range(row % 3)], dtype=np.float16)
     boxes = view_boxes(6, views=4, min_area=0.2, seed=3)
-    views = Reinforced(
-        boxes, np.zeros((6, 4, 0), np.float16), (Lesson(seen, read), Lesson(seen + 10, read + 10))
+    views = StoredViews(
+        boxes,
+        np.zeros((6, 4, 0), np.float16),
+        (StoredEmbeddings(seen, read), StoredEmbeddings(seen + 10, read + 10)),
     )
     tokenizer = Tokenizer.train(["picture 0 1 2 3 4 5"] * 4, vocabulary=100, max_tokens=16)
-    parts = [Part(pack=packed, views=views, captions=captions_at_once), Part(pack=packed)]
+    parts = [MixturePart(pack=packed, views=views, captions=captions_at_once), MixturePart(pack=packed)]
     made = Mixture(parts, tokenizer, batch_size=8, augmentation=Augmentation(), seed=0)
     return made, tokenizer
 
@@ -132,8 +134,8 @@ def test_a_batch_has_the_lessons_of_its_own_crops_and_captions(captions: int):
     seen_views = set()
     for step in range(6):
         batch = mixture.batch(step)
-        assert batch.taught_B.tolist() == [True] * 4 + [False] * 4
-        (image_BD, text_BD), (image_BE, text_BE) = batch.lessons
+        assert batch.has_view_B.tolist() == [True] * 4 + [False] * 4
+        (image_BD, text_BD), (image_BE, text_BE) = batch.teacher_embeddings
         for place in range(8):
             texts = np.flatnonzero(batch.picture_of_text_T == place)
             if place >= 4:
@@ -149,7 +151,7 @@ def test_a_batch_has_the_lessons_of_its_own_crops_and_captions(captions: int):
                 tokens, mask = tokenizer.encode([f"picture {row} {int(text_BD[text][1])}"])
                 assert text_BD[text][0] == row
                 length = int(mask.sum())
-                assert batch.tokens_TT[text][:length].tolist() == tokens[0][:length].tolist()
+                assert batch.tokens_TL[text][:length].tolist() == tokens[0][:length].tolist()
                 assert np.array_equal(text_BE[text], text_BD[text] + 10)
     assert seen_views == {0, 1, 2, 3}
 
@@ -158,7 +160,7 @@ def test_the_loss_of_a_step_is_that_of_the_taught_rows():
     mixture, _ = a_mixture()
     batch = mixture.batch(1)
     model, _ = micro_model()
-    settings = Distillation(models=("a", "b"), weight=0.5, scale=0.1, widths=(8, 32))
+    settings = Distillation(models=("a", "b"), weight=0.5, scale=0.1)
     task = Task(model, micro_run().objective, distil=settings).eval()
     with torch.no_grad():
         terms = task(batch)
@@ -167,20 +169,19 @@ def test_the_loss_of_a_step_is_that_of_the_taught_rows():
             model.text_levels(task._passes.texts(batch)),
         )
     kept = [t for t, row in enumerate(batch.picture_of_text_T) if 0 <= row < 4]
-    teachers = [(torch.from_numpy(i)[:4], torch.from_numpy(t)[kept]) for i, t in batch.lessons]
-    for width in (8, 32):
+    teachers = [(torch.from_numpy(i)[:4], torch.from_numpy(t)[kept]) for i, t in batch.teacher_embeddings]
+    for width in (8, 16, 32):
         expected = from_embeddings(
             image[width][:4], text[width][kept], model.logit_scales[width], teachers, teacher_scale=0.1
         )
-        torch.testing.assert_close(terms[f"distil_{width}"], expected * 0.25)
-    assert "distil_16" not in terms
+        torch.testing.assert_close(terms[f"distil_{width}"], expected * 0.5 / 3)
 
 
 def distilling(teacher: Path, **changes: Any) -> TrainConfig:
     values = {
         "sources": [{"spec": "scenes:20?size=32", "views": 3}, {"spec": "scenes:9?size=32", "crop": False}],
         "validation": [],
-        "distil": {"models": [str(teacher)], "widths": [16, 32]},
+        "distil": {"models": [str(teacher)]},
         "batch_size": 8,
         "steps": 5,
         "log_every": 1,
@@ -198,15 +199,17 @@ def test_a_run_that_distils_resumes_bit_equal_also_in_chunks(tmp_path, monkeypat
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     log = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert all({"distil_16", "distil_32"} <= set(line) and "distil_8" not in line for line in log)
+    assert all({"distil_8", "distil_16", "distil_32"} <= set(line) for line in log)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sources": [{"spec": "scenes:9"}]}, r"no source has views; give it views=4, or views=1"),
-        ({"distil": {"models": ["x"], "widths": [12]}}, r"distil.widths has 12, .* take some of 8, 16, 32"),
-        ({"distil": {}}, r"nothing looks at them; set distil.models, objective.reranker.model or lock_image"),
+        (
+            {"sources": [{"spec": "scenes:9"}]},
+            r"distil.models needs a source with views; set views=4 .* or views=1",
+        ),
+        ({"distil": {}}, r"nothing uses them; set distil.models, objective.reranker.model or lock_image"),
     ],
 )
 def test_teachers_that_can_not_teach_are_refused(changes: dict[str, Any], message: str):
