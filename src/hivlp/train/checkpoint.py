@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hivlp.errors import ModelError
-from hivlp.train.batches.batch import Batch
 
 PREFIX, TENSORS, STATE = "step-", "state.safetensors", "step.json"
+KEPT = 2  # checkpoints, the newest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,17 @@ class Best:
 
     Attributes:
         step: after which step it was made; 0 before the first one.
-        average: its AR, in percent.
+        average: its AR, in percent; of step 0 that of the weights at the start, -1 where it is unknown.
         since: evaluations since then, none of them better.
     """
 
     step: int = 0
-    average: float = 0.0
+    average: float = -1.0
     since: int = 0
 
     def after(self, step: int, average: float) -> Best:
-        """What is the best once the evaluation after this step is known. Of equals the first stays."""
-        if not self.step or average > self.average:
+        """The best evaluation including the one after this step. Of equals the first stays."""
+        if average > self.average:
             return Best(step, average)
         return Best(self.step, self.average, self.since + 1)
 
@@ -60,20 +60,19 @@ def save(
     folder: Path,
     *,
     step: int,
-    task: nn.Module,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: Best = NONE_YET,
-    keep: int = 2,
 ) -> Path:
     """Writes the checkpoint of a step under `folder`.
 
-    Removes all others but the newest `keep` and those that one of these names as the best.
+    Removes all others but the newest two and those that one of these names as the best.
     """
     final = _path(folder, step)
     temporary = folder / f"tmp-{step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    tensors = {f"task.{name}": tensor.contiguous() for name, tensor in task.state_dict().items()}
+    tensors = {f"task.{name}": tensor.contiguous() for name, tensor in learner.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
     save_file(tensors, temporary / TENSORS)
@@ -84,7 +83,7 @@ def save(
         shutil.rmtree(final)
     temporary.replace(final)
     found = _all(folder)
-    needed = {*found[-keep:], *(_path(folder, _state(path)[1].step) for path in found[-keep:])}
+    needed = {*found[-KEPT:], *(_path(folder, _state(path)[1].step) for path in found[-KEPT:])}
     for old in set(found) - needed:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -96,7 +95,7 @@ def newest(folder: Path) -> int:
     return _state(found[-1])[0] if found else 0
 
 
-def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
+def restore(folder: Path, *, learner: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
     """Puts the newest checkpoint under `folder` in place; gives its step, 0 where there is none.
 
     Raises:
@@ -105,7 +104,7 @@ def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) 
     found = _all(folder)
     if not found:
         return 0, NONE_YET
-    tensors, step, best = _load(found[-1], task)
+    tensors, step, best = _load(found[-1], learner)
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -115,20 +114,22 @@ def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) 
     return step, best
 
 
-def restore_weights(folder: Path, *, step: int, task: nn.Module) -> None:
+def restore_weights(folder: Path, *, step: int, learner: nn.Module) -> None:
     """Puts the weights of the checkpoint of a step in place, for a model that is trained no further.
 
     Raises:
         ModelError: the checkpoint is damaged or gone.
     """
-    _load(_path(folder, step), task)
+    _load(_path(folder, step), learner)
 
 
-def _load(path: Path, task: nn.Module) -> tuple[dict[str, torch.Tensor], int, Best]:
+def _load(path: Path, learner: nn.Module) -> tuple[dict[str, torch.Tensor], int, Best]:
     try:
         tensors = load_file(path / TENSORS)
         step, best = _state(path)
-        task.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("task.")})
+        learner.load_state_dict(
+            {name[5:]: value for name, value in tensors.items() if name.startswith("task.")}
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the checkpoint {path} can't be used ({str(error)[:300]}); "
@@ -142,13 +143,16 @@ def _state(path: Path) -> tuple[int, Best]:
     return int(state["step"]), Best(**state.get("best", {}))
 
 
-def save_batch(path: Path, batch: Batch) -> Path:
-    """Writes the arrays of a batch as `.npz`, for a person to look at."""
+def save_batch(path: Path, batch: Any) -> None:
+    """Writes the arrays and tensors of a batch, a dataclass, as `.npz`, for a person to look at."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     arrays = {
-        name: value for name in batch.__slots__ if isinstance(value := getattr(batch, name), np.ndarray)
+        name: value.numpy(force=True) if isinstance(value, torch.Tensor) else value
+        for name, value in values.items()
+        if isinstance(value, np.ndarray | torch.Tensor)
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
-    return path
 
 
 def _path(folder: Path, step: int) -> Path:

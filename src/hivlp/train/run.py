@@ -25,9 +25,11 @@ from hivlp.train import checkpoint, curves
 from hivlp.train.calibrate import calibrate
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.loop import CHECKPOINTS, Ended, fit
+from hivlp.train.freeze import Schedule, rate_shares
+from hivlp.train.loop import CHECKPOINTS, Ended, LoopSettings, fit
 from hivlp.train.memory import keep_freed
-from hivlp.train.prepare import START, TOKENIZER, opened, prepare
+from hivlp.train.prepare import START, TOKENIZER, Prepared, opened, prepare
+from hivlp.train.starts.linear import given
 from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
@@ -97,9 +99,8 @@ def _run(
             shutil.rmtree(out / START, ignore_errors=True)
         raise
     model, tokenizer = parts.task.model, parts.tokenizer
-    ended = fit(
-        parts.task,
-        parts.mixture,
+    ended = fit_task(
+        parts,
         config,
         out,
         resume=resume,
@@ -148,12 +149,58 @@ def _run(
     return document
 
 
+def fit_task(
+    parts: Prepared,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool,
+    progress: Progress = lambda line: None,
+    evaluate: Callable[[], dict[str, Any]] | None = None,
+    stop_after: int | None = None,
+) -> Ended:
+    """Trains what was prepared, with the rates, phases and periods of a configuration; see `loop.fit`."""
+    model, optimisation = parts.task.model, config.optimisation
+    shares = rate_shares(model, optimisation)
+    if config.linear_start:
+        shares |= given(model, optimisation.given_rate)
+    settings = LoopSettings(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        optimisation=optimisation,
+        seed=config.seed,
+        log_every=config.log_every,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+        patience=config.early_stopping.patience,
+        workers=config.data_workers,
+    )
+    return fit(
+        parts.task,
+        parts.mixture,
+        settings,
+        out,
+        resume=resume,
+        rate_shares=shares,
+        before_step=Schedule(model, config).at,
+        evaluate=evaluate,
+        remedy=f"lower optimisation.learning_rate (now {optimisation.learning_rate}) or raise "
+        "optimisation.warmup_steps, and go on with --resume from the last checkpoint",
+        progress=progress,
+        stop_after=stop_after,
+    )
+
+
 def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
     """What early stopping did: whether it ended the run, and which step's weights the model has."""
     if not config.early_stopping.patience:
         return None
     best = ended.best
-    return {"ended_early": ended.early, "best_step": best.step or ended.step, "best_AR": best.average}
+    return {
+        "ended_early": ended.early,
+        "best_step": best.step or ended.step,
+        "best_AR": max(best.average, 0.0),
+    }
 
 
 def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hivlp.config import Distillation, Objective
 from hivlp.model.dual import DualEncoder
@@ -12,6 +12,7 @@ from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.train.batches.batch import Batch
 from hivlp.train.batches.mixture import LARGEST_PACK
 from hivlp.train.distributed import World
+from hivlp.train.loop import Learner
 from hivlp.train.losses.distillation import distilled
 from hivlp.train.losses.heads import Offsets
 from hivlp.train.losses.kinds import Kinds
@@ -23,7 +24,7 @@ from hivlp.train.passes import Passes
 ALONE = World()
 
 
-class Task(nn.Module):
+class Task(Learner[Batch]):
     """A model with everything that teaches it."""
 
     def __init__(
@@ -52,10 +53,6 @@ class Task(nn.Module):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Named losses of a batch, already weighted; their sum is what is minimised.
-
-        Of several processes each gives its own; their mean is that of the whole batch.
-        """
         picture_BF, text_TF = self._passes.pictures(batch), self._passes.texts(batch)
         terms = self._compared(batch, picture_BF, text_TF)
         terms |= self.reranked(batch, self._passes, self.model, picture_BF, self.world)
