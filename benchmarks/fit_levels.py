@@ -143,7 +143,14 @@ def main() -> None:
         config = FitLevelsConfig(widths=widths[:-1], heads=heads, binary=options.binary)
         started = time.perf_counter()
         result = compare(
-            taught, held.pairs, widths, (WIDTH,), config, device=torch.device("cpu"), progress=say
+            taught,
+            held.pairs,
+            widths,
+            (WIDTH,),
+            config,
+            options.out,
+            device=torch.device("cpu"),
+            progress=say,
         )
         document = {"heads": heads, "seconds": round(time.perf_counter() - started, 1)}
         print(

@@ -54,8 +54,8 @@ def fit_levels(
         model: a name or folder as `encode.load` takes it.
         data: a source of pictures with captions. Its splits `train` and `val` are used as such; without
             them a share of the pictures is held out.
-        out: receives `fit-levels.json`, `cache/`, `result.json` and the finished `model/`. Another run into
-            the same folder does not encode again what the cache holds.
+        out: receives `fit-levels.json`, `cache/`, `metrics.jsonl`, `result.json` and the finished `model/`.
+            Another run into the same folder does not encode again what the cache holds.
 
     Returns:
         ``model`` (folder), ``base``, ``steps``, ``epochs``, ``seconds``, ``device``, ``levels`` (recalls by
@@ -72,7 +72,7 @@ def fit_levels(
     _claim(out, config, model=encoder.name, data=data)
     progress(f"levels {', '.join(map(str, widths))} for {encoder.name}, learned on {device.type}")
     train, val = _data(data, encoder, out / CACHE, config, workers, batch_size, progress)
-    tried = compare(train, val.pairs, widths, encoder.widths, config, device=device, progress=progress)
+    tried = compare(train, val.pairs, widths, encoder.widths, config, out, device=device, progress=progress)
     heads = tried.shipped()
     _write(out / MODEL, model, heads)
     result = {"data": Path(data).name, **_evaluated(val.pairs, heads)}
@@ -97,7 +97,7 @@ def fit_levels(
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class LevelComparison:
     """Every way to make every level, and what it finds.
 
     Attributes:
@@ -133,17 +133,21 @@ def compare(
     widths: tuple[int, ...],
     own: tuple[int, ...],
     config: FitLevelsConfig,
+    folder: Path,
     *,
     device: torch.device,
     progress: Progress = lambda line: None,
-) -> Comparison:
-    """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself."""
+) -> LevelComparison:
+    """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself.
+
+    `folder` receives `metrics.jsonl`.
+    """
     fine = own[-1]
     rotation_SS = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     bits = config.binary or 0
     turned_SK = turned(rotation_SS, bits, config.seed) if bits else None
     learned = learn(
-        train, val, rotation_SS, widths, config, device=device, turned_SK=turned_SK, progress=progress
+        train, val, rotation_SS, widths, config, folder, device=device, turned_SK=turned_SK, progress=progress
     )
     heads = {
         "kept": {width: Head.prefix(width, width, "kept") for width in widths if width in own},
@@ -154,7 +158,7 @@ def compare(
     }
     found = {method: recalls(val, made, bits) for method, made in heads.items() if made}
     ships = {width: _best(width, found, config.margin) for width in sorted(learned.heads)}
-    return Comparison(heads, found, ships, learned)
+    return LevelComparison(heads, found, ships, learned)
 
 
 def turned(rotation_SS: FloatArray, bits: int, seed: int) -> FloatArray:

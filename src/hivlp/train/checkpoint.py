@@ -49,9 +49,6 @@ class Best:
         """Whether a run ends that waits for `patience` evaluations; with 0 it never does."""
         return 0 < patience <= self.since
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 NONE_YET = Best()
 
@@ -63,7 +60,7 @@ def save(
     learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: Best = NONE_YET,
-) -> Path:
+) -> None:
     """Writes the checkpoint of a step under `folder`.
 
     Removes all others but the newest two and those that one of these names as the best.
@@ -76,7 +73,7 @@ def save(
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
     save_file(tensors, temporary / TENSORS)
-    state = {"step": step, "best": best.as_dict()}
+    state = {"step": step, "best": asdict(best)}
     (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
     _sync(temporary)
     if final.exists():
@@ -86,7 +83,6 @@ def save(
     needed = {*found[-KEPT:], *(_path(folder, _state(path)[1].step) for path in found[-KEPT:])}
     for old in set(found) - needed:
         shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def newest(folder: Path) -> int:

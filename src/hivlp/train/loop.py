@@ -132,7 +132,8 @@ def fit(
     Raises:
         HivlpError: the loss, or its gradient, is no longer finite.
     """
-    world, checkpoints, patience = learner.world, folder / CHECKPOINTS, settings.patience
+    world, checkpoints = learner.world, folder / CHECKPOINTS
+    patience, every = settings.patience, settings.checkpoint_every
     optimizer = make_optimizer(learner, settings.optimisation, shares=rate_shares)
     start = 0
     if resume:
@@ -176,21 +177,17 @@ def fit(
                 average = _evaluated(evaluate, watch, done, world)
                 best = best.after(done, average) if patience else best
                 learner.train()
-            if world.leads and _is_saved(done, settings, last=done == stop or (due and patience > 0)):
+            final = done == stop or (due and patience > 0)
+            if every and world.leads and (final or done % every == 0):
                 checkpoint.save(checkpoints, step=done, learner=learner, optimizer=optimizer, best=best)
         if best.is_final(patience):
             break
         waiting_since = time.perf_counter()
     if watch is not None:
         watch.close()
-    if best.step and settings.checkpoint_every and world.leads:
+    if best.step and every and world.leads:
         checkpoint.restore_weights(checkpoints, step=best.step, learner=learner)
     return Ended(done, best, early=best.is_final(patience))
-
-
-def _is_saved(done: int, settings: LoopSettings, *, last: bool) -> bool:
-    """Whether there is a checkpoint after this step."""
-    return settings.checkpoint_every > 0 and (last or done % settings.checkpoint_every == 0)
 
 
 def _is_due(done: int, settings: LoopSettings) -> bool:

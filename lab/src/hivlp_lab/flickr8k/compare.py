@@ -143,12 +143,8 @@ class Comparison:
         corpus = self.materials.corpus
         pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in self.materials.floor_vectors)
         found: dict[str, Any] = {}
-        pools = {
-            "": (corpus.pictures(VAL), corpus.texts(corpus.pictures(VAL))),
-            "small_pool": self.materials.small_pool(),
-        }
-        for name, (pictures_P, texts_T) in pools.items():
-            owners_T = self.materials.owners(pictures_P, texts_T)
+        for name, pictures_P in (("", corpus.pictures(VAL)), ("small_pool", self.materials.small_pool())):
+            texts_T, owners_T = self.materials.captions_of(pictures_P)
             reached = scoring.of_scores(captions_TD[texts_T] @ pictures_ID[pictures_P].T, owners_T).as_dict()
             found |= {name: reached} if name else reached
         return found

@@ -120,13 +120,13 @@ class Materials:
         told_TL = torch.from_numpy(words(tokens_TL, mask_TL))
         return cca.tf_idf(torch.from_numpy(tokens_TL), told_TL, self.rarity_V)
 
-    def small_pool(self) -> tuple[IntArray, IntArray]:
-        """Pictures of val, one of so many, with all their captions: a pool that can be scored in full."""
-        pictures_P = self.corpus.pictures(VAL)[:: self.sizes.every]
-        return pictures_P, self.corpus.texts(pictures_P)
+    def small_pool(self) -> IntArray:
+        """Images of val, one of so many: with all their captions a pool that can be scored in full."""
+        return self.corpus.pictures(VAL)[:: self.sizes.every]
 
-    def owners(self, pictures_P: IntArray, texts_T: IntArray) -> IntArray:
-        """The place among the pictures of each caption's own."""
+    def captions_of(self, pictures_P: IntArray) -> tuple[IntArray, IntArray]:
+        """All captions of some images, and the place among the images of each caption's own."""
+        texts_T = self.corpus.texts(pictures_P)
         place_I = np.full(len(self.corpus.samples), -1)
         place_I[pictures_P] = np.arange(len(pictures_P))
-        return place_I[self.corpus.picture_of_T[texts_T]]
+        return texts_T, place_I[self.corpus.picture_of_T[texts_T]]

@@ -29,8 +29,8 @@ from hivlp.types import Embeddings, FloatArray, IntArray, Item
 from hivlp_lab.flickr8k import features, scoring
 from hivlp_lab.flickr8k.corpus import VAL
 from hivlp_lab.flickr8k.features import Pictures
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner
-from hivlp_lab.flickr8k.systems import Systems
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner
+from hivlp_lab.flickr8k.systems import Systems, joined
 from hivlp_lab.speed.clock import Effort, medians
 
 DUALS = ("lightningdot", "hivlp", "hivlp-compact")
@@ -81,10 +81,8 @@ class Pools:
     def _rows(
         self, system: str, learner: DualLearner, others: Pictures, sizes: Sequence[int]
     ) -> Iterator[dict[str, Any]]:
-        corpus = self.systems.materials.corpus
-        pictures_P = corpus.pictures(VAL)
-        texts_T = corpus.texts(pictures_P)
-        owners_T = self.systems.materials.owners(pictures_P, texts_T)
+        pictures_P = self.systems.materials.corpus.pictures(VAL)
+        texts_T, owners_T = self.systems.materials.captions_of(pictures_P)
         images, texts = self.systems.vectors(learner, pictures_P, texts_T, views=(0,))
         more = self._vectors(learner, others, max(sizes) - len(pictures_P))
         pool = {width: np.concatenate([images[width], more[width]]) for width in images}
@@ -129,14 +127,14 @@ class Pools:
             regions_BRF = torch.cat([regions_NRF[real_B].float(), made_BRF])
             pooled_BF = torch.cat([pooled_NF[real_B], made_BRF.mean(dim=1)])
             boxes_BR7 = others.boxes_R7.expand(len(pooled_BF), -1, -1)
-            found = learner.image(regions_BRF, pooled_BF, boxes_BR7)
+            found = learner.towers.image(regions_BRF, pooled_BF, boxes_BR7)
             parts.append({width: rows_BD.numpy() for width, rows_BD in found.items()})
-        return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
+        return joined(parts)
 
     @torch.inference_mode()
     def _encode_ms(self, learner: DualLearner, texts_T: IntArray) -> float:
         tokens = [self.systems.tokens(texts_T[row : row + 1]) for row in range(min(50, len(texts_T)))]
-        return medians([lambda turn: learner.text(*tokens[turn % len(tokens)])], _EFFORT)[1]
+        return medians([lambda turn: learner.towers.text(*tokens[turn % len(tokens)])], _EFFORT)[1]
 
     @torch.inference_mode()
     def _pair_ms(self) -> float:

@@ -15,8 +15,8 @@ from hivlp.evaluate.metrics import average_recall
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.flickr8k import scoring
 from hivlp_lab.flickr8k.corpus import TUNE, VAL
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner
-from hivlp_lab.flickr8k.recipes import Recipe
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner
+from hivlp_lab.flickr8k.recipes import SystemRecipe
 from hivlp_lab.flickr8k.systems import Systems
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -29,8 +29,8 @@ class Duo:
     """A dual encoder and the fusion model that re-ranks what it finds."""
 
     systems: Systems
-    dual: Recipe
-    fusion: Recipe
+    dual: SystemRecipe
+    fusion: SystemRecipe
     seed: int
 
     def measured(self) -> dict[str, Any]:
@@ -48,8 +48,7 @@ class Duo:
         """The share that is best on the pictures that were put aside."""
         materials = self.systems.materials
         pictures_P = materials.corpus.pictures(TUNE)
-        texts_T = materials.corpus.texts(pictures_P)
-        owners_T = materials.owners(pictures_P, texts_T)
+        texts_T, owners_T = materials.captions_of(pictures_P)
         dual_TP = self._dual(pictures_P, texts_T)
         fusion_TP = self.systems.all_scores(self.fusion, self.seed, pictures_P, texts_T, "tune")
         depth = min(self.depths[-1], len(pictures_P))
@@ -61,8 +60,8 @@ class Duo:
     def _small(self, share: float) -> dict[str, Any]:
         """Every pair of the small pool is scored, so re-ranking and full scoring can be compared."""
         materials = self.systems.materials
-        pictures_P, texts_T = materials.small_pool()
-        owners_T = materials.owners(pictures_P, texts_T)
+        pictures_P = materials.small_pool()
+        texts_T, owners_T = materials.captions_of(pictures_P)
         dual_TP = self._dual(pictures_P, texts_T)
         fusion_TP = self.systems.small_pool_scores(self.fusion, self.seed)
         found: dict[str, Any] = {
@@ -79,8 +78,7 @@ class Duo:
         """All of val is searched: by one caption of each picture, and by the pictures of the small pool."""
         materials, deep = self.systems.materials, self.systems.materials.sizes.deep
         pictures_P = materials.corpus.pictures(VAL)
-        texts_T = materials.corpus.texts(pictures_P)
-        owners_T = materials.owners(pictures_P, texts_T)
+        texts_T, owners_T = materials.captions_of(pictures_P)
         dual_TP = self._dual(pictures_P, texts_T)
         asked_Q = np.unique(owners_T, return_index=True)[1]  # the first caption of each picture
         shown_Q = np.arange(0, len(pictures_P), materials.sizes.every)

@@ -79,7 +79,7 @@ def compact_from_floor(towers: CompactTowers, floor: Floor, rarity_V: Tensor, po
     towers.words.weight.copy_(text_VW)
     towers.weight_V.copy_(rarity_V)
     towers.text_bias_D.copy_(-floor.text_mean_V @ text_VW)
-    for head in (*heads_of(towers.image_levels), *heads_of(towers.text_levels)):
+    for head in heads_of(towers):
         nn.init.eye_(head.weight)
         head.bias.zero_()
 

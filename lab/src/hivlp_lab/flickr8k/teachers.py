@@ -1,6 +1,6 @@
-"""What teachers say of the training data: an ensemble's vectors, and a fusion model's scores.
+"""Targets of teachers over the training data: an ensemble's vectors, and a fusion model's scores.
 
-V views, I pictures, T captions, K candidates, D width.
+V views, I images, T captions, K candidates, D width.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from torch import Tensor
 from hivlp.types import IntArray
 from hivlp_lab.flickr8k import scoring
 from hivlp_lab.flickr8k.corpus import TRAIN
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner, Teaching
-from hivlp_lab.flickr8k.recipes import Recipe
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner, TeacherTargets
+from hivlp_lab.flickr8k.recipes import SystemRecipe
 
 if TYPE_CHECKING:
     from hivlp_lab.flickr8k.systems import Systems
 
-_CAPTIONS, _CANDIDATES = 2, 8  # of a picture, and of each of these, that a fusion model tells of
+_CAPTIONS, _CANDIDATES = 2, 8  # of an image, and of each of these, that a fusion model scores
 _BLOCK = 256
 
 
-def teaching_of(systems: Systems, recipe: Recipe, seed: int) -> Teaching:
-    """All that a recipe's teachers say; they must be trained. Empty where it has none."""
-    pictures_VID, captions_TD = [], []
+def targets_of(systems: Systems, recipe: SystemRecipe, seed: int) -> TeacherTargets:
+    """The targets of a recipe's teachers, which must be trained; empty where it has none."""
+    all_images_VID, captions_TD = [], []
     for name, number in recipe.teachers:
         images_VID, texts_TD = _vectors(systems, systems.recipe(name), number)
-        pictures_VID.append(images_VID)
+        all_images_VID.append(images_VID)
         captions_TD.append(texts_TD)
     pictures = systems.materials.pictures
-    return Teaching(
-        pictures_VID=pictures_VID,
+    return TeacherTargets(
+        images_VID=all_images_VID,
         captions_TD=captions_TD,
-        listened=_listened(systems, recipe, seed) if recipe.fusion_teacher else None,
+        scored=_scored(systems, recipe, seed) if recipe.fusion_teacher else None,
         candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
         tokens=lambda rows: systems.tokens(rows.numpy()),
     )
 
 
-def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
+def _vectors(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor]:
     """Vectors of all views of all pictures, times the inverse temperature, and of all captions."""
     learner, materials = cast("DualLearner", systems.learner(recipe, seed)), systems.materials
     rows_I, rows_T = np.arange(len(materials.corpus.samples)), np.arange(len(materials.corpus.captions))
@@ -51,7 +51,7 @@ def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tenso
     return float(learner.scales[fine].detach()) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
 
 
-def _listened(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _scored(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Captions, for each its own picture and those that the floor likes best, and their scores."""
     corpus = systems.materials.corpus
     rows_P = corpus.pictures(TRAIN)
