@@ -396,7 +396,7 @@ def test_impossible_runs_are_refused_before_anything_is_encoded(
     assert "too few to hold 1% of them out" in message("--set", "held_out=0.01", "--widths", "8")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letters.txt").write_text("mine", "utf-8")
-    with pytest.raises(ConfigError, match="holds something else than a run of fit-levels"):
+    with pytest.raises(ConfigError, match="holds other files than those of fit-levels"):
         fit_levels(base, "scenes:8?size=32", FitLevelsConfig(widths=(8,)), out=tmp_path / "full")
 
 

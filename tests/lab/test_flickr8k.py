@@ -68,10 +68,10 @@ def vectors(count: int, *, width: int = 16, seed: int = 0) -> np.ndarray:
 
 def test_splits_are_those_of_the_data_and_what_is_left_over_is_put_aside(materials: Materials) -> None:
     corpus = materials.corpus
-    counts = {split: len(corpus.pictures(split)) for split in ("train", "val", "tune")}
+    counts = {split: len(corpus.images(split)) for split in ("train", "val", "tune")}
     assert counts == {"train": TRAIN, "val": VAL, "tune": LEFT_OVER}
-    texts_T = corpus.texts(corpus.pictures("val"))
-    assert set(corpus.picture_of_T[texts_T]) == set(corpus.pictures("val"))
+    texts_T = corpus.texts(corpus.images("val"))
+    assert set(corpus.image_of_T[texts_T]) == set(corpus.images("val"))
 
 
 def test_data_without_val_are_refused(table: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_picture_is_not_mirrored_where_a_caption_says_left(table: Path, tmp_pa
     lines = table.read_text().splitlines()
     said.write_text("\n".join([lines[0], *(f"{line} to the left of it" for line in lines[1:])]) + "\n")
     materials = Materials(data=str(said), path=None, work=tmp_path, sizes=SMALL)
-    batches = RegionBatches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.1, seed=0)
+    batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.1, seed=0)
     assert all(int(batches.batch(step).views_B.sum()) == 0 for step in range(6))
 
 
@@ -136,16 +136,14 @@ def test_a_picture_is_not_mirrored_where_a_caption_says_left(table: Path, tmp_pa
 
 
 def test_a_batch_holds_captions_of_its_pictures_and_an_epoch_every_picture(materials: Materials) -> None:
-    batches = RegionBatches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.5, seed=3)
+    batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.5, seed=3)
     rows = torch.cat([batches.batch(step).rows_B for step in range(batches.an_epoch)])
-    assert sorted(rows.tolist()) == materials.corpus.pictures("train").tolist()
+    assert sorted(rows.tolist()) == materials.corpus.images("train").tolist()
     batch = batches.batch(1)
-    assert (materials.corpus.picture_of_T[batch.texts_T] == batch.rows_B[batch.owner_T].numpy()).all()
+    assert (materials.corpus.image_of_T[batch.texts_T] == batch.rows_B[batch.owner_T].numpy()).all()
     assert len(set(batch.texts_T.tolist())) == len(batch.texts_T)
     assert batch.positive_BT[batch.owner_T, torch.arange(len(batch.texts_T))].all()
-    again = RegionBatches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.5, seed=3).batch(
-        1
-    )
+    again = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.5, seed=3).batch(1)
     assert (again.tokens_TL == batch.tokens_TL).all() and (again.views_B == batch.views_B).all()
     assert (batch.tokens_TL != batch.full_TL).any()
 
@@ -160,7 +158,7 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
     def run(folder: str, stop_at: int | None = None) -> Any:
         learner = systems._built(recipe, 0, TeacherTargets())
         materials = systems.materials
-        batches = RegionBatches(materials.corpus, materials.pictures, batch=8, captions=1, drop=0.1, seed=0)
+        batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=1, drop=0.1, seed=0)
         budget = 5 * training.count_macs(learner.eval(), batches)
         done: list[int] = []
 
@@ -216,7 +214,7 @@ def test_compact_towers_begin_as_the_floor(systems: Systems, levels: str) -> Non
     materials, rows = systems.materials, np.arange(10)
     floor = materials.floor
     images, texts = systems.images(learner, rows, view=0), systems.texts(learner, rows)
-    wanted_ID = floor.images(materials.pictures.pooled_VIF[0, :10]).numpy()
+    wanted_ID = floor.images(materials.images.pooled_VIF[0, :10]).numpy()
     np.testing.assert_allclose(images[32], wanted_ID, atol=1e-4)
     np.testing.assert_allclose(images[8], unit(wanted_ID[:, :8]), atol=1e-4)
     once = [row for row in rows if len(set(tokens := used(materials, row))) == len(tokens)]
@@ -242,15 +240,15 @@ def test_scores_of_pairs_do_not_depend_on_what_is_scored_beside_them(
     for name in ("uniter", "meter"):
         recipe = systems.recipe(name)
         systems.result(name, recipe, 0)
-        pictures_P = systems.materials.small_pool()
-        texts_T = systems.materials.corpus.texts(pictures_P)
+        images_P = systems.materials.small_pool()
+        texts_T = systems.materials.corpus.texts(images_P)
         whole_TP = systems.small_pool_scores(recipe, 0)
         learner = systems.learner(recipe, 0)
         for text, picture in ((0, 3), (7, 1), (len(texts_T) - 1, 0)):
             one = systems.scores(
                 learner,
                 texts_T[text : text + 1],
-                pictures_P[None, picture : picture + 1],
+                images_P[None, picture : picture + 1],
                 tmp_path / f"{name}{text}",
             )
             assert float(one[0, 0]) == pytest.approx(float(whole_TP[text, picture]), abs=1e-4)

@@ -1,7 +1,8 @@
 """Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
 
-A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step,
-and the best evaluation so far. Batches and random numbers depend on the step alone, so they need no state.
+A checkpoint holds the state that the next step depends on: weights, running statistics, both AdamW moments,
+the step, and the best evaluation so far. Batches and random numbers depend on the step alone, so they need no
+state.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Best:
         return Best(self.step, self.average, self.since + 1)
 
     def is_final(self, patience: int) -> bool:
-        """Whether a run ends that waits for `patience` evaluations; with 0 it never does."""
+        """Whether a run with this `patience` ends now; with 0 it never does."""
         return 0 < patience <= self.since
 
 
@@ -92,7 +93,7 @@ def newest(folder: Path) -> int:
 
 
 def restore(folder: Path, *, learner: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
-    """Puts the newest checkpoint under `folder` in place; gives its step, 0 where there is none.
+    """Loads the newest checkpoint under `folder`; returns its step, 0 without one, and best evaluation.
 
     Raises:
         ModelError: the checkpoint is damaged or belongs to another configuration.
@@ -111,7 +112,7 @@ def restore(folder: Path, *, learner: nn.Module, optimizer: torch.optim.Optimize
 
 
 def restore_weights(folder: Path, *, step: int, learner: nn.Module) -> None:
-    """Puts the weights of the checkpoint of a step in place, for a model that is trained no further.
+    """Loads the weights of the checkpoint of a step, for a model that is trained no further.
 
     Raises:
         ModelError: the checkpoint is damaged or gone.
@@ -160,7 +161,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """On disk before the rename that makes it valid."""
+    """Writes a folder through to the disk, before the rename that makes it valid."""
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -87,7 +87,7 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the loop ended.
+    """The end of a run.
 
     Attributes:
         step: the last one.

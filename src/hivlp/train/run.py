@@ -1,4 +1,4 @@
-"""A training run from configuration to model folder: it puts parts together and decides nothing itself."""
+"""A training run from configuration to model folder: it wires the parts and has no logic of its own."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def run(
 
     Returns:
         ``model`` (folder), ``steps``, ``seconds``, ``device``, ``precision``, ``early_stopping`` (None
-        without it), ``curves`` (the picture, or None), ``failed`` (what of the sources could not be used,
+        without it), ``curves`` (path of the drawing, or None), ``failed`` (unusable items of the sources,
         each with ``uri`` and ``error``), ``eval`` (one result a validation source). Of several processes only
         the one that leads evaluates and writes.
 
     Raises:
         ConfigError: `out` holds a run, and neither or another one is to be resumed, the processes that
-            torchrun started can't share the batch, or early stopping has nothing to go by.
-        DataError: a source gives nothing to train on.
+            torchrun started can't divide the batch, or early stopping has no evaluations.
+        DataError: a source has nothing to train on.
     """
     with joined(config.device, gather_group=config.gather_group) as world:
         world.check_batch(config.batch_size)
@@ -93,7 +93,7 @@ def _run(
     try:
         parts = prepare(config, sources, out, world, progress)
     except HivlpError:
-        if new:  # nothing was begun, so the corrected command may have the folder
+        if new:  # nothing has started: free the folder for the corrected command
             for path in (out / CONFIG, out / TOKENIZER):
                 path.unlink(missing_ok=True)
             shutil.rmtree(out / START, ignore_errors=True)
@@ -140,7 +140,7 @@ def _run(
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
-    progress("learning what a match is")
+    progress("fitting match probabilities")
     if calibrate(finished, held_back, out / MODEL) is None:
         progress(
             f"no match probabilities: they need {LEAST} pictures with captions to validate on, or later "
@@ -192,7 +192,7 @@ def fit_task(
 
 
 def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
-    """What early stopping did: whether it ended the run, and which step's weights the model has."""
+    """Whether early stopping ended the run, and which step's weights the model has."""
     if not config.early_stopping.patience:
         return None
     best = ended.best
@@ -204,7 +204,7 @@ def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:
-    """What a card says of early stopping."""
+    """Early stopping as facts for the model card."""
     if not ended.best.step:
         return {}
     how = f"ended by early stopping, of {config.steps:,} planned" if ended.early else "run to its end"
@@ -220,7 +220,7 @@ def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
 
 
 def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
-    """The same without early stopping, and said so, where no pictures are held back to evaluate on."""
+    """The configuration, without early stopping where no images are held out to evaluate on."""
     if not config.early_stopping.patience or any(map(_has_split, config.validation)):
         return config
     wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
@@ -246,7 +246,7 @@ def _save_model(
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
-    """Refuses to mix two runs in one folder. Returns whether the folder held none."""
+    """Refuses to mix two runs in one folder. Returns whether the folder was free."""
     path = out / CONFIG
     there = path.is_file()
     if there:
@@ -275,9 +275,9 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
 
 
 def _lasting(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration must stay when a run goes on: all that what was done so far depends on.
+    """The settings that a resumed run must not change: those that its steps so far depend on.
 
-    That is neither the end of a plateau, nor how often a run tells of itself where this ends it not.
+    The end of a plateau may change, and so may the periods of reports that can't end the run.
     """
     values = config.model_dump()
     free = {"log_every", "checkpoint_every"}
@@ -309,13 +309,13 @@ def _evaluate(encoder: Encoder, sources: Sequence[SourceConfig], progress: Progr
 
 
 def _has_split(source: SourceConfig) -> bool:
-    """Whether a validation source can be held back; one without splits would be the training data again."""
+    """Whether a validation source can be held out; one without splits would be the training data again."""
     drawn = source.spec.startswith("scenes:")
     return drawn or source.split is None or source.split in open_source(source.spec).splits()
 
 
 def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The few numbers of each result that a log line should hold, and ``AR``, the mean over the sources."""
+    """The numbers of each result that go to the log, and ``AR``, the mean over the sources."""
     if not results:
         return {}
     kept = ("AR", "text_to_image", "image_to_text")

@@ -1,4 +1,4 @@
-"""One training step's losses: model, batch and objectives meet here; the loop sees only named numbers."""
+"""The learner of `hivlp train`: model, batch and objectives give named losses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALONE = World()
 
 
 class Task(Learner[Batch]):
-    """A model with everything that teaches it."""
+    """A model with its objectives, teachers and the processes that share a batch."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Task(Learner[Batch]):
         return terms
 
     def _compared(self, batch: Batch, own_picture_BF: Tensor, own_text_TF: Tensor) -> dict[str, Tensor]:
-        """What compares pictures with texts: those of all processes."""
+        """What compares images with texts: those of all processes."""
         picture_BF, text_TF = self.world.gather(own_picture_BF), self.world.gather(own_text_TF)
         image = self.model.image_levels(picture_BF)
         text = self.model.text_levels(text_TF) if len(text_TF) else {}

@@ -70,7 +70,7 @@ class Ablations:
         return self.systems.ledger.get(entry, lambda: measure(learner))
 
     def _val(self, learner: DualLearner) -> tuple[Vectors, Vectors, IntArray]:
-        images_P = self.systems.materials.corpus.pictures(VAL)
+        images_P = self.systems.materials.corpus.images(VAL)
         texts_T, owners_T = self.systems.materials.captions_of(images_P)
         return *self.systems.vectors(learner, images_P, texts_T), owners_T
 
@@ -81,9 +81,9 @@ class Ablations:
         return {"signs": scoring.of_scores(codes[1] @ codes[0].T, owners_T).as_dict()}
 
     def _rotated(self, learner: DualLearner) -> dict[str, Any]:
-        """The finest vectors in their principal directions, those of the training pictures, then cut."""
+        """The finest vectors in their principal directions, those of the training images, then cut."""
         corpus = self.systems.materials.corpus
-        rows_P = corpus.pictures(TRAIN)
+        rows_P = corpus.images(TRAIN)
         seen, _ = self.systems.vectors(learner, rows_P, corpus.texts(rows_P[:1]))
         fine_ND = seen[max(seen)]
         return self._narrowed(learner, principal_directions(fine_ND, fine_ND.shape[1]).T)

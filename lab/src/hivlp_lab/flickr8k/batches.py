@@ -16,7 +16,7 @@ from hivlp.objectives.retrieval import positives
 from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
 from hivlp.types import IntArray
 from hivlp_lab.flickr8k.corpus import TRAIN, Corpus
-from hivlp_lab.flickr8k.features import Pictures
+from hivlp_lab.flickr8k.features import ImageFeatures
 
 _MASK_SHARE = 0.15
 _EPOCH, _STEP = 0, 1  # what random numbers are drawn for
@@ -79,11 +79,11 @@ class RegionBatches:
     """All batches of a training over the images of the split train."""
 
     def __init__(
-        self, corpus: Corpus, pictures: Pictures, *, batch: int, captions: int, drop: float, seed: int
+        self, corpus: Corpus, images: ImageFeatures, *, batch: int, captions: int, drop: float, seed: int
     ) -> None:
-        self._corpus, self._pictures = corpus, pictures
+        self._corpus, self._images = corpus, images
         self._captions, self._drop, self._seed = captions, drop, seed
-        self._rows_P = corpus.pictures(TRAIN)
+        self._rows_P = corpus.images(TRAIN)
         self.size = min(batch, len(self._rows_P))
 
     @property
@@ -98,7 +98,7 @@ class RegionBatches:
         corpus, random = self._corpus, np.random.default_rng([self._seed, _STEP, step])
         rows_B = np.sort(self._rows_of(step))
         mirror_B = (random.random(len(rows_B)) < 0.5) & ~corpus.sided_I[rows_B]
-        views_B = torch.from_numpy(mirror_B.astype(np.int64) % len(self._pictures.regions_VIRF))
+        views_B = torch.from_numpy(mirror_B.astype(np.int64) % len(self._images.regions_VIRF))
         texts_BN = self._chosen(rows_B, random)
         place_P, column_P = np.nonzero(texts_BN >= 0)
         texts_T = texts_BN[place_P, column_P]
@@ -120,9 +120,9 @@ class RegionBatches:
             full_TL=torch.from_numpy(full_TL),
             mask_TL=torch.from_numpy(mask_TL),
             positive_BT=positives(torch.arange(len(rows)), owner_T, wording_T),
-            regions_BRF=self._pictures.regions_VIRF[views_B, rows].float(),
-            pooled_BF=self._pictures.pooled_VIF[views_B, rows],
-            boxes_BR7=self._pictures.boxes_R7.expand(len(rows), -1, -1),
+            regions_BRF=self._images.regions_VIRF[views_B, rows].float(),
+            pooled_BF=self._images.pooled_VIF[views_B, rows],
+            boxes_BR7=self._images.boxes_R7.expand(len(rows), -1, -1),
             random=random,
             mask_id=mask_id,
             vocabulary=corpus.tokenizer.vocabulary_size,

@@ -33,13 +33,13 @@ class RegionFusion(nn.Module):
         return self.model.text_states(tokens_BL, mask_BL)
 
     def pairs(
-        self, text: Tensor, mask_BL: Tensor, image_BRS: Tensor, text_P: Tensor, picture_P: Tensor
+        self, text: Tensor, mask_BL: Tensor, image_BRS: Tensor, text_P: Tensor, image_P: Tensor
     ) -> Tensor:
         """Scores (P,) of some pairs by their rows; those of like length are computed together."""
         groups = list(by_length(mask_BL[text_P], group=_group(len(text_P))))
         scores = [
             self._score(
-                text[text_P[rows], :longest], mask_BL[text_P[rows], :longest], image_BRS[picture_P[rows]]
+                text[text_P[rows], :longest], mask_BL[text_P[rows], :longest], image_BRS[image_P[rows]]
             )
             for rows, longest in groups
         ]

@@ -33,9 +33,9 @@ class SystemRecipe:
         listen: weight of what the fusion model ``fusion_teacher`` says of a caption's candidates.
         fusion_teacher: name of a system.
         teachers: pairs of a system and a seed.
-        batch: pictures a step.
-        captions: of each picture in a step.
-        epochs: passes over the training pictures; 0 spends the budget of multiply-adds instead.
+        batch: images a step.
+        captions: of each image in a step.
+        epochs: passes over the training images; 0 spends the budget of multiply-adds instead.
         dropout: of the compact tower's features.
         word_dropout: share of the words of a caption that are masked.
         scale: inverse temperature at the start.
@@ -88,14 +88,14 @@ class Sizes:
         stack: of every transformer: one stream, or each tower; METER's fusion has one such stack a side and
             its text tower one more layer-for-layer.
         projection: widest vector of LightningDOT's towers.
-        hidden: hidden units of the compact picture tower.
+        hidden: hidden units of the compact image tower.
         budget: multiply-adds of a training, forward and backward, of systems without ``epochs``.
         evaluations: how often a run of a dual encoder is measured on val, for its curve.
-        every: one picture of so many is in the small pool that fusion models score in full.
+        every: one image of so many is in the small pool that fusion models score in full.
         deep: candidates that a fusion model re-ranks at most.
         components: directions of the linear floor as a system.
         directions: those that are worked out, for what begins at them.
-        pools: pictures that captions are searched in.
+        pools: images that captions are searched in.
     """
 
     grid: int = 4

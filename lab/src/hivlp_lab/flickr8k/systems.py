@@ -79,10 +79,10 @@ class Systems:
         return self._open[key]
 
     def vectors(
-        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
+        self, learner: DualLearner, images_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
     ) -> tuple[Vectors, Vectors]:
-        """Vectors of pictures, the mean of those of some views, and of captions, by width."""
-        seen = [self.images(learner, pictures_P, view=view) for view in views]
+        """Vectors of images, the mean of those of some views, and of captions, by width."""
+        seen = [self.images(learner, images_P, view=view) for view in views]
         images = {width: np.mean([view[width] for view in seen], axis=0) for width in seen[0]}
         if learner.cosine:
             images = {width: unit(torch.from_numpy(rows_PD)).numpy() for width, rows_PD in images.items()}
@@ -93,12 +93,12 @@ class Systems:
         self, learner: FusionLearner, texts_T: IntArray, candidates_TK: IntArray, stem: Path
     ) -> FloatArray:
         """A fusion model's scores (T, K) of captions' candidates, given by their rows; stored on the disk."""
-        model, pictures = learner.model, self.materials.pictures
+        model, images = learner.model, self.materials.images
         rows_P, place_TK = np.unique(candidates_TK, return_inverse=True)
         place_TK = place_TK.reshape(candidates_TK.shape)
         kept_PRS = torch.cat(
             [
-                model.image_states(pictures.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
+                model.image_states(images.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
                 for rows in map(torch.from_numpy, _blocks(rows_P))
             ]
         )
@@ -125,15 +125,15 @@ class Systems:
 
     def small_pool_scores(self, recipe: SystemRecipe, seed: int) -> FloatArray:
         """A fusion model's scores of all pairs of the small pool."""
-        pictures_P = self.materials.small_pool()
-        texts_T, name = self.materials.corpus.texts(pictures_P), f"small-pool-{self.materials.sizes.every}"
-        return self.all_scores(recipe, seed, pictures_P, texts_T, name)
+        images_P = self.materials.small_pool()
+        texts_T, name = self.materials.corpus.texts(images_P), f"small-pool-{self.materials.sizes.every}"
+        return self.all_scores(recipe, seed, images_P, texts_T, name)
 
     def all_scores(
-        self, recipe: SystemRecipe, seed: int, pictures_P: IntArray, texts_T: IntArray, name: str
+        self, recipe: SystemRecipe, seed: int, images_P: IntArray, texts_T: IntArray, name: str
     ) -> FloatArray:
-        """A fusion model's scores (T, P) of all pairs of some captions and pictures."""
-        candidates_TK = np.tile(pictures_P, (len(texts_T), 1))
+        """A fusion model's scores (T, P) of all pairs of some captions and images."""
+        candidates_TK = np.tile(images_P, (len(texts_T), 1))
         learner = cast("FusionLearner", self.learner(recipe, seed))
         return self.scores(learner, texts_T, candidates_TK, self.folder(recipe, seed) / name)
 
@@ -143,7 +143,7 @@ class Systems:
         materials, folder = self.materials, self.folder(recipe, seed)
         batches = RegionBatches(
             materials.corpus,
-            materials.pictures,
+            materials.images,
             batch=recipe.batch,
             captions=recipe.captions,
             drop=recipe.word_dropout,
@@ -170,7 +170,7 @@ class Systems:
         return {**spent, "curve": curve, **reached}
 
     def _reached(self, learner: SystemLearner, recipe: SystemRecipe, seed: int) -> dict[str, Any]:
-        small_P, val_P = self.materials.small_pool(), self.materials.corpus.pictures(VAL)
+        small_P, val_P = self.materials.small_pool(), self.materials.corpus.images(VAL)
         if isinstance(learner, FusionLearner):
             _, owners_T = self.materials.captions_of(small_P)
             scores_TP = self.small_pool_scores(recipe, seed)
@@ -181,15 +181,15 @@ class Systems:
         texts_T, owners_T = self.materials.captions_of(val_P)
         return found | scoring.of_vectors(*self.vectors(learner, val_P, texts_T), owners_T)
 
-    def _recalls(self, learner: DualLearner, pictures_P: IntArray) -> scoring.BothWays:
+    def _recalls(self, learner: DualLearner, images_P: IntArray) -> scoring.BothWays:
         """Both directions at the finest level, over some images and all of their captions."""
-        texts_T, owners_T = self.materials.captions_of(pictures_P)
-        images, texts = self.vectors(learner, pictures_P, texts_T)
+        texts_T, owners_T = self.materials.captions_of(images_P)
+        images, texts = self.vectors(learner, images_P, texts_T)
         return scoring.of_scores(texts[max(texts)] @ images[max(images)].T, owners_T)
 
     def _evaluate(self, learner: DualLearner) -> dict[str, Any]:
         learner.eval()
-        return {"AR": round(self._recalls(learner, self.materials.corpus.pictures(VAL)).average, 2)}
+        return {"AR": round(self._recalls(learner, self.materials.corpus.images(VAL)).average, 2)}
 
     def _built(self, recipe: SystemRecipe, seed: int, targets: TeacherTargets) -> SystemLearner:
         materials, sizes = self.materials, self.materials.sizes
@@ -205,7 +205,7 @@ class Systems:
             return FusionLearner(RegionFusion(model), *materials.floor_vectors)
         if recipe.kind == "compact":
             towers = CompactTowers(recipe, sizes, features=features, vocabulary=vocabulary)
-            pooled_NF = materials.pictures.pooled_VIF[0, materials.corpus.pictures(TRAIN)]
+            pooled_NF = materials.images.pooled_VIF[0, materials.corpus.images(TRAIN)]
             compact_from_floor(towers, materials.floor, materials.rarity_V, pooled_NF)
         else:
             towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
@@ -218,7 +218,7 @@ class Systems:
 
     @torch.inference_mode()
     def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
-        """Vectors of one view of some pictures, by width."""
+        """Vectors of one view of some images, by width."""
         return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
 
     @torch.inference_mode()
@@ -227,7 +227,7 @@ class Systems:
         return joined([_numpy(learner.towers.text(*self.tokens(rows_B))) for rows_B in _blocks(rows_T)])
 
     def _images(self, learner: DualLearner, rows_B: IntArray, view: int) -> Vectors:
-        images, rows = self.materials.pictures, torch.from_numpy(rows_B)
+        images, rows = self.materials.images, torch.from_numpy(rows_B)
         regions_BRF, pooled_BF = images.regions_VIRF[view, rows].float(), images.pooled_VIF[view, rows]
         return _numpy(learner.towers.image(regions_BRF, pooled_BF, self._boxes(len(rows))))
 
@@ -241,7 +241,7 @@ class Systems:
         )
 
     def _boxes(self, count: int) -> torch.Tensor:
-        return self.materials.pictures.boxes_R7.expand(count, -1, -1)
+        return self.materials.images.boxes_R7.expand(count, -1, -1)
 
 
 def _numpy(found: dict[int, torch.Tensor]) -> Vectors:

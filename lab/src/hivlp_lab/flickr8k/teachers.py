@@ -31,38 +31,38 @@ def targets_of(systems: Systems, recipe: SystemRecipe, seed: int) -> TeacherTarg
         images_VID, texts_TD = _vectors(systems, systems.recipe(name), number)
         all_images_VID.append(images_VID)
         captions_TD.append(texts_TD)
-    pictures = systems.materials.pictures
+    images = systems.materials.images
     return TeacherTargets(
         images_VID=all_images_VID,
         captions_TD=captions_TD,
         scored=_scored(systems, recipe, seed) if recipe.fusion_teacher else None,
-        candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
+        candidates=lambda rows: (images.regions_VIRF[0, rows].float(), images.pooled_VIF[0, rows]),
         tokens=lambda rows: systems.tokens(rows.numpy()),
     )
 
 
 def _vectors(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor]:
-    """Vectors of all views of all pictures, times the inverse temperature, and of all captions."""
+    """Vectors of all views of all images, times the inverse temperature, and of all captions."""
     learner, materials = cast("DualLearner", systems.learner(recipe, seed)), systems.materials
     rows_I, rows_T = np.arange(len(materials.corpus.samples)), np.arange(len(materials.corpus.captions))
-    fine, views = recipe.widths[-1], range(len(materials.pictures.regions_VIRF))
+    fine, views = recipe.widths[-1], range(len(materials.images.regions_VIRF))
     images_VID = np.stack([systems.images(learner, rows_I, view=view)[fine] for view in views])
     texts_TD = systems.texts(learner, rows_T)[fine]
     return float(learner.scales[fine].detach()) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
 
 
 def _scored(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Captions, for each its own picture and those that the floor likes best, and their scores."""
+    """Captions, for each its own image and those that the floor likes best, and their scores."""
     corpus = systems.materials.corpus
-    rows_P = corpus.pictures(TRAIN)
+    rows_P = corpus.images(TRAIN)
     own_captions = (corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_CAPTIONS] for row in rows_P)
     texts_T = np.concatenate(list(own_captions))
-    pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
+    images_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
     candidates: list[IntArray] = []
     for start in range(0, len(texts_T), _BLOCK):
         some_T = texts_T[start : start + _BLOCK]
-        similar_TP = captions_TD[some_T] @ pictures_ID[rows_P].T
-        similar_TP[rows_P[None, :] == corpus.picture_of_T[some_T][:, None]] = np.inf  # it stands first
+        similar_TP = captions_TD[some_T] @ images_ID[rows_P].T
+        similar_TP[rows_P[None, :] == corpus.image_of_T[some_T][:, None]] = np.inf  # it stands first
         candidates.append(rows_P[scoring.best_columns(similar_TP, min(_CANDIDATES, len(rows_P)))])
     candidates_TK = np.concatenate(candidates)
     teacher = systems.recipe(recipe.fusion_teacher)
