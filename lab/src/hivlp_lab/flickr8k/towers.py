@@ -120,7 +120,7 @@ class CompactTowers(DualTowers):
 
     @property
     def floor_weights(self) -> Sequence[nn.Parameter]:
-        return [*self.linear.parameters(), self.words.weight, self.weight_V, self.text_bias_D]
+        return [*self.linear.parameters(), *self.words.parameters(), self.weight_V, self.text_bias_D]
 
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
         shown_BF, hidden_BH = self._pooled(pooled_BF)
