@@ -148,6 +148,7 @@ def main() -> None:
             widths,
             (WIDTH,),
             config,
+            options.out,
             device=torch.device("cpu"),
             progress=lambda line, *_: say(line),
         )

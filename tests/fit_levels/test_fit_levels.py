@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fakes import ColourEncoder, gallery, painted
 from hub_models import made
 from micro import micro_folder, with_bag
 from ran import Ran
 from torch import device
 
-from hivlp.config import FitLevelsConfig, parse
+from hivlp.config import FitLevelsConfig, Optimisation, parse
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import Report
 from hivlp.encode import load
@@ -28,11 +29,12 @@ from hivlp.evaluate.protocols import BothWays, EncodedPairs
 from hivlp.export.fold import can_fold, fold
 from hivlp.fit_levels import run as fitting
 from hivlp.fit_levels.cache import Cached, cached
-from hivlp.fit_levels.learn import _batches, _Run, learn, recalls
+from hivlp.fit_levels.learn import LevelMaps, VectorBatches, learn, recalls
 from hivlp.fit_levels.run import fit_levels
 from hivlp.index.rotation import joint_rotation
 from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
+from hivlp.train.loop import LoopSettings, fit
 from hivlp.types import Embeddings, Sample
 
 CPU = device("cpu")
@@ -203,7 +205,9 @@ def drawn_pairs(count: int, seed: int) -> Cached:
 
 @pytest.mark.parametrize("kind", ["nested", "separate"])
 @pytest.mark.parametrize("heads_", ["linear", "mlp"])
-def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_: str) -> None:
+def test_learned_levels_find_what_rotation_and_truncation_miss(
+    tmp_path: Path, kind: str, heads_: str
+) -> None:
     train, val = drawn_pairs(800, 0), drawn_pairs(100, 1)
     turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     settings = {
@@ -215,30 +219,42 @@ def test_learned_levels_find_what_rotation_and_truncation_miss(kind: str, heads_
         "learning_rate": 0.02,
     }
     config = parse(FitLevelsConfig, settings, where="test")
-    learned = learn(train, val.pairs, turned, (8, 32), config, device=CPU)
+    learned = learn(train, val.pairs, turned, (8, 32), config, tmp_path, device=CPU)
     free = recalls(val.pairs, {8: Head.prefix(32, 8, "truncated"), 32: Head.prefix(32, 32, "kept")})
     pca = recalls(val.pairs, {8: Head.shared(turned[:, :8], "pca")})
     found = recalls(val.pairs, learned.heads)
     assert found[8].average > 2 * max(free[8].average, pca[8].average)
     assert learned.epoch >= 1 and learned.steps == 30 * 4
-    first, second = (_Run(train, turned, (8, 32), config, CPU) for _ in range(2))
-    assert first.epoch() == pytest.approx(second.epoch(), rel=1e-4), "the seed decides, and nothing else"
-    heads = first.maps.heads()
+    log = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if "loss" in line] == list(range(4, 121, 4))
+    averages = [line["evaluation"]["AR"] for line in log if "evaluation" in line]
+    assert averages.index(max(averages)) == learned.epoch - 1
+    again = learn(train, val.pairs, turned, (8, 32), config, tmp_path / "again", device=CPU)
+    for width, head in learned.heads.items():
+        np.testing.assert_allclose(again.heads[width].image_SD, head.image_SD, atol=1e-5)
+    maps = LevelMaps(turned, None, (8, 32), config)
+    steps = LoopSettings(steps=3, batch_size=200, optimisation=Optimisation(learning_rate=0.02))
+    fit(maps, VectorBatches(train, 200, 0, CPU), steps, tmp_path / "maps", resume=False)
+    heads = maps.heads()
     assert np.array_equal(heads[32].text_SD[:, :8], heads[8].text_SD) == (kind == "nested")
 
 
-def test_learning_starts_from_the_rotation_and_ends_early() -> None:
+def test_learning_starts_from_the_rotation_and_ends_early(tmp_path: Path) -> None:
     train, val = drawn_pairs(60, 0), drawn_pairs(40, 1)
     turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     none = parse(FitLevelsConfig, {"epochs": 0}, where="test")
-    start = learn(train, val.pairs, turned, (8, 32), none, device=CPU)
+    start = learn(train, val.pairs, turned, (8, 32), none, tmp_path, device=CPU)
     np.testing.assert_allclose(start.heads[8].image_SD, turned[:, :8])
     assert (start.epoch, start.steps) == (0, 0)
     idle = parse(FitLevelsConfig, {"learning_rate": 1e-9, "patience": 2, "batch_size": 60}, where="test")
-    assert learn(train, val.pairs, turned, (8, 32), idle, device=CPU).steps == 2
+    assert learn(train, val.pairs, turned, (8, 32), idle, tmp_path, device=CPU).steps == 2
     train.pairs.images.fine[3] = np.nan
-    with pytest.raises(HivlpError, match=r"the loss became nan in step 1; lower learning_rate \(now 1e-09\)"):
-        learn(train, val.pairs, turned, (8, 32), idle, device=CPU)
+    with pytest.raises(
+        HivlpError, match=r"became nan .* at step 1; lower learning_rate \(now 1e-09\)\. The batch is in"
+    ):
+        learn(train, val.pairs, turned, (8, 32), idle, tmp_path, device=CPU)
+    with np.load(tmp_path / "bad-batch-00000000.npz", allow_pickle=False) as batch:
+        assert np.isnan(batch["image_BS"]).any() and batch["positive_BB"].shape == (60, 60)
 
 
 def test_a_rotation_keeps_every_cosine_and_packs_what_is_long_to_the_front() -> None:
@@ -255,17 +271,30 @@ def test_a_rotation_keeps_every_cosine_and_packs_what_is_long_to_the_front() -> 
     np.testing.assert_allclose(lengths_D, np.sort(np.linalg.eigvalsh(moment_DD))[::-1], atol=1e-4)
 
 
-def test_a_batch_has_each_picture_with_a_caption_of_its_own() -> None:
-    picture_of = np.array([0, 0, 1, 2, 2, 2, 3, 4, 5])
-    seen_pictures, seen_texts = [], set()
-    for seed in range(20):
-        random = np.random.default_rng(seed)
-        for picture_B, text_B in _batches(picture_of, 2, random):
-            assert (picture_of[text_B] == picture_B).all()
-            seen_pictures += picture_B.tolist()
-            seen_texts |= set(text_B.tolist())
-    assert np.bincount(seen_pictures).tolist() == [20] * 6
-    assert {0, 1} <= seen_texts, "all captions have their turn"
+def test_a_batch_has_each_image_with_a_caption_of_its_own() -> None:
+    picture_of = np.array([0, 0, 1, 2, 2, 2, 3, 4])
+    numbers_T1 = np.arange(8, dtype=np.float32)[:, None]
+    pairs = EncodedPairs(
+        images=Embeddings({1: numbers_T1[:5]}),
+        texts=Embeddings({1: numbers_T1}),
+        picture_of=picture_of,
+        failed=[],
+    )
+    train = Cached(pairs, list("abcde"), np.array([0, 1, 2, 3, 4, 5, 6, 2]))
+    batches = VectorBatches(train, 2, 0, CPU)
+    assert (batches.size, batches.an_epoch) == (2, 2)
+    seen_images, seen_texts = [], set()
+    for step, batch in enumerate(batches.batches(0, 40)):
+        images_B, texts_B = batch.image_BS[:, 0].long().tolist(), batch.text_BS[:, 0].long().tolist()
+        assert picture_of[texts_B].tolist() == images_B
+        alike_B = train.wording_T[texts_B]
+        assert batch.positive_BB.tolist() == (alike_B[:, None] == alike_B).tolist(), "equal wordings fit both"
+        assert torch.equal(batches.batch(step).text_BS, batch.text_BS), "a function of the step alone"
+        seen_images += images_B
+        seen_texts |= set(texts_B)
+        if step % 2:
+            assert len(set(seen_images[-4:])) == 4, "no image twice in an epoch"
+    assert seen_texts == set(range(8)), "all captions have their turn"
 
 
 def both(average: float) -> BothWays:
@@ -366,7 +395,7 @@ def test_impossible_runs_are_refused_before_anything_is_encoded(
     assert "too few to hold 1% of them out" in message("--set", "held_out=0.01", "--widths", "8")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letters.txt").write_text("mine", "utf-8")
-    with pytest.raises(ConfigError, match="holds something else than a run of fit-levels"):
+    with pytest.raises(ConfigError, match="holds other files than those of fit-levels"):
         fit_levels(base, "scenes:8?size=32", FitLevelsConfig(widths=(8,)), out=tmp_path / "full")
 
 
@@ -397,7 +426,9 @@ def test_the_recipe_of_the_documentation_runs_as_written(
             assert "levels up to 32 are a PCA rotation's, fitted on 12 items" in hivlp(*arguments[:2]).out
 
 
-def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_level_is_kept_as_it_was_in_its_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, val = drawn_pairs(60, 0), drawn_pairs(40, 1)
     turned = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     told = iter([(1, 1), (2, 9), (5, 3), (4, 4)])  # AR of the levels 8 and 32 at the start, then by epoch
@@ -409,14 +440,14 @@ def test_each_level_is_kept_as_it_was_in_its_best_epoch(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("hivlp.fit_levels.learn._averages", averages)
     config = parse(FitLevelsConfig, {"epochs": 3, "batch_size": 30}, where="test")
-    learned = learn(train, val.pairs, turned, (8, 32), config, device=CPU)
+    learned = learn(train, val.pairs, turned, (8, 32), config, tmp_path, device=CPU)
     np.testing.assert_array_equal(learned.heads[8].image_SD, seen[2][8].image_SD)
     np.testing.assert_array_equal(learned.heads[32].image_SD, seen[1][32].image_SD)
     assert not np.array_equal(seen[1][32].image_SD, seen[2][32].image_SD)
     assert (learned.epoch, learned.steps) == (1, 6)
 
 
-def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
+def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can(tmp_path: Path) -> None:
     """Texts hold the absolute values of what pictures hold, which no linear map gives."""
 
     def folded_pairs(seed: int) -> Cached:
@@ -435,20 +466,20 @@ def test_an_mlp_starts_as_the_rotation_and_learns_what_no_map_can() -> None:
     found = {}
     for heads in ("linear", "mlp"):
         config = parse(FitLevelsConfig, {**settings, "heads": heads}, where="test")
-        start = _Run(train, turned_SS, (8, 12), config, CPU).maps.heads()
+        start = LevelMaps(turned_SS, None, (8, 12), config).heads()
         np.testing.assert_allclose(
             start[8].images(val.pairs.images), unit(val.pairs.images.fine @ turned_SS[:, :8]), atol=1e-6
         )
-        learned = learn(train, val.pairs, turned_SS, (8, 12), config, device=CPU)
+        learned = learn(train, val.pairs, turned_SS, (8, 12), config, tmp_path, device=CPU)
         found[heads] = recalls(val.pairs, learned.heads)[12].average
     assert found["mlp"] > 1.5 * found["linear"]
 
 
-def test_a_binary_level_is_learned_and_measured_by_its_signs() -> None:
+def test_a_binary_level_is_learned_and_measured_by_its_signs(tmp_path: Path) -> None:
     train, val = drawn_pairs(800, 0), drawn_pairs(100, 1)
     settings = {"epochs": 30, "patience": 30, "batch_size": 200, "learning_rate": 0.02, "binary": 16}
     config = parse(FitLevelsConfig, settings, where="test")
-    result = fitting.compare(train, val.pairs, (8, 32), (32,), config, device=CPU)
+    result = fitting.compare(train, val.pairs, (8, 32), (32,), config, tmp_path, device=CPU)
     assert sorted(result.ships) == [8, 16, 32] and result.ships[16] == "learned"
     assert set(result.as_dict()["16"]) == {"shipped", "rotated", "learned"}
     assert result.found["learned"][16].average > 1.5 * result.found["rotated"][16].average

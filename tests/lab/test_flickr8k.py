@@ -33,9 +33,10 @@ from hivlp_lab.flickr8k import (  # noqa: E402
     scoring,
     training,
 )
-from hivlp_lab.flickr8k.batches import Batches  # noqa: E402
+from hivlp_lab.flickr8k.batches import RegionBatches  # noqa: E402
 from hivlp_lab.flickr8k.compare import Comparison  # noqa: E402
 from hivlp_lab.flickr8k.features import RandomBackbone  # noqa: E402
+from hivlp_lab.flickr8k.learners import TeacherTargets  # noqa: E402
 from hivlp_lab.flickr8k.materials import Materials  # noqa: E402
 from hivlp_lab.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
 from hivlp_lab.flickr8k.systems import Systems  # noqa: E402
@@ -67,10 +68,10 @@ def vectors(count: int, *, width: int = 16, seed: int = 0) -> np.ndarray:
 
 def test_splits_are_those_of_the_data_and_what_is_left_over_is_put_aside(materials: Materials) -> None:
     corpus = materials.corpus
-    counts = {split: len(corpus.pictures(split)) for split in ("train", "val", "tune")}
+    counts = {split: len(corpus.images(split)) for split in ("train", "val", "tune")}
     assert counts == {"train": TRAIN, "val": VAL, "tune": LEFT_OVER}
-    texts_T = corpus.texts(corpus.pictures("val"))
-    assert set(corpus.picture_of_T[texts_T]) == set(corpus.pictures("val"))
+    texts_T = corpus.texts(corpus.images("val"))
+    assert set(corpus.image_of_T[texts_T]) == set(corpus.images("val"))
 
 
 def test_data_without_val_are_refused(table: Path, tmp_path: Path) -> None:
@@ -127,22 +128,22 @@ def test_a_picture_is_not_mirrored_where_a_caption_says_left(table: Path, tmp_pa
     lines = table.read_text().splitlines()
     said.write_text("\n".join([lines[0], *(f"{line} to the left of it" for line in lines[1:])]) + "\n")
     materials = Materials(data=str(said), path=None, work=tmp_path, sizes=SMALL)
-    batches = Batches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.1, seed=0)
-    assert all(int(batches.at(step).views_B.sum()) == 0 for step in range(6))
+    batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.1, seed=0)
+    assert all(int(batches.batch(step).views_B.sum()) == 0 for step in range(6))
 
 
 # Batches and training
 
 
 def test_a_batch_holds_captions_of_its_pictures_and_an_epoch_every_picture(materials: Materials) -> None:
-    batches = Batches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.5, seed=3)
-    rows = torch.cat([batches.at(step).rows_B for step in range(batches.an_epoch)])
-    assert sorted(rows.tolist()) == materials.corpus.pictures("train").tolist()
-    batch = batches.at(1)
-    assert (materials.corpus.picture_of_T[batch.texts_T] == batch.rows_B[batch.owner_T].numpy()).all()
+    batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.5, seed=3)
+    rows = torch.cat([batches.batch(step).rows_B for step in range(batches.an_epoch)])
+    assert sorted(rows.tolist()) == materials.corpus.images("train").tolist()
+    batch = batches.batch(1)
+    assert (materials.corpus.image_of_T[batch.texts_T] == batch.rows_B[batch.owner_T].numpy()).all()
     assert len(set(batch.texts_T.tolist())) == len(batch.texts_T)
     assert batch.positive_BT[batch.owner_T, torch.arange(len(batch.texts_T))].all()
-    again = Batches(materials.corpus, materials.pictures, batch=8, captions=2, drop=0.5, seed=3).at(1)
+    again = RegionBatches(materials.corpus, materials.images, batch=8, captions=2, drop=0.5, seed=3).batch(1)
     assert (again.tokens_TL == batch.tokens_TL).all() and (again.views_B == batch.views_B).all()
     assert (batch.tokens_TL != batch.full_TL).any()
 
@@ -152,30 +153,36 @@ def test_a_stopped_training_ends_as_one_that_was_never_stopped(
     systems: Systems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     recipe = systems.recipe(name)
-    monkeypatch.setattr(training, "_CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 1)
 
     def run(folder: str, stop_at: int | None = None) -> Any:
-        learner = systems._built(recipe, 0, training_of_nobody())
+        learner = systems._built(recipe, 0, TeacherTargets())
         materials = systems.materials
-        batches = Batches(materials.corpus, materials.pictures, batch=8, captions=1, drop=0.1, seed=0)
+        batches = RegionBatches(materials.corpus, materials.images, batch=8, captions=1, drop=0.1, seed=0)
         budget = 5 * training.count_macs(learner.eval(), batches)
         done: list[int] = []
 
-        def watch(step: int, loss: float) -> None:
-            done.append(step)
-            if step == stop_at:
+        def evaluate() -> dict[str, float]:
+            done.append(training.curve(tmp_path / folder)[-1]["step"])
+            if done[-1] == stop_at:
                 raise KeyboardInterrupt
+            return {"AR": 1.0}
 
         training.train(
-            learner, batches, recipe, tmp_path / folder, seed=0, budget=budget, watch=watch, evaluations=5
-        )
+            learner, batches, recipe, tmp_path / folder, seed=0, budget=budget, evaluate=evaluate,
+            evaluations=5,
+        )  # fmt: skip
         return learner.state_dict(), done
 
     whole, _ = run("whole")
     with pytest.raises(KeyboardInterrupt):
         run("stopped", stop_at=4)
     resumed, done = run("stopped")
-    assert done[0] == 4, "the step that was not saved is done again, and those before are not"
+    assert done == [4], "the step that was not saved is done again, and those before are not"
+    assert [point["step"] for point in training.curve(tmp_path / "stopped")] == [1, 2, 3, 4, 5]
+    restored = systems._built(recipe, 1, TeacherTargets())
+    training.restore(restored, tmp_path / "stopped")
+    assert all(torch.equal(value, restored.state_dict()[key]) for key, value in whole.items())
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, atol=0, rtol=0)
 
@@ -184,7 +191,7 @@ def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Syst
     floor, rarity_V = systems.materials.floor, systems.materials.rarity_V
     room = SMALL.stack.width
     for name in ("hivlp", "uniter", "meter"):
-        learner = systems._built(systems.recipe(name), 0, training_of_nobody())
+        learner = systems._built(systems.recipe(name), 0, TeacherTargets())
         words = [part for key, part in learner.named_modules() if key.endswith("word_embeddings")]
         assert len(words) == 1, name
         seen = rarity_V > 0
@@ -194,7 +201,7 @@ def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Syst
         )
         turned = torch.nn.functional.cosine_similarity(wanted_VD.flatten(), found_VD.flatten(), dim=0)
         assert float(turned) > 0.95, name
-    model = systems._built(systems.recipe("hivlp"), 0, training_of_nobody()).eval().towers.model
+    model = systems._built(systems.recipe("hivlp"), 0, TeacherTargets()).eval().towers.model
     text, image = model.towers.text_tower, model.towers.image_tower
     states = text.words(input_ids=systems.tokens(np.arange(3))[0])
     torch.testing.assert_close(text.encoder(states)[0], image.encoder(states)[0])
@@ -203,11 +210,11 @@ def test_transformers_begin_where_the_floor_puts_words_and_regions(systems: Syst
 @pytest.mark.parametrize("levels", ["nested", "separate"])
 def test_compact_towers_begin_as_the_floor(systems: Systems, levels: str) -> None:
     recipe = replace(systems.recipe("hivlp-compact"), levels=levels)
-    learner = systems._built(recipe, 0, training_of_nobody()).eval()
+    learner = systems._built(recipe, 0, TeacherTargets()).eval()
     materials, rows = systems.materials, np.arange(10)
     floor = materials.floor
     images, texts = systems.images(learner, rows, view=0), systems.texts(learner, rows)
-    wanted_ID = floor.images(materials.pictures.pooled_VIF[0, :10]).numpy()
+    wanted_ID = floor.images(materials.images.pooled_VIF[0, :10]).numpy()
     np.testing.assert_allclose(images[32], wanted_ID, atol=1e-4)
     np.testing.assert_allclose(images[8], unit(wanted_ID[:, :8]), atol=1e-4)
     once = [row for row in rows if len(set(tokens := used(materials, row))) == len(tokens)]
@@ -218,12 +225,6 @@ def test_compact_towers_begin_as_the_floor(systems: Systems, levels: str) -> Non
 
 def used(materials: Materials, row: int) -> list[int]:
     return [token for token in materials.corpus.tokens_TL[row].tolist() if token >= 5]
-
-
-def training_of_nobody() -> Any:
-    from hivlp_lab.flickr8k.lessons import Teaching
-
-    return Teaching()
 
 
 def test_systems_without_epochs_spend_the_same(systems: Systems) -> None:
@@ -239,14 +240,15 @@ def test_scores_of_pairs_do_not_depend_on_what_is_scored_beside_them(
     for name in ("uniter", "meter"):
         recipe = systems.recipe(name)
         systems.result(name, recipe, 0)
-        pictures_P, texts_T = systems.materials.small_pool()
+        images_P = systems.materials.small_pool()
+        texts_T = systems.materials.corpus.texts(images_P)
         whole_TP = systems.small_pool_scores(recipe, 0)
         learner = systems.learner(recipe, 0)
         for text, picture in ((0, 3), (7, 1), (len(texts_T) - 1, 0)):
             one = systems.scores(
                 learner,
                 texts_T[text : text + 1],
-                pictures_P[None, picture : picture + 1],
+                images_P[None, picture : picture + 1],
                 tmp_path / f"{name}{text}",
             )
             assert float(one[0, 0]) == pytest.approx(float(whole_TP[text, picture]), abs=1e-4)

@@ -15,10 +15,9 @@ from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.model.folder import open_model
 from hivlp.model.levels import unit
-from hivlp.train.loop import fit
 from hivlp.train.optim import make_optimizer
 from hivlp.train.prepare import LINEAR, Prepared, opened, prepare
-from hivlp.train.run import run
+from hivlp.train.run import fit_task, run
 from hivlp.train.starts import cca
 from hivlp.train.starts import linear as linear_start
 from hivlp.train.step import ALONE
@@ -123,7 +122,7 @@ def test_what_it_gave_has_a_rate_of_its_own_and_the_rest_has_all(
         return make_optimizer(*args, shares=shares)
 
     monkeypatch.setattr("hivlp.train.loop.make_optimizer", noted)
-    fit(parts.task, parts.mixture, config, tmp_path, resume=False, progress=lambda line: None)
+    fit_task(parts, config, tmp_path, resume=False)
     shares = {name: seen[0].get(id(weight), 1.0) for name, weight in model.named_parameters()}
     assert {name for name, share in shares.items() if share == 0.25} == slow
     assert set(shares.values()) == {0.25, 1.0}

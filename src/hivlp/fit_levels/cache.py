@@ -1,6 +1,6 @@
-"""The vectors of a frozen encoder, kept on the disk: encoded once, gone on with where a run was cut off.
+"""The vectors of a frozen encoder on the disk: encoded once, resumed after an interrupted run.
 
-The cache is an index folder, for that is durable, knows what it holds by content, and refuses another model.
+The cache is an index folder: that is durable, recognises files by content, and refuses another model.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from hivlp.types import Embeddings, Failure, IntArray, Item, Progress
 _EVERY = 2_000
 _WITHOUT_CAPTIONS = (
     "the source has no picture with a caption, and levels are learned from pairs; give a source with "
-    "captions (without any, `hivlp index` brings in levels by itself, see docs/fit-levels.md)"
+    "captions (without any, `hivlp index` makes levels by itself, see docs/fit-levels.md)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """Pictures and captions with their vectors, and how each caption is worded.
+    """Images and captions with their vectors, and equal wordings of captions.
 
     Attributes:
         pairs: the vectors, as an evaluation takes them.
-        ids: of the pictures.
+        ids: of the images.
         wording_T: a number for each different wording of the captions.
     """
 
@@ -42,19 +42,19 @@ class Cached:
     wording_T: IntArray
 
     def take(self, chosen_I: IntArray) -> Cached:
-        """Some of the pictures, by row, with their captions."""
+        """Some of the images, by row, with their captions."""
         pairs = self.pairs
         place_I = np.full(len(self.ids), -1)
         place_I[chosen_I] = np.arange(len(chosen_I))
         rows_T = np.flatnonzero(place_I[pairs.picture_of] >= 0)
-        kept = EncodedPairs(
+        chosen = EncodedPairs(
             images=pairs.images.take(chosen_I),
             texts=pairs.texts.take(rows_T),
             picture_of=place_I[pairs.picture_of[rows_T]].astype(np.int64),
             failed=pairs.failed,
             split=pairs.split,
         )
-        return Cached(kept, [self.ids[row] for row in chosen_I], self.wording_T[rows_T])
+        return Cached(chosen, [self.ids[row] for row in chosen_I], self.wording_T[rows_T])
 
 
 def cached(
@@ -68,7 +68,7 @@ def cached(
     batch_size: int = 32,
     progress: Progress = lambda *_: None,
 ) -> Cached:
-    """The vectors of a source's pictures and captions; what is in the cache already is not encoded again.
+    """The vectors of a source's images and captions; what is in the cache already is not encoded again.
 
     Args:
         root: the folder of caches; each source and model has its own in it.
@@ -76,7 +76,7 @@ def cached(
         split: names the split in reports.
 
     Raises:
-        DataError: no picture of the source has a caption.
+        DataError: no image of the source has a caption.
     """
     if not any(sample.captions for sample in source):
         raise DataError(_WITHOUT_CAPTIONS)
@@ -101,20 +101,20 @@ def _created(path: Path, encoder: Encoder) -> LocalStore:
 def _fill(
     store: LocalStore, encoder: Encoder, source: Source, workers: int, batch_size: int, progress: Progress
 ) -> list[Failure]:
-    told = 0
+    reported = 0
 
-    def tell(line: str, done: int = 0, total: int | None = None) -> None:
-        nonlocal told
-        if done >= told + _EVERY or told < done == total:
-            told = done
+    def report(line: str, done: int = 0, total: int | None = None) -> None:
+        nonlocal reported
+        if done >= reported + _EVERY or reported < done == total:
+            reported = done
             of = f" of {total:,}" if total else ""
-            progress(f"{source.name}: {done:,}{of} pictures: {line}")
+            progress(f"{source.name}: {done:,}{of} images: {line}")
 
-    report = ingest.add(
+    added = ingest.add(
         store, encoder, source, batch_size=batch_size, workers=workers, resume=False, captions=True,
-        progress=tell,
+        progress=report,
     )  # fmt: skip
-    return report.failed
+    return added.failed
 
 
 def _read(store: LocalStore, split: str | None, failed: list[Failure]) -> Cached:

@@ -1,7 +1,7 @@
 """Levels learned on stored vectors: maps from a rotation on, by the hierarchical retrieval loss.
 
-A binary level is learned beside them, by the loss of its sign codes. It knows no encoder and no file. S width
-of the vectors, B pictures of a batch, K bits of the binary level.
+A binary level is learned beside them, by the loss of its sign codes. It knows no encoder. S width of the
+vectors, B images of a batch, I images and T texts of all, K bits of the binary level.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hivlp.config import FitLevelsConfig
+from hivlp.config import FitLevelsConfig, Optimisation
 from hivlp.encode.heads import Head, Mlp
-from hivlp.errors import HivlpError
 from hivlp.evaluate.protocols import BothWays, EncodedPairs, at_level, signs
 from hivlp.fit_levels.cache import Cached
 from hivlp.model.dual import MAX_LOG_SCALE
@@ -25,6 +26,9 @@ from hivlp.model.levels import LevelHead, SeparateLevels, heads_of
 from hivlp.objectives.binary import BALANCE, binary
 from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.registry import resolve
+from hivlp.train.checkpoint import Best
+from hivlp.train.distributed import World
+from hivlp.train.loop import Learner, LoopSettings, fit
 from hivlp.types import Embeddings, FloatArray, IntArray, Progress
 
 Built = TypeVar("Built", bound=nn.Module)
@@ -47,8 +51,17 @@ class Learned:
     steps: int
 
 
-class _Maps(nn.Module):
-    """The levels of pictures and of texts, and a temperature a level; without biases, as a head is."""
+@dataclass(frozen=True, slots=True)
+class VectorBatch:
+    """Images with one caption each, as vectors of the frozen encoder, and which captions fit which images."""
+
+    image_BS: Tensor
+    text_BS: Tensor
+    positive_BB: Tensor
+
+
+class LevelMaps(Learner[VectorBatch]):
+    """The levels of images and of texts, and a temperature for each level; without biases, as a head is."""
 
     def __init__(
         self,
@@ -58,7 +71,7 @@ class _Maps(nn.Module):
         config: FitLevelsConfig,
     ) -> None:
         super().__init__()
-        self.widths = widths
+        self.widths, self._consistency = widths, config.consistency
         make_levels, source = resolve("levels", config.kind), len(rotation_SS)
         hidden = HIDDEN if config.heads == "mlp" else 0
         self.image, self.text = (_begun(make_levels(source, widths, hidden), rotation_SS) for _ in range(2))
@@ -76,19 +89,20 @@ class _Maps(nn.Module):
     def logit_scales(self) -> dict[int, Tensor]:
         return dict(zip(self.widths, _scale(self.log_scale_L), strict=True))
 
-    def losses(
-        self, image_BS: Tensor, text_BS: Tensor, positive_BB: Tensor, *, consistency: float
-    ) -> dict[str, Tensor]:
-        """The terms of the loss, by name."""
+    def forward(self, batch: VectorBatch) -> dict[str, Tensor]:
         terms = hierarchical(
-            self.image(image_BS), self.text(text_BS), positive_BB, self.logit_scales,
-            consistency_weight=consistency,
-        )  # fmt: skip
+            self.image(batch.image_BS),
+            self.text(batch.text_BS),
+            batch.positive_BB,
+            self.logit_scales,
+            consistency_weight=self._consistency,
+        )
         if self.image_code is not None and self.text_code is not None:
             (width,) = self.image_code.widths
-            picture_BK, words_BK = self.image_code(image_BS)[width], self.text_code(text_BS)[width]
+            image_BK = self.image_code(batch.image_BS)[width]
+            text_BK = self.text_code(batch.text_BS)[width]
             scale = _scale(self.log_code_scale)
-            terms |= binary(picture_BK, words_BK, positive_BB, scale, balance=BALANCE)
+            terms |= binary(image_BK, text_BK, batch.positive_BB, scale, balance=BALANCE)
         return terms
 
     def heads(self) -> dict[int, Head]:
@@ -146,93 +160,100 @@ def learn(
     rotation_SS: FloatArray,
     widths: tuple[int, ...],
     config: FitLevelsConfig,
+    folder: Path,
     *,
     device: torch.device,
     turned_SK: FloatArray | None = None,
     progress: Progress = lambda *_: None,
 ) -> Learned:
-    """Learns a map a level and keeps each as it was in the epoch with its best AR on `val`.
+    """Learns a map for each level; returns each as it was in the epoch with its best AR on `val`.
 
-    Learning ends when the mean AR of the levels has not risen for `patience` epochs.
+    Learning ends when the mean AR of the levels has not risen for `patience` epochs. It takes seconds to
+    minutes, so it has no checkpoints; a repeated run finds the vectors in the cache and learns anew.
 
     Args:
         rotation_SS: orthonormal columns, the most important first; every map starts as its first columns.
         widths: of the levels, narrowest first.
+        folder: receives `metrics.jsonl`, and the batch of a loss that is not finite.
         turned_SK: where the map of a binary level starts; None makes no such level.
 
     Raises:
-        HivlpError: the loss is no longer a number.
+        HivlpError: the loss is no longer finite.
     """
-    run = _Run(train, rotation_SS, widths, config, device, turned_SK)
+    torch.manual_seed(config.seed)
+    maps = LevelMaps(rotation_SS, turned_SK, widths, config).to(device)
+    maps.world = World(device=device)
+    batches = VectorBatches(train, config.batch_size, config.seed, device)
     bits = 0 if turned_SK is None else turned_SK.shape[1]
-    best, best_ar = run.maps.heads(), _averages(val, run.maps.heads(), bits)
-    best_epoch, best_mean = 0, float(np.mean(list(best_ar.values())))
-    for epoch in range(1, config.epochs + 1):
-        loss = run.epoch()
-        heads = run.maps.heads()
+    best = maps.heads()
+    best_ar = _averages(val, best, bits)
+
+    def evaluate() -> dict[str, Any]:
+        heads = maps.heads()
         averages = _averages(val, heads, bits)
         for width in averages:
             if averages[width] > best_ar[width]:
                 best[width], best_ar[width] = heads[width], averages[width]
-        mean = float(np.mean(list(averages.values())))
-        progress(f"epoch {epoch}/{config.epochs}  loss {loss:.3f}  mean AR of the levels {mean:.2f}")
-        if mean > best_mean:
-            best_epoch, best_mean = epoch, mean
-        elif epoch - best_epoch >= config.patience:
-            break
-    return Learned(best, best_epoch, run.steps)
+        mean = _mean(averages)
+        progress(f"mean AR of the levels {mean:.2f}")
+        return {"AR": mean, "levels": {str(width): average for width, average in averages.items()}}
+
+    optimisation = Optimisation(learning_rate=config.learning_rate, weight_decay=0, warmup_steps=0)
+    settings = LoopSettings(
+        steps=config.epochs * batches.an_epoch,
+        batch_size=batches.size,
+        optimisation=optimisation,
+        seed=config.seed,
+        log_every=batches.an_epoch,
+        evaluate_every=batches.an_epoch,
+        patience=config.patience,
+    )
+    ended = fit(
+        maps,
+        batches,
+        settings,
+        folder,
+        resume=False,
+        evaluate=evaluate,
+        best=Best(average=_mean(best_ar)),
+        progress=progress,
+    )
+    return Learned(best, ended.best.step // batches.an_epoch, ended.step)
 
 
-class _Run:
-    """The maps while they are learned."""
+class VectorBatches:
+    """Batches of stored vectors; an epoch has every image once, with one of its captions."""
 
-    def __init__(
-        self,
-        train: Cached,
-        rotation_SS: FloatArray,
-        widths: tuple[int, ...],
-        config: FitLevelsConfig,
-        device: torch.device,
-        turned_SK: FloatArray | None = None,
-    ) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.device, self.steps = config, device, 0
-        self.maps = _Maps(rotation_SS, turned_SK, widths, config).to(device)
+    def __init__(self, train: Cached, size: int, seed: int, device: torch.device) -> None:
         self._image_IS = torch.from_numpy(train.pairs.images.fine).to(device)
         self._text_TS = torch.from_numpy(train.pairs.texts.fine).to(device)
-        self._wording_T = torch.from_numpy(train.wording_T)
-        self._picture_of = train.pairs.picture_of
-        self._random = np.random.default_rng(config.seed)
-        self._total = config.epochs * max(1, len(self._image_IS) // config.batch_size)
-        trained = [parameter for parameter in self.maps.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+        self._wording_T = torch.from_numpy(train.wording_T).to(device)
+        self._picture_of, self._seed = train.pairs.picture_of, seed
+        described = len(np.unique(self._picture_of))
+        self.size = min(size, described)
+        self.an_epoch = described // self.size
 
-    def epoch(self) -> float:
-        """One pass over the pictures; gives the mean loss."""
-        batches = _batches(self._picture_of, self.config.batch_size, self._random)
-        return float(np.mean([self._step(picture_B, text_B) for picture_B, text_B in batches]))
+    def batches(self, start: int, stop: int, *, workers: int = 1) -> Iterator[VectorBatch]:
+        first, last = start // self.an_epoch, -(-stop // self.an_epoch)
+        rows = chain.from_iterable(self._epoch(epoch) for epoch in range(first, last))
+        skipped = start - first * self.an_epoch
+        for image_B, text_B in islice(rows, skipped, skipped + stop - start):
+            numbers_B = torch.arange(len(image_B), device=self._wording_T.device)
+            positive_BB = positives(numbers_B, numbers_B, self._wording_T[text_B])
+            yield VectorBatch(self._image_IS[image_B], self._text_TS[text_B], positive_BB)
 
-    def _step(self, picture_B: IntArray, text_B: IntArray) -> float:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.steps / self._total))
-        rows = torch.from_numpy(picture_B)
-        terms = self.maps.losses(
-            self._image_IS[picture_B],
-            self._text_TS[text_B],
-            positives(rows, rows, self._wording_T[torch.from_numpy(text_B)]).to(self.device),
-            consistency=self.config.consistency,
-        )
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise HivlpError(
-                f"the loss became {loss.item()} in step {self.steps + 1}; lower learning_rate "
-                f"(now {self.config.learning_rate}) by --set"
-            )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
-        self.steps += 1
-        return loss.item()
+    def batch(self, step: int, *, whole: bool = False) -> VectorBatch:
+        return next(self.batches(step, step + 1))
+
+    def _epoch(self, epoch: int) -> Iterator[tuple[IntArray, IntArray]]:
+        """Rows of images and of texts, for each step; what fills no batch waits for another epoch."""
+        random = np.random.default_rng((self._seed, epoch))
+        order_T = random.permutation(len(self._picture_of))
+        images, first = np.unique(self._picture_of[order_T], return_index=True)
+        shuffled = random.permutation(len(images))
+        for start in range(0, self.an_epoch * self.size, self.size):
+            chosen = shuffled[start : start + self.size]
+            yield images[chosen], order_T[first[chosen]]
 
 
 def through(pairs: EncodedPairs, heads: dict[int, Head]) -> EncodedPairs:
@@ -257,14 +278,5 @@ def _averages(pairs: EncodedPairs, heads: dict[int, Head], bits: int = 0) -> dic
     return {width: level.average for width, level in recalls(pairs, heads, bits).items()}
 
 
-def _batches(
-    picture_of: IntArray, size: int, random: np.random.Generator
-) -> Iterator[tuple[IntArray, IntArray]]:
-    """Every picture once with one of its captions: rows of pictures and of texts. A rest is left out."""
-    order_T = random.permutation(len(picture_of))
-    pictures, first = np.unique(picture_of[order_T], return_index=True)
-    shuffled = random.permutation(len(pictures))
-    size = min(size, len(pictures))
-    for start in range(0, len(pictures) - size + 1, size):
-        chosen = shuffled[start : start + size]
-        yield pictures[chosen], order_T[first[chosen]]
+def _mean(averages: dict[int, float]) -> float:
+    return float(np.mean(list(averages.values())))

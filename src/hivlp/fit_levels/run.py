@@ -43,25 +43,25 @@ def fit_levels(
     batch_size: int = 32,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Makes a model with levels of a frozen one.
+    """Makes a model with levels from a frozen one.
 
     Every width is tried as a plain prefix, as a prefix of a PCA rotation, and as a learned map (and as the
-    model's own level, where it has one); the one with the highest AR on the validation pictures ships. A
+    model's own level, where it has one); the one with the highest AR on the validation images ships. A
     binary level is tried as a random rotation and learned, and goes by the AR of its signs.
 
     Args:
         model: a name or folder as `encode.load` takes it.
-        data: a source of pictures with captions. Its splits `train` and `val` are used as such; without
-            them a share of the pictures is held out.
-        out: receives `fit-levels.json`, `cache/`, `result.json` and the finished `model/`. Another run into
-            the same folder does not encode again what the cache holds.
+        data: a source of images with captions. Its splits `train` and `val` are used as such; without
+            them a share of the images is held out.
+        out: receives `fit-levels.json`, `cache/`, `metrics.jsonl`, `result.json` and the finished `model/`.
+            Another run into the same folder does not encode again what the cache holds.
 
     Returns:
         ``model`` (folder), ``base``, ``steps``, ``epochs``, ``seconds``, ``device``, ``levels`` (recalls by
         width and method, and which one ships), ``eval`` (one evaluation of what ships), ``failed``.
 
     Raises:
-        ConfigError: a width is not narrower than the encoder's, or `out` holds something else.
+        ConfigError: a width is not narrower than the encoder's, or `out` holds other files.
         DataError: the source gives no pairs, or too few.
     """
     started = time.perf_counter()
@@ -71,7 +71,7 @@ def fit_levels(
     _claim(out, config, model=encoder.name, data=data)
     progress(f"levels {', '.join(map(str, widths))} for {encoder.name}, learned on {device.type}")
     train, val = _data(data, encoder, out / CACHE, config, workers, batch_size, progress)
-    tried = compare(train, val.pairs, widths, encoder.widths, config, device=device, progress=progress)
+    tried = compare(train, val.pairs, widths, encoder.widths, config, out, device=device, progress=progress)
     heads = tried.shipped()
     _write(out / MODEL, model, heads)
     result = {"data": Path(data).name, **_evaluated(val.pairs, heads)}
@@ -96,14 +96,14 @@ def fit_levels(
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Every way to make every level, and what it finds.
+class LevelComparison:
+    """Every method to make every level, and its recalls.
 
     Attributes:
-        heads: by way and width.
-        found: recalls on the validation pictures, by way and width.
-        ships: the way that ships, by width.
-        learned: how learning went.
+        heads: by method and width.
+        found: recalls on the validation images, by method and width.
+        ships: the method that ships, by width.
+        learned: the outcome of learning.
     """
 
     heads: dict[str, dict[int, Head]]
@@ -116,11 +116,11 @@ class Comparison:
         return {width: self.heads[method][width] for width, method in self.ships.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Width -> what ships and the recalls of every way, JSON-compatible."""
+        """Width -> the method that ships and the recalls of every method, JSON-compatible."""
         return {
             str(width): {
                 "shipped": method,
-                **{way: levels[width].as_dict() for way, levels in self.found.items() if width in levels},
+                **{name: levels[width].as_dict() for name, levels in self.found.items() if width in levels},
             }
             for width, method in self.ships.items()
         }
@@ -132,17 +132,21 @@ def compare(
     widths: tuple[int, ...],
     own: tuple[int, ...],
     config: FitLevelsConfig,
+    folder: Path,
     *,
     device: torch.device,
     progress: Progress = lambda *_: None,
-) -> Comparison:
-    """Makes the levels of `widths` in every way and measures them; `own` are those the encoder has itself."""
+) -> LevelComparison:
+    """Makes the levels of `widths` by every method and measures them; `own` are the encoder's own widths.
+
+    `folder` receives `metrics.jsonl`.
+    """
     fine = own[-1]
     rotation_SS = joint_rotation(train.pairs.images.fine, train.pairs.texts.fine)
     bits = config.binary or 0
     turned_SK = turned(rotation_SS, bits, config.seed) if bits else None
     learned = learn(
-        train, val, rotation_SS, widths, config, device=device, turned_SK=turned_SK, progress=progress
+        train, val, rotation_SS, widths, config, folder, device=device, turned_SK=turned_SK, progress=progress
     )
     heads = {
         "kept": {width: Head.prefix(width, width, "kept") for width in widths if width in own},
@@ -153,7 +157,7 @@ def compare(
     }
     found = {method: recalls(val, made, bits) for method, made in heads.items() if made}
     ships = {width: _best(width, found, config.margin) for width in sorted(learned.heads)}
-    return Comparison(heads, found, ships, learned)
+    return LevelComparison(heads, found, ships, learned)
 
 
 def turned(rotation_SS: FloatArray, bits: int, seed: int) -> FloatArray:
@@ -183,9 +187,9 @@ def _widths(config: FitLevelsConfig, encoder: Encoder) -> tuple[int, ...]:
 
 
 def _claim(out: Path, config: FitLevelsConfig, *, model: str, data: str) -> None:
-    """Notes what the folder is for; a run into a folder of something else is refused."""
+    """Records the run in its folder; a folder with other content is refused."""
     if out.exists() and any(out.iterdir()) and not (out / CONFIG).is_file():
-        raise ConfigError(f"{out} holds something else than a run of fit-levels; choose another --out")
+        raise ConfigError(f"{out} holds other files than those of fit-levels; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     record = {"model": model, "data": data, **config.model_dump()}
     (out / CONFIG).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -200,7 +204,7 @@ def _data(
     batch_size: int,
     progress: Progress,
 ) -> tuple[Cached, Cached]:
-    """What is learned from and what is validated on."""
+    """The training pairs and the validation pairs."""
 
     def of(split: str | None) -> Cached:
         source = open_source(data, split=split)
@@ -214,23 +218,23 @@ def _data(
     if {"train", "val"} <= set(open_source(data).splits()):
         return of("train"), of("val")
     everything = of(None)
-    held_I = np.array([_share(name) < config.held_out for name in everything.ids])
-    if held_I.sum() < 2 or (~held_I).sum() < 2:
+    apart_I = np.array([_share(name) < config.held_out for name in everything.ids])
+    if apart_I.sum() < 2 or (~apart_I).sum() < 2:
         raise DataError(
-            f"{data} has {len(held_I)} pictures with captions, too few to hold {config.held_out:.0%} of them "
-            "out; give more pictures, or a source with the splits train and val"
+            f"{data} has {len(apart_I)} pictures with captions, too few to hold "
+            f"{config.held_out:.0%} of them out; give more, or a source with the splits train and val"
         )
-    progress(f"no split val: {held_I.sum():,} of {len(held_I):,} pictures are held out to validate on")
-    return everything.take(np.flatnonzero(~held_I)), everything.take(np.flatnonzero(held_I))
+    progress(f"no split val: {apart_I.sum():,} of {len(apart_I):,} pictures are held out to validate on")
+    return everything.take(np.flatnonzero(~apart_I)), everything.take(np.flatnonzero(apart_I))
 
 
 def _share(name: str) -> float:
-    """A number in [0, 1) that belongs to an id for good, so that growing data keeps who is held out."""
+    """A fixed number in [0, 1) for each id, so that growing data keeps its held-out images."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
 
 
 def _best(width: int, found: dict[str, dict[int, BothWays]], margin: float) -> str:
-    """What ships at a width: of what is free the best, unless what was learned is better by the margin."""
+    """The method that ships at a width: the best free one, unless the learned one beats it by the margin."""
     average = {method: levels[width].average for method, levels in found.items() if width in levels}
     # a rotation of the whole width is that width again, with another rounding
     free = "kept" if width == max(found["kept"]) else max(average.keys() & set(FREE), key=_order(average))

@@ -16,6 +16,11 @@ def unit(rows_BD: Tensor) -> Tensor:
     return F.normalize(rows_BD.float(), dim=-1, eps=1e-6)
 
 
+def prefixes(rows_BD: Tensor, widths: tuple[int, ...]) -> dict[int, Tensor]:
+    """Unit vectors by width, each the first numbers of a row (B, D)."""
+    return {width: unit(rows_BD[:, :width]) for width in widths}
+
+
 class LevelHead(nn.Linear):
     """``W x + b``, with hidden units ``W x + b + C relu(A x + a)``. C starts as 0, so it starts linear."""
 
@@ -45,8 +50,7 @@ class NestedLevels(nn.Module):
 
     def forward(self, features_BF: Tensor) -> dict[int, Tensor]:
         """Unit vectors by width, from features (B, F)."""
-        fine_BD = self.head(features_BF)
-        return {width: unit(fine_BD[:, :width]) for width in self.widths}
+        return prefixes(self.head(features_BF), self.widths)
 
 
 class SeparateLevels(nn.Module):

@@ -1,7 +1,8 @@
 """Checkpoints: tensors as safetensors, the rest as JSON, each folder whole or absent; nothing is pickled.
 
-A checkpoint holds what the next step depends on: weights, running statistics, both AdamW moments, the step,
-and the best evaluation so far. Batches and random numbers depend on the step alone, so they need no state.
+A checkpoint holds the state that the next step depends on: weights, running statistics, both AdamW moments,
+the step, and the best evaluation so far. Batches and random numbers depend on the step alone, so they need no
+state.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hivlp.errors import ModelError
-from hivlp.train.batches.batch import Batch
 
 PREFIX, TENSORS, STATE = "step-", "state.safetensors", "step.json"
+KEPT = 2  # checkpoints, the newest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +32,23 @@ class Best:
 
     Attributes:
         step: after which step it was made; 0 before the first one.
-        average: its AR, in percent.
+        average: its AR, in percent; of step 0 that of the weights at the start, -1 where it is unknown.
         since: evaluations since then, none of them better.
     """
 
     step: int = 0
-    average: float = 0.0
+    average: float = -1.0
     since: int = 0
 
     def after(self, step: int, average: float) -> Best:
-        """What is the best once the evaluation after this step is known. Of equals the first stays."""
-        if not self.step or average > self.average:
+        """The best evaluation including the one after this step. Of equals the first stays."""
+        if average > self.average:
             return Best(step, average)
         return Best(self.step, self.average, self.since + 1)
 
     def is_final(self, patience: int) -> bool:
-        """Whether a run ends that waits for `patience` evaluations; with 0 it never does."""
+        """Whether a run with this `patience` ends now; with 0 it never does."""
         return 0 < patience <= self.since
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 NONE_YET = Best()
@@ -60,34 +58,32 @@ def save(
     folder: Path,
     *,
     step: int,
-    task: nn.Module,
+    learner: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: Best = NONE_YET,
-    keep: int = 2,
-) -> Path:
+) -> None:
     """Writes the checkpoint of a step under `folder`.
 
-    Removes all others but the newest `keep` and those that one of these names as the best.
+    Removes all others but the newest two and those that one of these names as the best.
     """
     final = _path(folder, step)
     temporary = folder / f"tmp-{step:08d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    tensors = {f"task.{name}": tensor.contiguous() for name, tensor in task.state_dict().items()}
+    tensors = {f"task.{name}": tensor.contiguous() for name, tensor in learner.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
     save_file(tensors, temporary / TENSORS)
-    state = {"step": step, "best": best.as_dict()}
+    state = {"step": step, "best": asdict(best)}
     (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
     _sync(temporary)
     if final.exists():
         shutil.rmtree(final)
     temporary.replace(final)
     found = _all(folder)
-    needed = {*found[-keep:], *(_path(folder, _state(path)[1].step) for path in found[-keep:])}
+    needed = {*found[-KEPT:], *(_path(folder, _state(path)[1].step) for path in found[-KEPT:])}
     for old in set(found) - needed:
         shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def newest(folder: Path) -> int:
@@ -96,8 +92,8 @@ def newest(folder: Path) -> int:
     return _state(found[-1])[0] if found else 0
 
 
-def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
-    """Puts the newest checkpoint under `folder` in place; gives its step, 0 where there is none.
+def restore(folder: Path, *, learner: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Best]:
+    """Loads the newest checkpoint under `folder`; returns its step, 0 without one, and best evaluation.
 
     Raises:
         ModelError: the checkpoint is damaged or belongs to another configuration.
@@ -105,7 +101,7 @@ def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) 
     found = _all(folder)
     if not found:
         return 0, NONE_YET
-    tensors, step, best = _load(found[-1], task)
+    tensors, step, best = _load(found[-1], learner)
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
@@ -115,20 +111,22 @@ def restore(folder: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer) 
     return step, best
 
 
-def restore_weights(folder: Path, *, step: int, task: nn.Module) -> None:
-    """Puts the weights of the checkpoint of a step in place, for a model that is trained no further.
+def restore_weights(folder: Path, *, step: int, learner: nn.Module) -> None:
+    """Loads the weights of the checkpoint of a step, for a model that is trained no further.
 
     Raises:
         ModelError: the checkpoint is damaged or gone.
     """
-    _load(_path(folder, step), task)
+    _load(_path(folder, step), learner)
 
 
-def _load(path: Path, task: nn.Module) -> tuple[dict[str, torch.Tensor], int, Best]:
+def _load(path: Path, learner: nn.Module) -> tuple[dict[str, torch.Tensor], int, Best]:
     try:
         tensors = load_file(path / TENSORS)
         step, best = _state(path)
-        task.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("task.")})
+        learner.load_state_dict(
+            {name[5:]: value for name, value in tensors.items() if name.startswith("task.")}
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"the checkpoint {path} can't be used ({str(error)[:300]}); "
@@ -142,13 +140,16 @@ def _state(path: Path) -> tuple[int, Best]:
     return int(state["step"]), Best(**state.get("best", {}))
 
 
-def save_batch(path: Path, batch: Batch) -> Path:
-    """Writes the arrays of a batch as `.npz`, for a person to look at."""
+def save_batch(path: Path, batch: Any) -> None:
+    """Writes the arrays and tensors of a batch, a dataclass, as `.npz`, for a person to look at."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     arrays = {
-        name: value for name in batch.__slots__ if isinstance(value := getattr(batch, name), np.ndarray)
+        name: value.numpy(force=True) if isinstance(value, torch.Tensor) else value
+        for name, value in values.items()
+        if isinstance(value, np.ndarray | torch.Tensor)
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
-    return path
 
 
 def _path(folder: Path, step: int) -> Path:
@@ -160,7 +161,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """On disk before the rename that makes it valid."""
+    """Writes a folder through to the disk, before the rename that makes it valid."""
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -1,43 +1,98 @@
-"""The training loop: steps, evaluations and checkpoints; it knows no objective and no format."""
+"""The training loop: steps, evaluations, checkpoints and resuming, for every learner of this repository.
+
+A learner gives the loss terms of a batch; batches depend on their step alone. The loop knows no objective and
+no data.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hivlp.config import TrainConfig
+from hivlp.config import Optimisation
 from hivlp.errors import HivlpError
 from hivlp.train import checkpoint
-from hivlp.train.batches.batch import Batch
-from hivlp.train.batches.mixture import Mixture
 from hivlp.train.checkpoint import Best
 from hivlp.train.distributed import World
-from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.optim import CLIP_NORM, learning_rate, make_optimizer
-from hivlp.train.starts.linear import initialised_rates
-from hivlp.train.step import Task
 from hivlp.train.watch import Watch
 from hivlp.types import Progress
 
 CHECKPOINTS = "checkpoints"
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+
+
+class Learner(nn.Module, Generic[B]):
+    """A module that is trained; its state is what checkpoints hold.
+
+    Attributes:
+        world: the processes that share every batch.
+    """
+
+    world: World = World()
+
+    def forward(self, batch: B) -> dict[str, Tensor]:
+        """Named loss terms of a batch, already weighted; their sum is minimised.
+
+        Of several processes each gives its own; their mean is that of the whole batch.
+        """
+        raise NotImplementedError
+
+
+class Batches(Protocol[B_co]):
+    """The batches of a run, each a function of its step (0-based) alone."""
+
+    def batches(self, start: int, stop: int, *, workers: int = 1) -> Iterator[B_co]:
+        """Those of the steps from `start` to before `stop`."""
+        ...
+
+    def batch(self, step: int, *, whole: bool = False) -> B_co:
+        """The batch of a step: this process's share of it, or with `whole` that of all processes."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How long a run is and what happens when; all periods are in steps.
+
+    Attributes:
+        batch_size: images a step, of all processes.
+        seed: of everything random inside a step, such as dropout.
+        evaluate_every: 0 never evaluates.
+        checkpoint_every: 0 writes none, and the run can't be resumed.
+        patience: evaluations without a higher AR before the run ends; 0: it goes on to its last step.
+        workers: threads that prepare batches.
+    """
+
+    steps: int
+    batch_size: int
+    optimisation: Optimisation
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 0
+    checkpoint_every: int = 0
+    patience: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the loop ended.
+    """The end of a run.
 
     Attributes:
         step: the last one.
-        best: the best evaluation; the weights are those of its step where evaluations may end the run early.
+        best: the best evaluation; the weights are those of its step where evaluations may end the run early
+            and there are checkpoints.
         early: whether they did.
     """
 
@@ -47,96 +102,105 @@ class Ended:
 
 
 def fit(
-    task: Task,
-    mixture: Mixture,
-    config: TrainConfig,
+    learner: Learner[B],
+    batches: Batches[B],
+    settings: LoopSettings,
     folder: Path,
     *,
     resume: bool,
-    progress: Progress = lambda *_: None,
+    rate_shares: Mapping[nn.Parameter, float] | None = None,
+    before_step: Callable[[int], None] = lambda step: None,
     evaluate: Callable[[], dict[str, Any]] | None = None,
+    best: Best = checkpoint.NONE_YET,
+    remedy: str = "",
+    progress: Progress = lambda *_: None,
     stop_after: int | None = None,
 ) -> Ended:
-    """Trains until `config.steps`, or until evaluations have not got better for long enough.
+    """Trains until `settings.steps`, or until evaluations have not improved for long enough.
 
     Args:
         folder: receives `metrics.jsonl` and `checkpoints/`, from the process that leads.
         resume: go on from the newest checkpoint; bit-equal on a CPU to a run that was never cut off.
-        evaluate: called every `config.evaluate_every` steps; its numbers, of which ``AR`` counts for early
-            stopping, go to the log.
+        rate_shares: the share of the learning rate of each parameter; those it does not name have all of it.
+        before_step: called with the number of each step (0-based), to freeze or thaw parameters.
+        evaluate: its numbers go to the log; ``AR``, in percent, counts for early stopping.
+        best: the evaluation of the weights that the run starts with, which later ones must exceed.
+        remedy: what a person can do about a loss that is not finite.
         stop_after: end at this step with a checkpoint, as if cut off; the schedule is still that of the whole
             run.
 
     Raises:
-        HivlpError: the loss, or its gradient, is no longer a number.
+        HivlpError: the loss, or its gradient, is no longer finite.
     """
-    world, checkpoints, patience = task.world, folder / CHECKPOINTS, config.early_stopping.patience
-    shares = rate_shares(task.model, config.optimisation)
-    if config.linear_start:
-        shares |= initialised_rates(task.model, config.optimisation.linear_start_rate)
-    optimizer = make_optimizer(task, config.optimisation, shares=shares)
-    schedule = Schedule(task.model, config)
-    start, best = 0, checkpoint.NONE_YET
+    world, checkpoints = learner.world, folder / CHECKPOINTS
+    patience, every = settings.patience, settings.checkpoint_every
+    optimizer = make_optimizer(learner, settings.optimisation, shares=rate_shares)
+    start = 0
     if resume:
-        start, best = checkpoint.restore(checkpoints, task=task, optimizer=optimizer)
+        start, best = checkpoint.restore(checkpoints, learner=learner, optimizer=optimizer)
     world.check_same(start, "the step of the newest checkpoint")
-    stop = start if best.is_final(patience) else min(config.steps, stop_after or config.steps)
+    stop = start if best.is_final(patience) else min(settings.steps, stop_after or settings.steps)
     if start:
-        progress(f"resumed at step {start:,} of {config.steps:,}")
+        progress(f"resumed at step {start:,} of {settings.steps:,}")
     elif stop:
         progress(
-            f"{config.steps:,} steps of {config.batch_size:,} pictures, a line every {config.log_every:,}"
+            f"{settings.steps:,} steps of {settings.batch_size:,} images, a line every {settings.log_every:,}"
         )
     watch = None
     if world.leads:
-        watch = Watch(folder, start=start, steps=config.steps, device=world.device, progress=progress)
-    task.train()
+        watch = Watch(folder, start=start, steps=settings.steps, device=world.device, progress=progress)
+    learner.train()
     done, waiting_since = start, time.perf_counter()
-    for step, batch in enumerate(mixture.batches(start, stop, workers=config.data_workers), start=start):
+    for step, batch in enumerate(batches.batches(start, stop, workers=settings.workers), start=start):
         waited = time.perf_counter() - waiting_since
-        rate = learning_rate(step, steps=config.steps, settings=config.optimisation)
-        seed_step(config.seed, step, world.rank)
-        schedule.at(step)
+        rate = learning_rate(step, steps=settings.steps, settings=settings.optimisation)
+        seed_step(settings.seed, step, world.rank)
+        before_step(step)
         try:
-            terms = train_step(task, batch, optimizer, config, rate=rate)
+            terms = train_step(learner, batch, optimizer, rate=rate)
         except NotFinite as error:
-            raise _stopped(error, step, mixture, config, folder, leads=world.leads) from None
+            path = folder / f"bad-batch-{step:08d}.npz"
+            if world.leads:
+                checkpoint.save_batch(path, batches.batch(step, whole=True))
+            remedy = remedy or f"lower learning_rate (now {settings.optimisation.learning_rate})"
+            raise HivlpError(f"{error} at step {step + 1:,}; {remedy}. The batch is in {path}") from None
         done = step + 1
         if watch is not None:
-            watch.clock.stepped(config.batch_size, waited=waited)
-            if done % config.log_every == 0 or done == stop:
+            watch.clock.stepped(settings.batch_size, waited=waited)
+            if done % settings.log_every == 0 or done == stop:
                 watch.step(done, rate=rate, terms=terms)
-        due = _is_due(done, config)
+        due = _is_due(done, settings)
         with watch.clock.paused() if watch is not None else nullcontext():
             if due and evaluate is not None:
                 average = _evaluated(evaluate, watch, done, world)
                 best = best.after(done, average) if patience else best
-                task.train()
-            if world.leads and (done % config.checkpoint_every == 0 or done == stop or (due and patience)):
-                checkpoint.save(checkpoints, step=done, task=task, optimizer=optimizer, best=best)
+                learner.train()
+            final = done == stop or (due and patience > 0)
+            if every and world.leads and (final or done % every == 0):
+                checkpoint.save(checkpoints, step=done, learner=learner, optimizer=optimizer, best=best)
         if best.is_final(patience):
             break
         waiting_since = time.perf_counter()
     if watch is not None:
         watch.close()
-    if best.step and world.leads:
-        checkpoint.restore_weights(checkpoints, step=best.step, task=task)
+    if best.step and every and world.leads:
+        checkpoint.restore_weights(checkpoints, step=best.step, learner=learner)
     return Ended(done, best, early=best.is_final(patience))
 
 
-def _is_due(done: int, config: TrainConfig) -> bool:
+def _is_due(done: int, settings: LoopSettings) -> bool:
     """Whether to evaluate after this step.
 
     After the last one the finished model is evaluated anyway; with early stopping its weights must first be
     compared with the best ones.
     """
-    if done == config.steps:
-        return bool(config.early_stopping.patience)
-    return bool(config.evaluate_every) and done % config.evaluate_every == 0
+    if done == settings.steps:
+        return settings.patience > 0
+    return settings.evaluate_every > 0 and done % settings.evaluate_every == 0
 
 
 def _evaluated(evaluate: Callable[[], dict[str, Any]], watch: Watch | None, done: int, world: World) -> float:
-    """The AR of the model as it is; the process that leads measures it and tells the others."""
+    """The AR of the current weights; the process that leads measures it and broadcasts it."""
     average = 0.0
     if watch is not None:
         numbers = evaluate()
@@ -152,11 +216,11 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 
 
 class NotFinite(Exception):  # noqa: N818 - the loop turns it into an error for people
-    """The loss, or its gradient, is not a number; the weights are still those of before the step."""
+    """The loss, or its gradient, is not finite; the weights are still those of before the step."""
 
 
 def train_step(
-    task: Task, batch: Batch, optimizer: torch.optim.Optimizer, config: TrainConfig, *, rate: float
+    learner: Learner[B], batch: B, optimizer: torch.optim.Optimizer, *, rate: float
 ) -> dict[str, float]:
     """Forward, backward and update for one batch; gives the values of the losses, of all processes.
 
@@ -165,9 +229,9 @@ def train_step(
     """
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
-    terms = task(batch)
+    terms = learner(batch)
     loss: Tensor = torch.stack(list(terms.values())).sum()
-    values = task.world.mean(
+    values = learner.world.mean(
         torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
     ).tolist()
     named: dict[str, float] = dict(zip(["loss", *terms], values, strict=True))
@@ -177,23 +241,9 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    task.world.average_gradients(trained)
+    learner.world.average_gradients(trained)
     norm = float(torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM))
     if not math.isfinite(norm):
         raise NotFinite(f"the gradient's norm became {norm}")
     optimizer.step()
     return named
-
-
-def _stopped(
-    error: NotFinite, step: int, mixture: Mixture, config: TrainConfig, folder: Path, *, leads: bool
-) -> HivlpError:
-    """The message that ends the run, with the batch on disk."""
-    path = folder / f"bad-batch-{step:08d}.npz"
-    if leads:
-        checkpoint.save_batch(path, mixture.batch(step, whole=True))
-    return HivlpError(
-        f"{error} at step {step + 1:,}; lower optimisation.learning_rate (now "
-        f"{config.optimisation.learning_rate}) or raise optimisation.warmup_steps, and go on with --resume "
-        f"from the last checkpoint. The batch is in {path}"
-    )

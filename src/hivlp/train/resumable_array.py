@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hivlp.files import write_atomically
+
 SAVE_EVERY = 500  # rows
 
 

@@ -1,11 +1,11 @@
-"""A training run from configuration to model folder: it puts parts together and decides nothing itself."""
+"""A training run from configuration to model folder: it wires the parts and has no logic of its own."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from hivlp.train import checkpoint, curves
 from hivlp.train.calibrate import calibrate
 from hivlp.train.card import write_card
 from hivlp.train.distributed import World, joined
-from hivlp.train.loop import CHECKPOINTS, Ended, fit
+from hivlp.train.freeze import Schedule, rate_shares
+from hivlp.train.loop import CHECKPOINTS, Ended, LoopSettings, fit
 from hivlp.train.memory import keep_freed
-from hivlp.train.prepare import START, TOKENIZER, opened, prepare
+from hivlp.train.prepare import START, TOKENIZER, Prepared, opened, prepare
+from hivlp.train.starts.linear import given
 from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
@@ -94,9 +96,8 @@ def _run(
             shutil.rmtree(out / START, ignore_errors=True)
         raise
     model, tokenizer = parts.task.model, parts.tokenizer
-    ended = fit(
-        parts.task,
-        parts.mixture,
+    ended = fit_task(
+        parts,
         config,
         out,
         resume=resume,
@@ -145,12 +146,58 @@ def _run(
     return document
 
 
+def fit_task(
+    parts: Prepared,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool,
+    progress: Progress = lambda *_: None,
+    evaluate: Callable[[], dict[str, Any]] | None = None,
+    stop_after: int | None = None,
+) -> Ended:
+    """Trains what was prepared, with the rates, phases and periods of a configuration; see `loop.fit`."""
+    model, optimisation = parts.task.model, config.optimisation
+    shares = rate_shares(model, optimisation)
+    if config.linear_start:
+        shares |= given(model, optimisation.given_rate)
+    settings = LoopSettings(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        optimisation=optimisation,
+        seed=config.seed,
+        log_every=config.log_every,
+        evaluate_every=config.evaluate_every,
+        checkpoint_every=config.checkpoint_every,
+        patience=config.early_stopping.patience,
+        workers=config.data_workers,
+    )
+    return fit(
+        parts.task,
+        parts.mixture,
+        settings,
+        out,
+        resume=resume,
+        rate_shares=shares,
+        before_step=Schedule(model, config).at,
+        evaluate=evaluate,
+        remedy=f"lower optimisation.learning_rate (now {optimisation.learning_rate}) or raise "
+        "optimisation.warmup_steps, and go on with --resume from the last checkpoint",
+        progress=progress,
+        stop_after=stop_after,
+    )
+
+
 def _stopping(ended: Ended, config: TrainConfig) -> dict[str, Any] | None:
-    """What early stopping did: whether it ended the run, and which step's weights the model has."""
+    """Whether early stopping ended the run, and which step's weights the model has."""
     if not config.early_stopping.patience:
         return None
     best = ended.best
-    return {"ended_early": ended.early, "best_step": best.step or ended.step, "best_AR": best.average}
+    return {
+        "ended_early": ended.early,
+        "best_step": best.step or ended.step,
+        "best_AR": max(best.average, 0.0),
+    }
 
 
 def _facts(ended: Ended, config: TrainConfig) -> dict[str, str]:
@@ -196,7 +243,7 @@ def _save_model(
 
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
-    """Refuses to mix two runs in one folder. Returns whether the folder held none."""
+    """Refuses to mix two runs in one folder. Returns whether the folder was free."""
     path = out / CONFIG
     there = path.is_file()
     if there:
@@ -267,7 +314,7 @@ def _has_split(source: ValidationSource) -> bool:
 
 
 def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The few numbers of each result that a log line should hold, and ``AR``, the mean over the sources."""
+    """The numbers of each result that go to the log, and ``AR``, the mean over the sources."""
     if not results:
         return {}
     kept = ("AR", "text_to_image", "image_to_text")

@@ -1,9 +1,9 @@
-"""One training step's losses: model, batch and objectives meet here; the loop sees only named numbers."""
+"""The learner of `hivlp train`: model, batch and objectives give named losses."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hivlp.config import Distillation, Objective
 from hivlp.model.dual import DualEncoder
@@ -12,6 +12,7 @@ from hivlp.objectives.retrieval import hierarchical, positives
 from hivlp.train.batches.batch import Batch
 from hivlp.train.batches.mixture import LARGEST_PACK
 from hivlp.train.distributed import World
+from hivlp.train.loop import Learner
 from hivlp.train.losses.class_names import ClassNames
 from hivlp.train.losses.distillation import distillation_loss
 from hivlp.train.losses.heads import ObjectiveParameters
@@ -23,8 +24,8 @@ from hivlp.train.passes import Passes
 ALONE = World()
 
 
-class Task(nn.Module):
-    """A model with everything that teaches it."""
+class Task(Learner[Batch]):
+    """A model with its objectives, teachers and the processes that share a batch."""
 
     def __init__(
         self,
@@ -52,10 +53,6 @@ class Task(nn.Module):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Named losses of a batch, already weighted; their sum is what is minimised.
-
-        Of several processes each gives its own; their mean is that of the whole batch.
-        """
         picture_BF, text_TF = self._passes.pictures(batch), self._passes.texts(batch)
         terms = self._compared(batch, picture_BF, text_TF)
         terms |= self.reranked(batch, self._passes, self.model, picture_BF, self.world)
@@ -67,7 +64,7 @@ class Task(nn.Module):
         return terms
 
     def _compared(self, batch: Batch, own_picture_BF: Tensor, own_text_TF: Tensor) -> dict[str, Tensor]:
-        """What compares pictures with texts: those of all processes."""
+        """What compares images with texts: those of all processes."""
         picture_BF, text_TF = self.world.gather(own_picture_BF), self.world.gather(own_text_TF)
         image = self.model.image_levels(picture_BF)
         text = self.model.text_levels(text_TF) if len(text_TF) else {}

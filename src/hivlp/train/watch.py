@@ -1,4 +1,4 @@
-"""What a run tells while it works: a line for people, `metrics.jsonl`, TensorBoard if installed."""
+"""Reports of a running training: a line for people, `metrics.jsonl`, TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NEVER = 1e-9  # seconds; keeps a rate finite
 
 
 class Clock:
-    """Where the seconds of a run go, since it was last started."""
+    """Where the seconds of a run went since the clock was last started."""
 
     def __init__(self) -> None:
         self.start()
@@ -33,7 +33,7 @@ class Clock:
         self._samples = 0
 
     def stepped(self, samples: int, *, waited: float) -> None:
-        """Counts the pictures of a step, and the seconds that it waited for them."""
+        """Counts the images of a step, and the seconds that it waited for them."""
         self._samples += samples
         self._waited += waited
 
@@ -45,7 +45,7 @@ class Clock:
         self._aside += time.perf_counter() - since
 
     def rate(self) -> float:
-        """Pictures a second."""
+        """Images a second."""
         return self._samples / self._seconds()
 
     def wait_share(self) -> float:
@@ -68,7 +68,7 @@ class Watch:
         device: torch.device,
         progress: Progress = lambda *_: None,
     ) -> None:
-        """What was written past step `start`, from which the run goes on, is dropped."""
+        """Drops log entries past step `start`, from which a resumed run continues."""
         self.clock = Clock()
         self._log = MetricsLog(folder / METRICS, keep_until=start)
         self._board = _board(folder / BOARD, start)
@@ -78,7 +78,7 @@ class Watch:
             progress(f"curves while it runs: tensorboard --logdir {folder / BOARD}")
 
     def step(self, done: int, *, rate: float, terms: Mapping[str, float]) -> None:
-        """Tells of the steps since the last time, and starts the clock anew."""
+        """Reports the steps since the last line, and restarts the clock."""
         numbers = {
             "learning_rate": rate,
             **terms,
@@ -91,11 +91,11 @@ class Watch:
         self.clock.start()
 
     def evaluated(self, done: int, numbers: Mapping[str, Any]) -> None:
-        """Notes an evaluation after step `done`."""
+        """Reports an evaluation after step `done`."""
         self._write(done, {"evaluation": numbers})
 
     def line(self, done: int, terms: Mapping[str, float], numbers: Mapping[str, float]) -> str:
-        """What a person wants to know while waiting. What is left counts evaluations as they came so far."""
+        """One line for people; the time left includes evaluations at their rate so far."""
         steps = max(done - self._first, 1)
         left = int((time.perf_counter() - self._began) / steps * (self._steps - done))
         hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
@@ -122,7 +122,7 @@ class Watch:
 
 
 class MetricsLog:
-    """One JSON object a line. A resumed run drops what was written past its checkpoint."""
+    """One JSON object in each line. A resumed run drops lines past its checkpoint."""
 
     def __init__(self, path: Path, *, keep_until: int) -> None:
         self._path = path
@@ -137,7 +137,7 @@ class MetricsLog:
 
 
 def _step_of(line: str) -> float:
-    """The step of a log line; a line that was cut off by a kill counts as the future and is dropped."""
+    """The step of a log line; of a line that a kill cut off infinity, so that it is dropped."""
     try:
         return float(json.loads(line)["step"])
     except (json.JSONDecodeError, KeyError, TypeError):
@@ -154,7 +154,7 @@ def _board(folder: Path, start: int) -> Any:
 
 
 def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number by its path, such as ``evaluation/pairs.tsv/AR``; what has no path is in `train`."""
+    """Every number by its path, such as ``evaluation/pairs.tsv/AR``; those without a path are in `train`."""
     for name, value in numbers.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}/")
@@ -163,10 +163,10 @@ def _flat(numbers: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
 
 
 def memory_mb(device: torch.device) -> int:
-    """The most memory that this process has held so far: of its GPU, or without one, of the machine."""
+    """The peak memory of this process so far: on its GPU, or without one, in the machine."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 1_000_000
-    if sys.platform == "win32":  # has no such account
+    if sys.platform == "win32":  # does not report it
         return 0
     import resource
 
@@ -175,7 +175,7 @@ def memory_mb(device: torch.device) -> int:
 
 
 def slow_here(device: torch.device, precision: str) -> str | None:
-    """A warning where a processor has no bfloat16 of its own and imitates it; None where all is well."""
+    """A warning where the processor emulates bfloat16; None otherwise."""
     if device.type != "cpu" or precision != "bfloat16":
         return None
     if platform.machine().lower() not in ("x86_64", "amd64"):
@@ -186,7 +186,7 @@ def slow_here(device: torch.device, precision: str) -> str | None:
 
 
 def gpu_left_idle(device: torch.device) -> str | None:
-    """A warning where a run computes on the CPU of a machine that has a GPU; None where all is well."""
+    """A warning where a run computes on the CPU of a machine with a GPU; None otherwise."""
     if device.type != "cpu":
         return None
     if torch.cuda.is_available():

@@ -12,17 +12,18 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from hivlp.encode.heads import unit
 from hivlp.index.coarse.faiss_index import principal_directions
 from hivlp.objectives.binary import sign_codes
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.flickr8k import scoring
 from hivlp_lab.flickr8k.corpus import TRAIN, VAL
-from hivlp_lab.flickr8k.lessons import DualLearner
-from hivlp_lab.flickr8k.recipes import Recipe, ablated, small
+from hivlp_lab.flickr8k.learners import DualLearner
+from hivlp_lab.flickr8k.recipes import SystemRecipe, ablated, small
 from hivlp_lab.flickr8k.systems import Systems, Vectors
 
 _WIDTHS = (16, 32, 64, 128, 512)
-VARIANTS: dict[str, Recipe] = {
+VARIANTS: dict[str, SystemRecipe] = {
     "nested": ablated(widths=_WIDTHS),
     "separate": ablated(widths=_WIDTHS, levels="separate"),
     "one width": ablated(widths=(512,)),
@@ -58,7 +59,7 @@ class Ablations:
             found["binary"][str(seed)] |= self._kept("binary", seed, "signs", self._signs)
         return {"variants": found, **more}
 
-    def _recipe(self, name: str) -> Recipe:
+    def _recipe(self, name: str) -> SystemRecipe:
         recipe = VARIANTS[name]
         return small(recipe) if self.systems.tiny else recipe
 
@@ -69,11 +70,9 @@ class Ablations:
         return self.systems.ledger.get(entry, lambda: measure(learner))
 
     def _val(self, learner: DualLearner) -> tuple[Vectors, Vectors, IntArray]:
-        materials = self.systems.materials
-        pictures_P = materials.corpus.pictures(VAL)
-        texts_T = materials.corpus.texts(pictures_P)
-        images, texts = self.systems.vectors(learner, pictures_P, texts_T)
-        return images, texts, materials.owners(pictures_P, texts_T)
+        images_P = self.systems.materials.corpus.images(VAL)
+        texts_T, owners_T = self.systems.materials.captions_of(images_P)
+        return *self.systems.vectors(learner, images_P, texts_T), owners_T
 
     def _signs(self, learner: DualLearner) -> dict[str, Any]:
         """The signs of the finest vector alone, a bit a number."""
@@ -82,9 +81,9 @@ class Ablations:
         return {"signs": scoring.of_scores(codes[1] @ codes[0].T, owners_T).as_dict()}
 
     def _rotated(self, learner: DualLearner) -> dict[str, Any]:
-        """The finest vectors in their principal directions, those of the training pictures, then cut."""
+        """The finest vectors in their principal directions, those of the training images, then cut."""
         corpus = self.systems.materials.corpus
-        rows_P = corpus.pictures(TRAIN)
+        rows_P = corpus.images(TRAIN)
         seen, _ = self.systems.vectors(learner, rows_P, corpus.texts(rows_P[:1]))
         fine_ND = seen[max(seen)]
         return self._narrowed(learner, principal_directions(fine_ND, fine_ND.shape[1]).T)
@@ -100,7 +99,7 @@ class Ablations:
             image_ID, text_TD = image_ID @ turn_DD, text_TD @ turn_DD
         levels = {}
         for width in (width for width in _WIDTHS if width <= image_ID.shape[1]):
-            narrow = [_unit(rows_ND[:, :width]) for rows_ND in (image_ID, text_TD)]
+            narrow = [unit(rows_ND[:, :width]) for rows_ND in (image_ID, text_TD)]
             levels[str(width)] = scoring.of_scores(narrow[1] @ narrow[0].T, owners_T).as_dict()
         return {"levels": levels}
 
@@ -128,7 +127,3 @@ class Ablations:
                 )
                 found[str(width)][str(count)] = round(both.average / max(whole, 1e-9), 5)
         return found
-
-
-def _unit(rows_ND: FloatArray) -> FloatArray:
-    return rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-9)

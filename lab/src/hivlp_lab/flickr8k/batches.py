@@ -1,12 +1,12 @@
 """Batches of a training: each a pure function of seed and step, so that a stopped run goes on exactly.
 
-B pictures, T captions, L tokens, R regions, F features.
+B images, T captions, L tokens, R regions, F features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,26 +16,28 @@ from hivlp.objectives.retrieval import positives
 from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
 from hivlp.types import IntArray
 from hivlp_lab.flickr8k.corpus import TRAIN, Corpus
-from hivlp_lab.flickr8k.features import Pictures
+from hivlp_lab.flickr8k.features import ImageFeatures
 
 _MASK_SHARE = 0.15
 _EPOCH, _STEP = 0, 1  # what random numbers are drawn for
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Some pictures, captions of them, and who belongs to whom.
+class RegionBatch:
+    """Images as regions, captions of them, and which belong together.
 
     Attributes:
-        rows_B: of the pictures in the corpus.
+        step: from 0.
+        rows_B: of the images in the corpus.
         views_B: which view of each is shown.
         texts_T: rows of the captions in the corpus.
-        owner_T: the place of each caption's picture in the batch.
+        owner_T: the place of each caption's image in the batch.
         tokens_TL: with some words dropped.
         full_TL: with none dropped.
-        positive_BT: which captions fit which pictures; equal wordings do.
+        positive_BT: which captions fit which images; equal wordings do.
     """
 
+    step: int
     rows_B: Tensor
     views_B: Tensor
     texts_T: Tensor
@@ -52,7 +54,7 @@ class Batch:
     vocabulary: int
 
     def masked_words(self) -> tuple[Tensor, Tensor]:
-        """Tokens (T, L) of which some are to be told, and which those are."""
+        """Tokens (T, L) of which some are masked, and which those are."""
         chance_TL, swap_TL = self.random.random((2, *self.full_TL.shape))
         tokens_TL, hidden_TL = mask_words(
             self.full_TL.numpy(),
@@ -66,36 +68,37 @@ class Batch:
         return torch.from_numpy(tokens_TL), torch.from_numpy(hidden_TL)
 
     def masked_regions(self) -> Tensor:
-        """Which regions (B, R) are hidden: at least one of each picture."""
+        """Which regions (B, R) are masked: at least one of each image."""
         chance_BR = self.random.random(self.regions_BRF.shape[:2])
         hidden_BR = chance_BR < _MASK_SHARE
         hidden_BR[np.arange(len(hidden_BR)), chance_BR.argmin(axis=1)] = True
         return torch.from_numpy(hidden_BR)
 
 
-class Batches:
-    """All batches of a training over the pictures of the split train."""
+class RegionBatches:
+    """All batches of a training over the images of the split train."""
 
     def __init__(
-        self, corpus: Corpus, pictures: Pictures, *, batch: int, captions: int, drop: float, seed: int
+        self, corpus: Corpus, images: ImageFeatures, *, batch: int, captions: int, drop: float, seed: int
     ) -> None:
-        self._corpus, self._pictures = corpus, pictures
+        self._corpus, self._images = corpus, images
         self._captions, self._drop, self._seed = captions, drop, seed
-        self._rows_P = corpus.pictures(TRAIN)
-        self.batch = min(batch, len(self._rows_P))
-        self._epoch: tuple[int, IntArray] = (-1, np.empty(0, np.int64))
+        self._rows_P = corpus.images(TRAIN)
+        self.size = min(batch, len(self._rows_P))
 
     @property
     def an_epoch(self) -> int:
-        """Steps of one pass over the pictures; the last ones that fill no batch wait for another epoch."""
-        return len(self._rows_P) // self.batch
+        """Steps of one pass over the images; the last ones that fill no batch wait for another epoch."""
+        return len(self._rows_P) // self.size
 
-    def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+    def batches(self, start: int, stop: int, *, workers: int = 1) -> Iterator[RegionBatch]:
+        return map(self.batch, range(start, stop))
+
+    def batch(self, step: int, *, whole: bool = False) -> RegionBatch:
         corpus, random = self._corpus, np.random.default_rng([self._seed, _STEP, step])
         rows_B = np.sort(self._rows_of(step))
         mirror_B = (random.random(len(rows_B)) < 0.5) & ~corpus.sided_I[rows_B]
-        views_B = torch.from_numpy(mirror_B.astype(np.int64) % len(self._pictures.regions_VIRF))
+        views_B = torch.from_numpy(mirror_B.astype(np.int64) % len(self._images.regions_VIRF))
         texts_BN = self._chosen(rows_B, random)
         place_P, column_P = np.nonzero(texts_BN >= 0)
         texts_T = texts_BN[place_P, column_P]
@@ -107,7 +110,8 @@ class Batches:
         )
         rows, owner_T = torch.from_numpy(rows_B), torch.from_numpy(place_P)
         wording_T = torch.from_numpy(corpus.wording_T[texts_T])
-        return Batch(
+        return RegionBatch(
+            step=step,
             rows_B=rows,
             views_B=views_B,
             texts_T=torch.from_numpy(texts_T),
@@ -116,27 +120,21 @@ class Batches:
             full_TL=torch.from_numpy(full_TL),
             mask_TL=torch.from_numpy(mask_TL),
             positive_BT=positives(torch.arange(len(rows)), owner_T, wording_T),
-            regions_BRF=self._pictures.regions_VIRF[views_B, rows].float(),
-            pooled_BF=self._pictures.pooled_VIF[views_B, rows],
-            boxes_BR7=self._boxes,
+            regions_BRF=self._images.regions_VIRF[views_B, rows].float(),
+            pooled_BF=self._images.pooled_VIF[views_B, rows],
+            boxes_BR7=self._images.boxes_R7.expand(len(rows), -1, -1),
             random=random,
             mask_id=mask_id,
             vocabulary=corpus.tokenizer.vocabulary_size,
         )
 
-    @cached_property
-    def _boxes(self) -> Tensor:
-        return self._pictures.boxes_R7.expand(self.batch, -1, -1)
-
     def _rows_of(self, step: int) -> IntArray:
         epoch, place = divmod(step, self.an_epoch)
-        if self._epoch[0] != epoch:
-            order_P = np.random.default_rng([self._seed, _EPOCH, epoch]).permutation(self._rows_P)
-            self._epoch = epoch, order_P
-        return self._epoch[1][place * self.batch : (place + 1) * self.batch]
+        order_P = np.random.default_rng([self._seed, _EPOCH, epoch]).permutation(self._rows_P)
+        return order_P[place * self.size : (place + 1) * self.size]
 
     def _chosen(self, rows_B: IntArray, random: np.random.Generator) -> IntArray:
-        """Captions (B, N) of each picture, drawn without repeating; -1 where it has fewer."""
+        """Captions (B, N) of each image, drawn without repeating; -1 where it has fewer."""
         texts_BM = self._corpus.texts_IM[rows_B]
         chance_BM = np.where(texts_BM >= 0, random.random(texts_BM.shape), 2.0)
         order_BM = chance_BM.argsort(axis=1)[:, : self._captions]

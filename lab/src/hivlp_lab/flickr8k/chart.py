@@ -1,4 +1,4 @@
-"""The picture of the comparison: recall against what a training and a query cost."""
+"""The image of the comparison: recall against what a training and a query cost."""
 
 # matplotlib is an extra.
 # pyright: reportMissingImports=false
@@ -22,7 +22,7 @@ _LABELS = {
 
 
 def draw(document: Mapping[str, Any], path: Path) -> None:
-    """Writes the picture: AR during training, AR by level and, where there are pools, recall by their size.
+    """Writes the image: AR during training, AR by level and, where there are pools, recall by their size.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -40,14 +40,14 @@ class Comparison:
     """A run.
 
     Attributes:
-        data: pictures with captions and the splits train and val.
+        data: images with captions and the splits train and val.
         backbone: the quantised MobileNetV2; not needed where small.
         work: where features, weights and results are kept, so that a stopped run goes on.
         fusion_seeds: so many of the seeds, the first, train fusion models and re-rank; None: all.
         systems: which are trained, by name; their teachers come of themselves.
-        distractors: sources of other pictures that the pools are grown with; none leaves pools out.
+        distractors: sources of other images that the pools are grown with; none leaves pools out.
         ablate: whether the ablations are run.
-        small: tiny systems on a few pictures, to try a run out.
+        small: tiny systems on a few images, to try a run out.
     """
 
     data: str
@@ -141,15 +141,11 @@ class Comparison:
 
     def _floor(self) -> dict[str, Any]:
         corpus = self.materials.corpus
-        pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in self.materials.floor_vectors)
+        images_ID, captions_TD = (rows_ND.numpy() for rows_ND in self.materials.floor_vectors)
         found: dict[str, Any] = {}
-        pools = {
-            "": (corpus.pictures(VAL), corpus.texts(corpus.pictures(VAL))),
-            "small_pool": self.materials.small_pool(),
-        }
-        for name, (pictures_P, texts_T) in pools.items():
-            owners_T = self.materials.owners(pictures_P, texts_T)
-            reached = scoring.of_scores(captions_TD[texts_T] @ pictures_ID[pictures_P].T, owners_T).as_dict()
+        for name, images_P in (("", corpus.images(VAL)), ("small_pool", self.materials.small_pool())):
+            texts_T, owners_T = self.materials.captions_of(images_P)
+            reached = scoring.of_scores(captions_TD[texts_T] @ images_ID[images_P].T, owners_T).as_dict()
             found |= {name: reached} if name else reached
         return found
 

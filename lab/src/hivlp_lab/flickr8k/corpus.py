@@ -1,6 +1,6 @@
-"""Pictures with captions as arrays: who belongs to whom, the splits, and the captions as tokens.
+"""Images with captions as arrays: who belongs to whom, the splits, and the captions as tokens.
 
-I pictures, T captions, L tokens of a caption.
+I images, T captions, L tokens of a caption.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hivlp.train.batches.mixture import SIDES
 from hivlp.types import IntArray, Sample
 
 TRAIN, VAL, TUNE = "train", "val", "tune"
-_ONE_IN = 20  # training pictures that choose the mixture of scores, where the data leave none over for it
+_ONE_IN = 20  # training images that choose the mixture of scores, where the data leave none over for it
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything that is known of the pictures but their features.
+    """Everything that is known of the images but their features.
 
     Attributes:
         samples: of the source, in its order.
         split_I: ``train``, ``val``, or ``tune`` for what the data leave over. Nothing is ever tested on.
-        captions: all captions, those of a picture together.
-        picture_of_T: the picture of each.
+        captions: all captions, those of an image together.
+        image_of_T: the image of each.
         tokens_TL: word pieces, padded.
         mask_TL: 1 where there is one.
     """
@@ -38,23 +38,23 @@ class Corpus:
     samples: list[Sample]
     split_I: NDArray[np.str_]
     captions: list[str]
-    picture_of_T: IntArray
+    image_of_T: IntArray
     tokenizer: Tokenizer
     tokens_TL: IntArray
     mask_TL: IntArray
 
-    def pictures(self, split: str) -> IntArray:
-        """Rows of the pictures of a split."""
+    def images(self, split: str) -> IntArray:
+        """Rows of the images of a split."""
         return np.flatnonzero(self.split_I == split)
 
-    def texts(self, pictures_P: IntArray) -> IntArray:
-        """Rows of the captions of some pictures, in the order of the pictures."""
-        texts_IM = self.texts_IM[pictures_P]
+    def texts(self, images_P: IntArray) -> IntArray:
+        """Rows of the captions of some images, in the order of the images."""
+        texts_IM = self.texts_IM[images_P]
         return texts_IM[texts_IM >= 0]
 
     @cached_property
     def texts_IM(self) -> IntArray:  # noqa: N802
-        """Rows of each picture's captions, -1 behind the last."""
+        """Rows of each image's captions, -1 behind the last."""
         count_I = np.diff(self._first_I)
         place_M = np.arange(count_I.max())
         return np.where(place_M < count_I[:, None], self._first_I[:-1, None] + place_M, -1)
@@ -66,10 +66,10 @@ class Corpus:
 
     @cached_property
     def sided_I(self) -> NDArray[np.bool_]:  # noqa: N802
-        """Pictures whose mirror image would make a caption wrong."""
+        """Images whose mirror image would make a caption wrong."""
         sided_I = np.zeros(len(self.samples), bool)
-        for text, picture in zip(self.captions, self.picture_of_T, strict=True):
-            sided_I[picture] |= SIDES.search(text) is not None
+        for text, image in zip(self.captions, self.image_of_T, strict=True):
+            sided_I[image] |= SIDES.search(text) is not None
         return sided_I
 
     @cached_property
@@ -85,7 +85,7 @@ class Corpus:
 
 
 def read(data: str, *, vocabulary: int, max_tokens: int) -> Corpus:
-    """The pictures and captions of a source with the splits train and val; test is never read.
+    """The images and captions of a source with the splits train and val; test is never read.
 
     Raises:
         DataError: a split is missing.
@@ -101,8 +101,8 @@ def read(data: str, *, vocabulary: int, max_tokens: int) -> Corpus:
     if not (split_I == TUNE).any():
         split_I[np.flatnonzero(split_I == TRAIN)[::_ONE_IN]] = TUNE
     captions = [caption for sample in samples for caption in sample.captions]
-    picture_of_T = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
-    seen = [text for text, row in zip(captions, picture_of_T, strict=True) if split_I[row] == TRAIN]
+    image_of_T = np.repeat(np.arange(len(samples)), [len(sample.captions) for sample in samples])
+    seen = [text for text, row in zip(captions, image_of_T, strict=True) if split_I[row] == TRAIN]
     tokenizer = Tokenizer.train(seen, vocabulary=vocabulary, max_tokens=max_tokens)
     tokens_TL, mask_TL = tokenizer.encode(captions)
-    return Corpus(samples, split_I, captions, picture_of_T, tokenizer, tokens_TL, mask_TL)
+    return Corpus(samples, split_I, captions, image_of_T, tokenizer, tokens_TL, mask_TL)

@@ -1,6 +1,6 @@
-"""What a frozen backbone sees of every picture: its grid of features, stored as bytes, then as tensors.
+"""What a frozen backbone sees of every image: its grid of features, stored as bytes, then as tensors.
 
-I pictures, C cells of the backbone's grid, R regions after averaging, F features of either, V views.
+I images, C cells of the backbone's grid, R regions after averaging, F features of either, V views.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Backbone(Protocol):
     zero: int
 
     def grid(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """The features (cells, width) of one picture; ``scale`` × (byte - ``zero``) are the numbers."""
+        """The features (cells, width) of one image; ``scale`` × (byte - ``zero``) are the numbers."""
         ...
 
 
@@ -75,9 +75,9 @@ class RandomBackbone:
 def stored_grids(
     samples: Sequence[Sample], backbone: Backbone, stem: Path, *, mirror: bool, say: Callable[[str], None]
 ) -> NDArray[np.int8]:
-    """The grid of every picture (I, C, F), memory-mapped; a run that was stopped goes on.
+    """The grid of every image (I, C, F), memory-mapped; a run that was stopped goes on.
 
-    A picture that can't be decoded has a row of zeros, which no real picture has.
+    An image that can't be decoded has a row of zeros, which no real image has.
     """
     square = Preprocessing(size=backbone.size, fit="squeeze", interpolation="bicubic")
 
@@ -102,7 +102,7 @@ def stored_grids(
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and deviation of every feature over the cells of the training pictures."""
+    """Mean and deviation of every feature over the cells of the training images."""
 
     mean_F: Tensor
     std_F: Tensor
@@ -116,13 +116,13 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The features of pictures as all systems take them, standardised.
+class ImageFeatures:
+    """The features of images as all systems take them, standardised.
 
     Attributes:
         regions_VIRF: float16, of each view; averages of neighbouring cells.
         pooled_VIF: float32, the average of all cells.
-        boxes_R7: where the regions are, each number a share of the picture.
+        boxes_R7: where the regions are, each number a share of the image.
     """
 
     regions_VIRF: Tensor
@@ -132,8 +132,8 @@ class Pictures:
 
 def as_tensors(
     grids: Sequence[NDArray[np.int8]], backbone: Backbone, scaling: Scaling, *, grid: int
-) -> Pictures:
-    """The views of pictures, each cell's features standardised and averaged to grid × grid regions."""
+) -> ImageFeatures:
+    """The views of images, each cell's features standardised and averaged to grid × grid regions."""
     whole_1C = torch.full((1, backbone.side**2), 1 / backbone.side**2)
     weights_RC = torch.cat([averages(backbone.side, grid), whole_1C])
     regions, pooled = [], []
@@ -145,7 +145,7 @@ def as_tensors(
         ]
         regions.append(torch.cat([part[:, :-1].half() for part in parts]))
         pooled.append(torch.cat([part[:, -1] for part in parts]))
-    return Pictures(torch.stack(regions), torch.stack(pooled), boxes(backbone.side, grid))
+    return ImageFeatures(torch.stack(regions), torch.stack(pooled), boxes(backbone.side, grid))
 
 
 def averages(side: int, grid: int) -> Tensor:
@@ -173,7 +173,7 @@ def boxes(side: int, grid: int) -> Tensor:
 
 
 def require_all(grid_ICF: NDArray[np.int8], samples: Sequence[Sample]) -> None:
-    """Refuses pictures that could not be decoded. Raises DataError naming the first."""
+    """Refuses images that could not be decoded. Raises DataError naming the first."""
     unread_N = np.flatnonzero(~readable(grid_ICF))
     if len(unread_N):
         raise DataError(
@@ -183,7 +183,7 @@ def require_all(grid_ICF: NDArray[np.int8], samples: Sequence[Sample]) -> None:
 
 
 def readable(grid_ICF: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """Which rows (I,) are of pictures that could be decoded."""
+    """Which rows (I,) are of images that could be decoded."""
     return np.concatenate([grid_ICF[rows].any(axis=(1, 2)) for rows in _blocks(np.arange(len(grid_ICF)))])
 
 

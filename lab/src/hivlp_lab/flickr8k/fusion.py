@@ -1,6 +1,6 @@
-"""The fusion models behind one interface: what is kept of each side, and the scores of pairs of them.
+"""The fusion models behind one interface: stored states of each side, and the scores of pairs of them.
 
-B captions or pictures, L tokens, R regions, S width of a state, P pairs.
+B captions or images, L tokens, R regions, S width of a state, P pairs.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hivlp.train.batches.views import by_length
 from hivlp_lab.baselines.meter import Meter
 from hivlp_lab.baselines.uniter import Uniter
 
 _GROUP = 512  # pairs that are scored together
 
 
-class FusionModel(nn.Module):
+class RegionFusion(nn.Module):
     """UNITER or METER over regions."""
 
     def __init__(self, model: Uniter | Meter) -> None:
@@ -22,28 +23,27 @@ class FusionModel(nn.Module):
         self.model = model
 
     def image_states(self, regions_BRF: Tensor, boxes_BR7: Tensor) -> Tensor:
-        """What is kept of pictures (B, R, S)."""
+        """Stored states of images (B, R, S)."""
         return self.model.region_states(regions_BRF, boxes_BR7)
 
     def text_states(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """What is kept of captions: METER's states of the words; UNITER keeps the tokens themselves."""
+        """Stored states of captions: METER's of the words; of UNITER the tokens themselves."""
         if isinstance(self.model, Uniter):
             return tokens_BL
         return self.model.text_states(tokens_BL, mask_BL)
 
     def pairs(
-        self, text: Tensor, mask_BL: Tensor, image_BRS: Tensor, text_P: Tensor, picture_P: Tensor
+        self, text: Tensor, mask_BL: Tensor, image_BRS: Tensor, text_P: Tensor, image_P: Tensor
     ) -> Tensor:
         """Scores (P,) of some pairs by their rows; those of like length are computed together."""
-        length_P = mask_BL.sum(dim=1)[text_P]
-        order_P = torch.argsort(length_P, stable=True)
-        found: list[Tensor] = []
-        for rows in order_P.split(_group(len(order_P))):
-            longest, texts = int(length_P[rows].max()), text_P[rows]
-            found.append(
-                self._score(text[texts, :longest], mask_BL[texts, :longest], image_BRS[picture_P[rows]])
+        groups = list(by_length(mask_BL[text_P], group=_group(len(text_P))))
+        scores = [
+            self._score(
+                text[text_P[rows], :longest], mask_BL[text_P[rows], :longest], image_BRS[image_P[rows]]
             )
-        return torch.cat(found)[torch.argsort(order_P)]
+            for rows, longest in groups
+        ]
+        return torch.cat(scores)[torch.argsort(torch.cat([rows for rows, _ in groups]))]
 
     def _score(self, text: Tensor, mask_PL: Tensor, image_PRS: Tensor) -> Tensor:
         if isinstance(self.model, Uniter):

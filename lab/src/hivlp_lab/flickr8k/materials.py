@@ -1,6 +1,6 @@
 """What all systems are given: the corpus, the backbone's features, and the linear floor fitted to them.
 
-I pictures, T captions, F features, D width.
+I images, T captions, F features, D width.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hivlp.train.starts.cca import Floor, rarity
 from hivlp.types import IntArray
 from hivlp_lab.flickr8k import corpus, features
 from hivlp_lab.flickr8k.corpus import TRAIN, VAL, Corpus
-from hivlp_lab.flickr8k.features import Backbone, MobileNet, Pictures, RandomBackbone, Scaling
+from hivlp_lab.flickr8k.features import Backbone, ImageFeatures, MobileNet, RandomBackbone, Scaling
 from hivlp_lab.flickr8k.recipes import Sizes
 
 
@@ -56,15 +56,15 @@ class Materials:
         return hashlib.sha256(f"{self.corpus.fingerprint} {self.backbone.name}".encode()).hexdigest()[:12]
 
     @cached_property
-    def pictures(self) -> Pictures:
-        """The features of all pictures of the corpus, whole and mirrored."""
+    def images(self) -> ImageFeatures:
+        """The features of all images of the corpus, whole and mirrored."""
         features.require_all(self._grids[0], self.corpus.samples)
         return features.as_tensors(self._grids, self.backbone, self.scaling, grid=self.sizes.grid)
 
     @cached_property
     def scaling(self) -> Scaling:
-        """Mean and deviation of the training pictures' features."""
-        return Scaling.of(self._grids[0], self.corpus.pictures(TRAIN), self.backbone)
+        """Mean and deviation of the training images' features."""
+        return Scaling.of(self._grids[0], self.corpus.images(TRAIN), self.backbone)
 
     @cached_property
     def _grids(self) -> list[NDArray[np.int8]]:
@@ -85,7 +85,7 @@ class Materials:
     @cached_property
     def rarity_V(self) -> Tensor:  # noqa: N802
         """How rare each word piece is among the training captions, in [0, 1]; 0 for what is no word."""
-        seen_T = self.corpus.texts(self.corpus.pictures(TRAIN))
+        seen_T = self.corpus.texts(self.corpus.images(TRAIN))
         tokens_TL = self.corpus.tokens_TL
         told_TL = np.where(words(tokens_TL, self.corpus.mask_TL), tokens_TL, 0)[seen_T]
         rarity_V = rarity(torch.from_numpy(told_TL), self.corpus.tokenizer.vocabulary_size)
@@ -94,24 +94,24 @@ class Materials:
 
     @cached_property
     def floor(self) -> Floor:
-        """The linear floor, fitted to the training pictures (the mean of both views) and captions."""
+        """The linear floor, fitted to the training images (the mean of both views) and captions."""
         self.say("floor: canonical correlations")
-        seen_T = torch.from_numpy(self.corpus.texts(self.corpus.pictures(TRAIN)))
+        seen_T = torch.from_numpy(self.corpus.texts(self.corpus.images(TRAIN)))
         return cca.fit(
-            self._pooled_IF[torch.from_numpy(self.corpus.picture_of_T)[seen_T]],
+            self._pooled_IF[torch.from_numpy(self.corpus.image_of_T)[seen_T]],
             self.words_TV.index_select(0, seen_T),
             components=max(self.sizes.components, self.sizes.directions),
         )
 
     @cached_property
     def floor_vectors(self) -> tuple[Tensor, Tensor]:
-        """The floor's unit vectors of all pictures (I, D) and captions (T, D)."""
+        """The floor's unit vectors of all images (I, D) and captions (T, D)."""
         floor = self.floor.first(self.sizes.components)
         return floor.images(self._pooled_IF), floor.texts(self.words_TV)
 
     @cached_property
     def _pooled_IF(self) -> Tensor:  # noqa: N802
-        return self.pictures.pooled_VIF.mean(dim=0)
+        return self.images.pooled_VIF.mean(dim=0)
 
     @cached_property
     def words_TV(self) -> Tensor:  # noqa: N802
@@ -120,13 +120,13 @@ class Materials:
         told_TL = torch.from_numpy(words(tokens_TL, mask_TL))
         return cca.tf_idf(torch.from_numpy(tokens_TL), told_TL, self.rarity_V)
 
-    def small_pool(self) -> tuple[IntArray, IntArray]:
-        """Pictures of val, one of so many, with all their captions: a pool that can be scored in full."""
-        pictures_P = self.corpus.pictures(VAL)[:: self.sizes.every]
-        return pictures_P, self.corpus.texts(pictures_P)
+    def small_pool(self) -> IntArray:
+        """Images of val, one of so many: with all their captions a pool that can be scored in full."""
+        return self.corpus.images(VAL)[:: self.sizes.every]
 
-    def owners(self, pictures_P: IntArray, texts_T: IntArray) -> IntArray:
-        """The place among the pictures of each caption's own."""
+    def captions_of(self, images_P: IntArray) -> tuple[IntArray, IntArray]:
+        """All captions of some images, and the place among the images of each caption's own."""
+        texts_T = self.corpus.texts(images_P)
         place_I = np.full(len(self.corpus.samples), -1)
-        place_I[pictures_P] = np.arange(len(pictures_P))
-        return place_I[self.corpus.picture_of_T[texts_T]]
+        place_I[images_P] = np.arange(len(images_P))
+        return texts_T, place_I[self.corpus.image_of_T[texts_T]]

@@ -1,9 +1,9 @@
-"""Recall and time together while the pool grows: the pictures of val among many others.
+"""Recall and time together while the pool grows: the images of val among many others.
 
-Behind the pictures of val come those of other sources, and behind these collages: the left half of one of
-them beside the right half of another, in features, so that every system meets the same pictures.
+Behind the images of val come those of other sources, and behind these collages: the left half of one of
+them beside the right half of another, in features, so that every system meets the same images.
 
-N pictures of a pool, T captions, R regions, F features, D width.
+N images of a pool, T captions, R regions, F features, D width.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, FloatArray, IntArray, Item
 from hivlp_lab.flickr8k import features, scoring
 from hivlp_lab.flickr8k.corpus import VAL
-from hivlp_lab.flickr8k.features import Pictures
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner
-from hivlp_lab.flickr8k.systems import Systems
+from hivlp_lab.flickr8k.features import ImageFeatures
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner
+from hivlp_lab.flickr8k.systems import Systems, joined
 from hivlp_lab.speed.clock import TimeLimit, medians
 
 DUALS = ("lightningdot", "hivlp", "hivlp-compact")
@@ -42,10 +42,10 @@ _EFFORT = TimeLimit(most=200, seconds=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """The growing pools of one seed's systems, from texts to pictures.
+    """The growing pools of one seed's systems, from texts to images.
 
     Attributes:
-        sources: of the other pictures.
+        sources: of the other images.
     """
 
     systems: Systems
@@ -79,23 +79,21 @@ class Pools:
         }
 
     def _rows(
-        self, system: str, learner: DualLearner, others: Pictures, sizes: Sequence[int]
+        self, system: str, learner: DualLearner, others: ImageFeatures, sizes: Sequence[int]
     ) -> Iterator[dict[str, Any]]:
-        corpus = self.systems.materials.corpus
-        pictures_P = corpus.pictures(VAL)
-        texts_T = corpus.texts(pictures_P)
-        owners_T = self.systems.materials.owners(pictures_P, texts_T)
-        images, texts = self.systems.vectors(learner, pictures_P, texts_T, views=(0,))
-        more = self._vectors(learner, others, max(sizes) - len(pictures_P))
+        images_P = self.systems.materials.corpus.images(VAL)
+        texts_T, owners_T = self.systems.materials.captions_of(images_P)
+        images, texts = self.systems.vectors(learner, images_P, texts_T, views=(0,))
+        more = self._vectors(learner, others, max(sizes) - len(images_P))
         pool = {width: np.concatenate([images[width], more[width]]) for width in images}
         encode_ms = self._encode_ms(learner, texts_T)
-        for size in (size for size in sizes if size >= len(pictures_P)):
+        for size in (size for size in sizes if size >= len(images_P)):
             items = {width: rows_ND[:size] for width, rows_ND in pool.items()}
             found = _exact(items, texts, owners_T) if len(items) == 1 else _cascade(items, texts, owners_T)
             yield {"system": system, "candidates": size, "encode_ms": encode_ms, **found}
 
-    def _others(self) -> Pictures:
-        """The features of all readable pictures of the other sources, in random order."""
+    def _others(self) -> ImageFeatures:
+        """The features of all readable images of the other sources, in random order."""
         materials = self.systems.materials
         grids = []
         (materials.work / "features").mkdir(parents=True, exist_ok=True)
@@ -116,8 +114,8 @@ class Pools:
         )
 
     @torch.inference_mode()
-    def _vectors(self, learner: DualLearner, others: Pictures, count: int) -> dict[int, FloatArray]:
-        """Vectors of so many other pictures: real ones, then collages of two of them."""
+    def _vectors(self, learner: DualLearner, others: ImageFeatures, count: int) -> dict[int, FloatArray]:
+        """Vectors of so many other images: real ones, then collages of two of them."""
         regions_NRF, pooled_NF = others.regions_VIRF[0], others.pooled_VIF[0]
         random = np.random.default_rng(self.seed)
         parts: list[dict[int, FloatArray]] = []
@@ -129,14 +127,14 @@ class Pools:
             regions_BRF = torch.cat([regions_NRF[real_B].float(), made_BRF])
             pooled_BF = torch.cat([pooled_NF[real_B], made_BRF.mean(dim=1)])
             boxes_BR7 = others.boxes_R7.expand(len(pooled_BF), -1, -1)
-            found = learner.image(regions_BRF, pooled_BF, boxes_BR7)
+            found = learner.towers.image(regions_BRF, pooled_BF, boxes_BR7)
             parts.append({width: rows_BD.numpy() for width, rows_BD in found.items()})
-        return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
+        return joined(parts)
 
     @torch.inference_mode()
     def _encode_ms(self, learner: DualLearner, texts_T: IntArray) -> float:
         tokens = [self.systems.tokens(texts_T[row : row + 1]) for row in range(min(50, len(texts_T)))]
-        return medians([lambda turn: learner.text(*tokens[turn % len(tokens)])], _EFFORT)[1]
+        return medians([lambda turn: learner.towers.text(*tokens[turn % len(tokens)])], _EFFORT)[1]
 
     @torch.inference_mode()
     def _pair_ms(self) -> float:
@@ -144,10 +142,10 @@ class Pools:
         recipe = self.systems.recipe(FUSION)
         self.systems.result(FUSION, recipe, self.seed)
         model = cast("FusionLearner", self.systems.learner(recipe, self.seed)).model
-        pictures, count = self.systems.materials.pictures, 400
-        rows = torch.arange(min(count, pictures.regions_VIRF.shape[1]))
-        boxes_BR7 = pictures.boxes_R7.expand(len(rows), -1, -1)
-        image_BRS = model.image_states(pictures.regions_VIRF[0, rows].float(), boxes_BR7)
+        images, count = self.systems.materials.images, 400
+        rows = torch.arange(min(count, images.regions_VIRF.shape[1]))
+        boxes_BR7 = images.boxes_R7.expand(len(rows), -1, -1)
+        image_BRS = model.image_states(images.regions_VIRF[0, rows].float(), boxes_BR7)
         tokens_BL, mask_BL = self.systems.tokens(np.zeros(1, np.int64))
         text_P = torch.zeros(len(rows), dtype=torch.int64)
         text = model.text_states(tokens_BL, mask_BL)
@@ -156,14 +154,14 @@ class Pools:
 
 
 def collage(left_BRF: Tensor, right_BRF: Tensor) -> Tensor:
-    """Pictures (B, R, F) whose left half is that of one picture and whose right half is that of another."""
+    """Images (B, R, F) whose left half is that of one image and whose right half is that of another."""
     side = round(left_BRF.shape[1] ** 0.5)
     column_R = torch.arange(left_BRF.shape[1]) % side
     return torch.where((column_R < side // 2)[None, :, None], left_BRF, right_BRF)
 
 
 def ranks_in(pool_ND: FloatArray, texts_TD: FloatArray, owners_T: IntArray) -> IntArray:
-    """The rank (T,) of each caption's picture in a pool by the dot product, ties against it."""
+    """The rank (T,) of each caption's image in a pool by the dot product, ties against it."""
     own_T = np.einsum("td,td->t", texts_TD, pool_ND[owners_T])
     in_front_T = np.zeros(len(texts_TD), np.int64)
     for start in range(0, len(pool_ND), _APPEND):

@@ -15,7 +15,7 @@ Kind = Literal["regions", "compact", "uniter", "meter"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class SystemRecipe:
     """One system.
 
     Attributes:
@@ -33,13 +33,13 @@ class Recipe:
         listen: weight of what the fusion model ``fusion_teacher`` says of a caption's candidates.
         fusion_teacher: name of a system.
         teachers: pairs of a system and a seed.
-        batch: pictures a step.
-        captions: of each picture in a step.
-        epochs: passes over the training pictures; 0 spends the budget of multiply-adds instead.
+        batch: images a step.
+        captions: of each image in a step.
+        epochs: passes over the training images; 0 spends the budget of multiply-adds instead.
         dropout: of the compact tower's features.
         word_dropout: share of the words of a caption that are masked.
         scale: inverse temperature at the start.
-        given_rate: share of the learning rate for weights that the floor gave; below 1 they do not decay.
+        given_rate: share of the learning rate for weights that begin as the linear floor.
     """
 
     kind: Kind
@@ -88,14 +88,14 @@ class Sizes:
         stack: of every transformer: one stream, or each tower; METER's fusion has one such stack a side and
             its text tower one more layer-for-layer.
         projection: widest vector of LightningDOT's towers.
-        hidden: hidden units of the compact picture tower.
+        hidden: hidden units of the compact image tower.
         budget: multiply-adds of a training, forward and backward, of systems without ``epochs``.
         evaluations: how often a run of a dual encoder is measured on val, for its curve.
-        every: one picture of so many is in the small pool that fusion models score in full.
+        every: one image of so many is in the small pool that fusion models score in full.
         deep: candidates that a fusion model re-ranks at most.
         components: directions of the linear floor as a system.
         directions: those that are worked out, for what begins at them.
-        pools: pictures that captions are searched in.
+        pools: images that captions are searched in.
     """
 
     grid: int = 4
@@ -139,7 +139,7 @@ class Sizes:
         )
 
 
-_DOT = Recipe(
+_DOT = SystemRecipe(
     kind="regions",
     widths=(256,),
     cosine=False,
@@ -149,7 +149,7 @@ _DOT = Recipe(
     batch=64,
     learning_rate=4e-4,
 )
-_COMPACT = Recipe(
+_COMPACT = SystemRecipe(
     kind="compact",
     widths=(32, 64, 128, 512),
     batch=384,
@@ -158,10 +158,10 @@ _COMPACT = Recipe(
     given_rate=0.3,
 )
 
-SYSTEMS: dict[str, Recipe] = {
+SYSTEMS: dict[str, SystemRecipe] = {
     "lightningdot": _DOT,
-    "uniter": Recipe(kind="uniter", batch=64, learning_rate=4e-4),
-    "meter": Recipe(kind="meter", batch=64, learning_rate=4e-4),
+    "uniter": SystemRecipe(kind="uniter", batch=64, learning_rate=4e-4),
+    "meter": SystemRecipe(kind="meter", batch=64, learning_rate=4e-4),
     "hivlp": replace(_DOT, widths=(32, 64, 128, 256), cosine=True),
     "hivlp-compact": _COMPACT,
     "hivlp-listening": replace(_COMPACT, listen=1.0, fusion_teacher="uniter"),
@@ -194,7 +194,7 @@ def plain(record: Any) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(record)))
 
 
-def small(recipe: Recipe) -> Recipe:
+def small(recipe: SystemRecipe) -> SystemRecipe:
     """The same with widths, batches and epochs for a few drawn scenes."""
     widths = {1: (32,), 4: (4, 8, 16, 32)}.get(len(recipe.widths), tuple(sorted({4, 32})))
     return replace(
@@ -207,6 +207,6 @@ def small(recipe: Recipe) -> Recipe:
     )
 
 
-def ablated(**changes: Any) -> Recipe:
+def ablated(**changes: Any) -> SystemRecipe:
     """The compact system with some things changed."""
     return replace(_COMPACT, **changes)

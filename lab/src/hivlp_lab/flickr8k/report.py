@@ -39,5 +39,5 @@ def result_name(document: Mapping[str, Any]) -> str:
 
 
 def save(document: Mapping[str, Any], folder: Path) -> list[str]:
-    """Writes the result file and, where matplotlib is installed, the picture; returns notes for people."""
+    """Writes the result file and, where matplotlib is installed, the image; returns notes for people."""
     return files.save(document, folder / f"{result_name(document)}.json", chart.draw)

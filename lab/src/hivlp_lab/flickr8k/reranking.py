@@ -1,6 +1,6 @@
 """The cascade whose best candidates a fusion model scores anew, beside that model over all pairs.
 
-Q queries, T captions, P pictures, K candidates.
+Q queries, T captions, P images, K candidates.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hivlp.evaluate.metrics import average_recall
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.flickr8k import scoring
 from hivlp_lab.flickr8k.corpus import TUNE, VAL
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner
-from hivlp_lab.flickr8k.recipes import Recipe
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner
+from hivlp_lab.flickr8k.recipes import SystemRecipe
 from hivlp_lab.flickr8k.systems import Systems
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -29,8 +29,8 @@ class Duo:
     """A dual encoder and the fusion model that re-ranks what it finds."""
 
     systems: Systems
-    dual: Recipe
-    fusion: Recipe
+    dual: SystemRecipe
+    fusion: SystemRecipe
     seed: int
 
     def measured(self) -> dict[str, Any]:
@@ -45,14 +45,13 @@ class Duo:
         return [depth for depth in DEPTHS if depth <= deep] or [deep]
 
     def _share(self) -> float:
-        """The share that is best on the pictures that were put aside."""
+        """The share that is best on the images that were put aside."""
         materials = self.systems.materials
-        pictures_P = materials.corpus.pictures(TUNE)
-        texts_T = materials.corpus.texts(pictures_P)
-        owners_T = materials.owners(pictures_P, texts_T)
-        dual_TP = self._dual(pictures_P, texts_T)
-        fusion_TP = self.systems.all_scores(self.fusion, self.seed, pictures_P, texts_T, "tune")
-        depth = min(self.depths[-1], len(pictures_P))
+        images_P = materials.corpus.images(TUNE)
+        texts_T, owners_T = materials.captions_of(images_P)
+        dual_TP = self._dual(images_P, texts_T)
+        fusion_TP = self.systems.all_scores(self.fusion, self.seed, images_P, texts_T, "tune")
+        depth = min(self.depths[-1], len(images_P))
         averages = [
             average_recall(*_both(dual_TP, fusion_TP, owners_T, depth=depth, share=share)) for share in SHARES
         ]
@@ -61,9 +60,9 @@ class Duo:
     def _small(self, share: float) -> dict[str, Any]:
         """Every pair of the small pool is scored, so re-ranking and full scoring can be compared."""
         materials = self.systems.materials
-        pictures_P, texts_T = materials.small_pool()
-        owners_T = materials.owners(pictures_P, texts_T)
-        dual_TP = self._dual(pictures_P, texts_T)
+        images_P = materials.small_pool()
+        texts_T, owners_T = materials.captions_of(images_P)
+        dual_TP = self._dual(images_P, texts_T)
         fusion_TP = self.systems.small_pool_scores(self.fusion, self.seed)
         found: dict[str, Any] = {
             "dual": scoring.of_scores(dual_TP, owners_T).as_dict(),
@@ -76,26 +75,25 @@ class Duo:
         return found
 
     def _val(self, share: float) -> dict[str, Any]:
-        """All of val is searched: by one caption of each picture, and by the pictures of the small pool."""
+        """All of val is searched: by one caption of each image, and by the images of the small pool."""
         materials, deep = self.systems.materials, self.systems.materials.sizes.deep
-        pictures_P = materials.corpus.pictures(VAL)
-        texts_T = materials.corpus.texts(pictures_P)
-        owners_T = materials.owners(pictures_P, texts_T)
-        dual_TP = self._dual(pictures_P, texts_T)
-        asked_Q = np.unique(owners_T, return_index=True)[1]  # the first caption of each picture
-        shown_Q = np.arange(0, len(pictures_P), materials.sizes.every)
+        images_P = materials.corpus.images(VAL)
+        texts_T, owners_T = materials.captions_of(images_P)
+        dual_TP = self._dual(images_P, texts_T)
+        asked_Q = np.unique(owners_T, return_index=True)[1]  # the first caption of each image
+        shown_Q = np.arange(0, len(images_P), materials.sizes.every)
         by_text_QK = scoring.best_columns(dual_TP[asked_Q], deep)
-        by_picture_QK = scoring.best_columns(np.ascontiguousarray(dual_TP.T[shown_Q]), deep)
+        by_image_QK = scoring.best_columns(np.ascontiguousarray(dual_TP.T[shown_Q]), deep)
         learner = cast("FusionLearner", self.systems.learner(self.fusion, self.seed))
         folder = self.systems.folder(self.fusion, self.seed)
         of = f"{self.systems.folder(self.dual, self.seed).name}-{deep}-{materials.sizes.every}"
         text_scores_QK = self.systems.scores(
-            learner, texts_T[asked_Q], pictures_P[by_text_QK], folder / f"{of}-t"
+            learner, texts_T[asked_Q], images_P[by_text_QK], folder / f"{of}-t"
         )
         flat_scores = self.systems.scores(
             learner,
-            texts_T[by_picture_QK].reshape(-1),
-            np.repeat(pictures_P[shown_Q], by_picture_QK.shape[1])[:, None],
+            texts_T[by_image_QK].reshape(-1),
+            np.repeat(images_P[shown_Q], by_image_QK.shape[1])[:, None],
             folder / f"{of}-i",
         )
         of_images = [np.flatnonzero(owners_T == shown).tolist() for shown in shown_Q]
@@ -104,8 +102,8 @@ class Duo:
             to_image = scoring.reranked(dual_TP[asked_Q], by_text_QK, text_scores_QK, depth=depth, share=part)
             to_text = scoring.reranked(
                 np.ascontiguousarray(dual_TP.T[shown_Q]),
-                by_picture_QK,
-                flat_scores.reshape(by_picture_QK.shape),
+                by_image_QK,
+                flat_scores.reshape(by_image_QK.shape),
                 depth=depth,
                 share=part,
             )
@@ -119,9 +117,9 @@ class Duo:
             found |= {f"alone-{depth}": recalls(depth, 1.0), f"mixed-{depth}": recalls(depth, share)}
         return found
 
-    def _dual(self, pictures_P: IntArray, texts_T: IntArray) -> FloatArray:
+    def _dual(self, images_P: IntArray, texts_T: IntArray) -> FloatArray:
         learner = cast("DualLearner", self.systems.learner(self.dual, self.seed))
-        images, texts = self.systems.vectors(learner, pictures_P, texts_T)
+        images, texts = self.systems.vectors(learner, images_P, texts_T)
         return texts[max(texts)] @ images[max(images)].T
 
 

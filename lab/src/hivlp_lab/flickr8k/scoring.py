@@ -1,6 +1,6 @@
 """Recalls of what was trained: at every level, through the cascade, by full scores, and re-ranked.
 
-I pictures, T captions, Q queries, K candidates.
+I images, T captions, Q queries, K candidates.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from hivlp.types import Embeddings, FloatArray, IntArray
 CANDIDATES = 200
 
 
-def of_scores(scores_TI: FloatArray, picture_of_T: IntArray) -> BothWays:
-    """Both directions from the scores of all pairs; ``picture_of_T`` are columns."""
-    of_images = [np.flatnonzero(picture_of_T == column).tolist() for column in range(scores_TI.shape[1])]
+def of_scores(scores_TI: FloatArray, image_of_T: IntArray) -> BothWays:
+    """Both directions from the scores of all pairs; ``image_of_T`` are columns."""
+    of_images = [np.flatnonzero(image_of_T == column).tolist() for column in range(scores_TI.shape[1])]
     return BothWays(
-        text_to_image=metrics.recalls(metrics.ranks(scores_TI, picture_of_T[:, None].tolist())),
+        text_to_image=metrics.recalls(metrics.ranks(scores_TI, image_of_T[:, None].tolist())),
         image_to_text=metrics.recalls(metrics.ranks(np.ascontiguousarray(scores_TI.T), of_images)),
     )
 
 
 def of_vectors(
-    images: Mapping[int, FloatArray], texts: Mapping[int, FloatArray], picture_of_T: IntArray
+    images: Mapping[int, FloatArray], texts: Mapping[int, FloatArray], image_of_T: IntArray
 ) -> dict[str, Any]:
     """Every level by a full scan, and the cascade through a stored index, as ``hivlp eval`` measures them."""
     pairs = EncodedPairs(
-        images=Embeddings(dict(images)), texts=Embeddings(dict(texts)), picture_of=picture_of_T, failed=[]
+        images=Embeddings(dict(images)), texts=Embeddings(dict(texts)), picture_of=image_of_T, failed=[]
     )
     found = evaluate_pairs(pairs, plan=Plan(candidates=CANDIDATES))
     return {key: value for key, value in found.as_dict().items() if key in _KEPT}

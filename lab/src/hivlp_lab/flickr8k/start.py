@@ -1,6 +1,6 @@
 """Where systems begin: at the directions of the linear floor, in place of the papers' pre-training.
 
-The papers' systems start from BERT and from detectors' embeddings. Six thousand pictures and a few hundred
+The papers' systems start from BERT and from detectors' embeddings. Six thousand images and a few hundred
 steps can't make up for that, so all transformers get the same cheap start: each word and each region feature
 begins where the floor's closed form puts it.
 
@@ -31,7 +31,7 @@ def from_floor(model: nn.Module, floor: Floor, rarity_V: Tensor) -> None:
 
     torch's own start of an embedding, deviation 1, would also take a thousand steps to be moved at all.
     Values and outputs of attention begin as the identity, so that the summary of a tower is near the mean of
-    what it sees from the first step on, instead of a faint random image of it. A picture's tower, head and
+    what it sees from the first step on, instead of a faint random image of it. An image's tower, head and
     levels begin as those of the text.
 
     Args:
@@ -66,8 +66,8 @@ def compact_from_floor(towers: CompactTowers, floor: Floor, rarity_V: Tensor, po
     """Makes compact towers give the floor's vectors: the hidden units add nothing yet.
 
     Args:
-        pooled_NF: features of the training pictures. Both sides are scaled so that a number of these
-            pictures' vectors is 1 in the root mean square.
+        pooled_NF: features of the training images. Both sides are scaled so that a number of these
+            images' vectors is 1 in the root mean square.
     """
     width = towers.words.weight.shape[1]
     rows_ND = (pooled_NF - floor.image_mean_F) @ floor.image_FD
@@ -79,7 +79,7 @@ def compact_from_floor(towers: CompactTowers, floor: Floor, rarity_V: Tensor, po
     towers.words.weight.copy_(text_VW)
     towers.weight_V.copy_(rarity_V)
     towers.text_bias_D.copy_(-floor.text_mean_V @ text_VW)
-    for head in (*heads_of(towers.image_levels), *heads_of(towers.text_levels)):
+    for head in heads_of(towers):
         nn.init.eye_(head.weight)
         head.bias.zero_()
 

@@ -1,6 +1,6 @@
-"""Every system by name and seed: built, trained once, kept, and asked for vectors or scores.
+"""Every system by name and seed: built, trained once, stored, and run for vectors or scores.
 
-P pictures, T captions, K candidates, D width.
+P images, T captions, K candidates, D width.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -23,65 +23,66 @@ from hivlp.types import FloatArray, IntArray
 from hivlp_lab.baselines.meter import Meter
 from hivlp_lab.baselines.uniter import Uniter
 from hivlp_lab.flickr8k import scoring, training
-from hivlp_lab.flickr8k.batches import Batches
+from hivlp_lab.flickr8k.batches import RegionBatches
 from hivlp_lab.flickr8k.corpus import TRAIN, VAL
-from hivlp_lab.flickr8k.fusion import FusionModel
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner, Teaching
+from hivlp_lab.flickr8k.fusion import RegionFusion
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner, TeacherTargets
 from hivlp_lab.flickr8k.materials import Materials
-from hivlp_lab.flickr8k.recipes import SYSTEMS, Recipe, small
+from hivlp_lab.flickr8k.recipes import SYSTEMS, SystemRecipe, small
 from hivlp_lab.flickr8k.start import compact_from_floor, from_floor
-from hivlp_lab.flickr8k.teachers import teaching_of
+from hivlp_lab.flickr8k.teachers import targets_of
 from hivlp_lab.flickr8k.towers import CompactTowers, RegionTowers
 from hivlp_lab.speed.ledger import Ledger
 
-VERSION = 1
-"""Part of every kept result's name; a change of the code that changes results needs another."""
+VERSION = 2
+"""Part of every stored result's name; a change of the code that changes results needs another."""
 Vectors: TypeAlias = "dict[int, FloatArray]"
-Learner: TypeAlias = "DualLearner | FusionLearner"
+SystemLearner: TypeAlias = "DualLearner | FusionLearner"
 _BLOCK = 256
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Systems:
-    """All that was trained and is to be."""
+    """All systems of the comparison, trained when they are first needed."""
 
     materials: Materials
     tiny: bool
     work: Path
     ledger: Ledger
     say: Callable[[str], None] = lambda message: None
+    _open: dict[str, SystemLearner] = field(default_factory=dict[str, SystemLearner], init=False, repr=False)
 
-    def recipe(self, name: str) -> Recipe:
+    def recipe(self, name: str) -> SystemRecipe:
         """How a system is trained."""
         return small(SYSTEMS[name]) if self.tiny else SYSTEMS[name]
 
-    def folder(self, recipe: Recipe, seed: int) -> Path:
-        """Where a training is kept: everything that it depends on is in the name."""
+    def folder(self, recipe: SystemRecipe, seed: int) -> Path:
+        """The folder of a training: everything that it depends on is in the name."""
         sizes, data = self.materials.sizes.of_training, self.materials.fingerprint
         parts = [VERSION, recipe.as_dict(), sizes, data, list(cca.SETTINGS), seed]
         parts += [self.folder(self.recipe(name), number).name for name, number in self.teachers(recipe, seed)]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
         return self.work / "trained" / f"{recipe.kind}-{digest}"
 
-    def result(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    def result(self, name: str, recipe: SystemRecipe, seed: int) -> dict[str, Any]:
         """What a training cost and reached; trained now if it was not before."""
         folder = self.folder(recipe, seed)
         entry = f"{name}, seed {seed} ({folder.name}, 1 of {self.materials.sizes.every})"
         return self.ledger.get(entry, lambda: self._trained(name, recipe, seed))
 
-    def learner(self, recipe: Recipe, seed: int) -> Learner:
-        """A system that was trained, ready to be asked."""
+    def learner(self, recipe: SystemRecipe, seed: int) -> SystemLearner:
+        """A trained system."""
         key = str(self.folder(recipe, seed))
         if key not in self._open:
-            self._open[key] = self._built(recipe, seed, Teaching())
-            training.kept(self._open[key], Path(key))
+            self._open[key] = self._built(recipe, seed, TeacherTargets())
+            training.restore(self._open[key], Path(key))
         return self._open[key]
 
     def vectors(
-        self, learner: DualLearner, pictures_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
+        self, learner: DualLearner, images_P: IntArray, texts_T: IntArray, *, views: Sequence[int] = (0, 1)
     ) -> tuple[Vectors, Vectors]:
-        """Vectors of pictures, the mean of those of some views, and of captions, by width."""
-        seen = [self.images(learner, pictures_P, view=view) for view in views]
+        """Vectors of images, the mean of those of some views, and of captions, by width."""
+        seen = [self.images(learner, images_P, view=view) for view in views]
         images = {width: np.mean([view[width] for view in seen], axis=0) for width in seen[0]}
         if learner.cosine:
             images = {width: unit(torch.from_numpy(rows_PD)).numpy() for width, rows_PD in images.items()}
@@ -91,13 +92,13 @@ class Systems:
     def scores(
         self, learner: FusionLearner, texts_T: IntArray, candidates_TK: IntArray, stem: Path
     ) -> FloatArray:
-        """A fusion model's scores (T, K) of captions' candidates, given by their rows; kept on the disk."""
-        model, pictures = learner.model, self.materials.pictures
+        """A fusion model's scores (T, K) of captions' candidates, given by their rows; stored on the disk."""
+        model, images = learner.model, self.materials.images
         rows_P, place_TK = np.unique(candidates_TK, return_inverse=True)
         place_TK = place_TK.reshape(candidates_TK.shape)
         kept_PRS = torch.cat(
             [
-                model.image_states(pictures.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
+                model.image_states(images.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
                 for rows in map(torch.from_numpy, _blocks(rows_P))
             ]
         )
@@ -122,43 +123,34 @@ class Systems:
         )
         return np.array(found)
 
-    def small_pool_scores(self, recipe: Recipe, seed: int) -> FloatArray:
+    def small_pool_scores(self, recipe: SystemRecipe, seed: int) -> FloatArray:
         """A fusion model's scores of all pairs of the small pool."""
-        name = f"small-pool-{self.materials.sizes.every}"
-        return self.all_scores(recipe, seed, *self.materials.small_pool(), name)
+        images_P = self.materials.small_pool()
+        texts_T, name = self.materials.corpus.texts(images_P), f"small-pool-{self.materials.sizes.every}"
+        return self.all_scores(recipe, seed, images_P, texts_T, name)
 
     def all_scores(
-        self, recipe: Recipe, seed: int, pictures_P: IntArray, texts_T: IntArray, name: str
+        self, recipe: SystemRecipe, seed: int, images_P: IntArray, texts_T: IntArray, name: str
     ) -> FloatArray:
-        """A fusion model's scores (T, P) of all pairs of some captions and pictures."""
-        candidates_TK = np.tile(pictures_P, (len(texts_T), 1))
+        """A fusion model's scores (T, P) of all pairs of some captions and images."""
+        candidates_TK = np.tile(images_P, (len(texts_T), 1))
         learner = cast("FusionLearner", self.learner(recipe, seed))
         return self.scores(learner, texts_T, candidates_TK, self.folder(recipe, seed) / name)
 
-    def _trained(self, name: str, recipe: Recipe, seed: int) -> dict[str, Any]:
+    def _trained(self, name: str, recipe: SystemRecipe, seed: int) -> dict[str, Any]:
         for teacher, number in self.teachers(recipe, seed):
             self.result(teacher, self.recipe(teacher), number)
         materials, folder = self.materials, self.folder(recipe, seed)
-        batches = Batches(
+        batches = RegionBatches(
             materials.corpus,
-            materials.pictures,
+            materials.images,
             batch=recipe.batch,
             captions=recipe.captions,
             drop=recipe.word_dropout,
             seed=seed,
         )
-        learner = self._built(recipe, seed, teaching_of(self, recipe, seed))
-        folder.mkdir(parents=True, exist_ok=True)
-        curve = folder / "curve.jsonl"
-
-        def watch(step: int, loss: float) -> None:
-            found = {"step": step, "loss": round(loss, 4)}
-            if isinstance(learner, DualLearner):
-                found["AR"] = self._average(learner)
-            self.say(f"{name}, seed {seed}: {found}")
-            with curve.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(found) + "\n")
-
+        learner = self._built(recipe, seed, targets_of(self, recipe, seed))
+        dual = learner if isinstance(learner, DualLearner) else None
         spent = training.train(
             learner,
             batches,
@@ -166,46 +158,40 @@ class Systems:
             folder,
             seed=seed,
             budget=materials.sizes.budget,
-            watch=watch,
+            rate_shares=dual and dual.rate_shares,
+            evaluate=dual and partial(self._evaluate, dual),
             evaluations=materials.sizes.evaluations,
+            progress=lambda line: self.say(f"{name}, seed {seed}: {line}"),
         )
-        points = [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()]
         self._open[str(folder)] = learner
-        return {
-            **spent.__dict__,
-            "curve": list({point["step"]: point for point in points}.values()),
-            **self._reached(learner, recipe, seed),
-        }
+        reached, curve = self._reached(learner, recipe, seed), training.curve(folder)
+        if dual is not None:
+            curve[-1]["AR"] = reached["AR"]
+        return {**spent, "curve": curve, **reached}
 
-    def _reached(self, learner: Learner, recipe: Recipe, seed: int) -> dict[str, Any]:
-        materials = self.materials
-        pictures_P, texts_T = materials.small_pool()
-        owners_T = materials.owners(pictures_P, texts_T)
+    def _reached(self, learner: SystemLearner, recipe: SystemRecipe, seed: int) -> dict[str, Any]:
+        small_P, val_P = self.materials.small_pool(), self.materials.corpus.images(VAL)
         if isinstance(learner, FusionLearner):
+            _, owners_T = self.materials.captions_of(small_P)
             scores_TP = self.small_pool_scores(recipe, seed)
             return {"small_pool": scoring.of_scores(scores_TP, owners_T).as_dict()}
-        images, texts = self.vectors(learner, pictures_P, texts_T)
-        fine = max(images)
-        found = {"small_pool": scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()}
-        pictures_P = materials.corpus.pictures(VAL)
-        texts_T = materials.corpus.texts(pictures_P)
-        owners_T = materials.owners(pictures_P, texts_T)
-        images, texts = self.vectors(learner, pictures_P, texts_T)
-        if recipe.cosine:
-            return found | scoring.of_vectors(images, texts, owners_T)
-        return found | scoring.of_scores(texts[fine] @ images[fine].T, owners_T).as_dict()
+        found = {"small_pool": self._recalls(learner, small_P).as_dict()}
+        if not recipe.cosine:
+            return found | self._recalls(learner, val_P).as_dict()
+        texts_T, owners_T = self.materials.captions_of(val_P)
+        return found | scoring.of_vectors(*self.vectors(learner, val_P, texts_T), owners_T)
 
-    def _average(self, learner: DualLearner) -> float:
-        """AR on val at the finest level."""
-        corpus = self.materials.corpus
-        pictures_P = corpus.pictures(VAL)
-        texts_T = corpus.texts(pictures_P)
-        images, texts = self.vectors(learner, pictures_P, texts_T)
-        fine = max(images)
-        scores_TP = texts[fine] @ images[fine].T
-        return round(scoring.of_scores(scores_TP, self.materials.owners(pictures_P, texts_T)).average, 2)
+    def _recalls(self, learner: DualLearner, images_P: IntArray) -> scoring.BothWays:
+        """Both directions at the finest level, over some images and all of their captions."""
+        texts_T, owners_T = self.materials.captions_of(images_P)
+        images, texts = self.vectors(learner, images_P, texts_T)
+        return scoring.of_scores(texts[max(texts)] @ images[max(images)].T, owners_T)
 
-    def _built(self, recipe: Recipe, seed: int, teaching: Teaching) -> Learner:
+    def _evaluate(self, learner: DualLearner) -> dict[str, Any]:
+        learner.eval()
+        return {"AR": round(self._recalls(learner, self.materials.corpus.images(VAL)).average, 2)}
+
+    def _built(self, recipe: SystemRecipe, seed: int, targets: TeacherTargets) -> SystemLearner:
         materials, sizes = self.materials, self.materials.sizes
         torch.manual_seed(seed)
         features, vocabulary = materials.backbone.width, materials.corpus.tokenizer.vocabulary_size
@@ -216,37 +202,34 @@ class Systems:
                 else Meter(sizes.meter(features, vocabulary))
             )
             from_floor(model, materials.floor, materials.rarity_V)
-            return FusionLearner(FusionModel(model), *materials.floor_vectors)
+            return FusionLearner(RegionFusion(model), *materials.floor_vectors)
         if recipe.kind == "compact":
             towers = CompactTowers(recipe, sizes, features=features, vocabulary=vocabulary)
-            pooled_NF = materials.pictures.pooled_VIF[0, materials.corpus.pictures(TRAIN)]
+            pooled_NF = materials.images.pooled_VIF[0, materials.corpus.images(TRAIN)]
             compact_from_floor(towers, materials.floor, materials.rarity_V, pooled_NF)
         else:
             towers = RegionTowers(recipe, sizes, features=features, vocabulary=vocabulary)
             from_floor(towers, materials.floor, materials.rarity_V)
-        return DualLearner(towers, recipe, vocabulary=vocabulary, teaching=teaching)
+        return DualLearner(towers, recipe, targets, vocabulary=vocabulary)
 
-    def teachers(self, recipe: Recipe, seed: int) -> list[tuple[str, int]]:
-        """Who must be trained before: the ensemble, and the fusion model of the student's seed."""
+    def teachers(self, recipe: SystemRecipe, seed: int) -> list[tuple[str, int]]:
+        """Which are trained before: the ensemble, and the fusion model of the student's seed."""
         return [*recipe.teachers, *([(recipe.fusion_teacher, seed)] if recipe.fusion_teacher else [])]
 
     @torch.inference_mode()
     def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
-        """Vectors of one view of some pictures, by width."""
+        """Vectors of one view of some images, by width."""
         return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
 
     @torch.inference_mode()
     def texts(self, learner: DualLearner, rows_T: IntArray) -> Vectors:
         """Vectors of some captions, by width."""
-        return joined([self._texts(learner, rows_B) for rows_B in _blocks(rows_T)])
+        return joined([_numpy(learner.towers.text(*self.tokens(rows_B))) for rows_B in _blocks(rows_T)])
 
     def _images(self, learner: DualLearner, rows_B: IntArray, view: int) -> Vectors:
-        pictures, rows = self.materials.pictures, torch.from_numpy(rows_B)
-        regions_BRF = pictures.regions_VIRF[view, rows].float()
-        return _numpy(learner.image(regions_BRF, pictures.pooled_VIF[view, rows], self._boxes(len(rows))))
-
-    def _texts(self, learner: DualLearner, rows_B: IntArray) -> Vectors:
-        return _numpy(learner.text(*self.tokens(rows_B)))
+        images, rows = self.materials.images, torch.from_numpy(rows_B)
+        regions_BRF, pooled_BF = images.regions_VIRF[view, rows].float(), images.pooled_VIF[view, rows]
+        return _numpy(learner.towers.image(regions_BRF, pooled_BF, self._boxes(len(rows))))
 
     def tokens(self, rows_B: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and mask of captions by their rows, padded to the longest of them."""
@@ -258,11 +241,7 @@ class Systems:
         )
 
     def _boxes(self, count: int) -> torch.Tensor:
-        return self.materials.pictures.boxes_R7.expand(count, -1, -1)
-
-    @cached_property
-    def _open(self) -> dict[str, Learner]:
-        return {}
+        return self.materials.images.boxes_R7.expand(count, -1, -1)
 
 
 def _numpy(found: dict[int, torch.Tensor]) -> Vectors:

@@ -1,6 +1,6 @@
-"""What teachers say of the training data: an ensemble's vectors, and a fusion model's scores.
+"""Targets of teachers over the training data: an ensemble's vectors, and a fusion model's scores.
 
-V views, I pictures, T captions, K candidates, D width.
+V views, I images, T captions, K candidates, D width.
 """
 
 from __future__ import annotations
@@ -14,55 +14,55 @@ from torch import Tensor
 from hivlp.types import IntArray
 from hivlp_lab.flickr8k import scoring
 from hivlp_lab.flickr8k.corpus import TRAIN
-from hivlp_lab.flickr8k.lessons import DualLearner, FusionLearner, Teaching
-from hivlp_lab.flickr8k.recipes import Recipe
+from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner, TeacherTargets
+from hivlp_lab.flickr8k.recipes import SystemRecipe
 
 if TYPE_CHECKING:
     from hivlp_lab.flickr8k.systems import Systems
 
-_CAPTIONS, _CANDIDATES = 2, 8  # of a picture, and of each of these, that a fusion model tells of
+_CAPTIONS, _CANDIDATES = 2, 8  # of an image, and of each of these, that a fusion model scores
 _BLOCK = 256
 
 
-def teaching_of(systems: Systems, recipe: Recipe, seed: int) -> Teaching:
-    """All that a recipe's teachers say; they must be trained. Empty where it has none."""
-    pictures_VID, captions_TD = [], []
+def targets_of(systems: Systems, recipe: SystemRecipe, seed: int) -> TeacherTargets:
+    """The targets of a recipe's teachers, which must be trained; empty where it has none."""
+    all_images_VID, captions_TD = [], []
     for name, number in recipe.teachers:
         images_VID, texts_TD = _vectors(systems, systems.recipe(name), number)
-        pictures_VID.append(images_VID)
+        all_images_VID.append(images_VID)
         captions_TD.append(texts_TD)
-    pictures = systems.materials.pictures
-    return Teaching(
-        pictures_VID=pictures_VID,
+    images = systems.materials.images
+    return TeacherTargets(
+        images_VID=all_images_VID,
         captions_TD=captions_TD,
-        listened=_listened(systems, recipe, seed) if recipe.fusion_teacher else None,
-        candidates=lambda rows: (pictures.regions_VIRF[0, rows].float(), pictures.pooled_VIF[0, rows]),
+        scored=_scored(systems, recipe, seed) if recipe.fusion_teacher else None,
+        candidates=lambda rows: (images.regions_VIRF[0, rows].float(), images.pooled_VIF[0, rows]),
         tokens=lambda rows: systems.tokens(rows.numpy()),
     )
 
 
-def _vectors(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor]:
-    """Vectors of all views of all pictures, times the inverse temperature, and of all captions."""
+def _vectors(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor]:
+    """Vectors of all views of all images, times the inverse temperature, and of all captions."""
     learner, materials = cast("DualLearner", systems.learner(recipe, seed)), systems.materials
     rows_I, rows_T = np.arange(len(materials.corpus.samples)), np.arange(len(materials.corpus.captions))
-    fine, views = recipe.widths[-1], range(len(materials.pictures.regions_VIRF))
+    fine, views = recipe.widths[-1], range(len(materials.images.regions_VIRF))
     images_VID = np.stack([systems.images(learner, rows_I, view=view)[fine] for view in views])
     texts_TD = systems.texts(learner, rows_T)[fine]
     return float(learner.scales[fine].detach()) * torch.from_numpy(images_VID), torch.from_numpy(texts_TD)
 
 
-def _listened(systems: Systems, recipe: Recipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Captions, for each its own picture and those that the floor likes best, and their scores."""
+def _scored(systems: Systems, recipe: SystemRecipe, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Captions, for each its own image and those that the floor likes best, and their scores."""
     corpus = systems.materials.corpus
-    rows_P = corpus.pictures(TRAIN)
+    rows_P = corpus.images(TRAIN)
     own_captions = (corpus.texts_IM[row][corpus.texts_IM[row] >= 0][:_CAPTIONS] for row in rows_P)
     texts_T = np.concatenate(list(own_captions))
-    pictures_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
+    images_ID, captions_TD = (rows_ND.numpy() for rows_ND in systems.materials.floor_vectors)
     candidates: list[IntArray] = []
     for start in range(0, len(texts_T), _BLOCK):
         some_T = texts_T[start : start + _BLOCK]
-        similar_TP = captions_TD[some_T] @ pictures_ID[rows_P].T
-        similar_TP[rows_P[None, :] == corpus.picture_of_T[some_T][:, None]] = np.inf  # it stands first
+        similar_TP = captions_TD[some_T] @ images_ID[rows_P].T
+        similar_TP[rows_P[None, :] == corpus.image_of_T[some_T][:, None]] = np.inf  # it stands first
         candidates.append(rows_P[scoring.best_columns(similar_TP, min(_CANDIDATES, len(rows_P)))])
     candidates_TK = np.concatenate(candidates)
     teacher = systems.recipe(recipe.fusion_teacher)

@@ -13,7 +13,7 @@ from hivlp.errors import MissingExtraError, ModelError
 
 
 class Tflite:
-    """What one tensor of a model holds for a picture.
+    """What one tensor of a model holds for an image.
 
     Attributes:
         width: how many numbers that are.
@@ -36,7 +36,7 @@ class Tflite:
         return self._interpreter.get_tensor(self._tensor).reshape(-1)
 
     def features(self, pixels_CHW: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The features (width,) of one picture."""
+        """The features (width,) of one image."""
         return ((self.raw(pixels_CHW).astype(np.float32) - self.zero) * self.scale).astype(np.float16)
 
 

@@ -1,52 +1,63 @@
 """The dual encoders of the comparison behind one interface: LightningDOT's towers, and compact ones.
 
-B pictures or captions, R regions, F features of a region, L tokens, D width of a level, S width of a state.
+B images or captions, R regions, F features of a region, L tokens, D width of a level, S width of a state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, cast
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hivlp.model.levels import unit
+from hivlp.model.levels import prefixes
 from hivlp.registry import resolve
+from hivlp.train.batches.views import by_length
 from hivlp_lab.baselines.dual import LightningDot, RegionHiVLP
-from hivlp_lab.flickr8k.recipes import Recipe, Sizes
+from hivlp_lab.flickr8k.recipes import Sizes, SystemRecipe
+
+_GROUP = 64  # captions of like length that are encoded together: padding costs as much as words
 
 
-class Towers(Protocol):
-    """Two towers that never see each other, with vectors at every level."""
+class DualTowers(nn.Module):
+    """Two towers that never see each other, with vectors at every level.
+
+    Attributes:
+        features: numbers of a region.
+        states: widths of the states of words and of regions.
+    """
 
     features: int
-    """Numbers of a region."""
     states: tuple[int, int]
-    """Widths of the states of words and of regions."""
 
+    @abstractmethod
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
-        """Vectors of pictures by width."""
-        ...
+        """Vectors of images by width."""
 
+    @abstractmethod
     def text(self, tokens_BL: Tensor, mask_BL: Tensor) -> dict[int, Tensor]:
         """Vectors of captions by width."""
-        ...
 
+    @abstractmethod
     def word_states(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """A state for each word (B, L, S), from which a masked one is told."""
-        ...
+        """A state for each word (B, L, S), from which masked ones are predicted."""
 
+    @abstractmethod
     def region_states(self, regions_BRF: Tensor, boxes_BR7: Tensor) -> Tensor:
         """A state for each region (B, R, S)."""
-        ...
+
+    @property
+    def floor_weights(self) -> Sequence[nn.Parameter]:
+        """Weights that begin as the linear floor and are only adjusted."""
+        return ()
 
 
-class RegionTowers(nn.Module):
+class RegionTowers(DualTowers):
     """LightningDOT's towers with raw vectors, or with levels above them."""
 
-    def __init__(self, recipe: Recipe, sizes: Sizes, *, features: int, vocabulary: int) -> None:
+    def __init__(self, recipe: SystemRecipe, sizes: Sizes, *, features: int, vocabulary: int) -> None:
         super().__init__()
         size = sizes.pair(features, vocabulary)
         self.features, self.states = features, (size.stack.width, size.stack.width)
@@ -55,35 +66,41 @@ class RegionTowers(nn.Module):
             self.model = RegionHiVLP(size, recipe.widths, kind=recipe.levels)
         else:
             self.model = LightningDot(size)
-        self._towers = [self.model.towers if isinstance(self.model, RegionHiVLP) else self.model]
 
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
         found = self.model.encode_image(regions_BRF, boxes_BR7, _all(regions_BRF))
         return found if isinstance(found, dict) else {found.shape[1]: found}
 
     def text(self, tokens_BL: Tensor, mask_BL: Tensor) -> dict[int, Tensor]:
-        def encode(tokens_BL: Tensor, mask_BL: Tensor) -> dict[int, Tensor]:
-            found = self.model.encode_text(tokens_BL, mask_BL)
-            return found if isinstance(found, dict) else {found.shape[1]: found}
-
-        return by_length(encode, tokens_BL, mask_BL)
+        groups = list(by_length(mask_BL, group=_GROUP))
+        parts = [
+            self.model.encode_text(tokens_BL[rows, :longest], mask_BL[rows, :longest])
+            for rows, longest in groups
+        ]
+        back_B = torch.argsort(torch.cat([rows for rows, _ in groups]))
+        levels = [part if isinstance(part, dict) else {part.shape[1]: part} for part in parts]
+        return {width: torch.cat([level[width] for level in levels])[back_B] for width in levels[0]}
 
     def word_states(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        return self._towers[0].text_states(tokens_BL, mask_BL)
+        return self._dot.text_states(tokens_BL, mask_BL)
 
     def region_states(self, regions_BRF: Tensor, boxes_BR7: Tensor) -> Tensor:
-        return self._towers[0].image_states(regions_BRF, boxes_BR7, _all(regions_BRF))[:, 1:]
+        return self._dot.image_states(regions_BRF, boxes_BR7, _all(regions_BRF))[:, 1:]
+
+    @property
+    def _dot(self) -> LightningDot:
+        return self.model.towers if isinstance(self.model, RegionHiVLP) else self.model
 
 
-class CompactTowers(nn.Module):
+class CompactTowers(DualTowers):
     """The average of the regions, linear and through hidden units; and a bag of words weighed by rarity.
 
-    Heavy dropout instead of depth: six thousand pictures do not feed more. Both sides begin as the linear
+    Heavy dropout instead of depth: six thousand images do not feed more. Both sides begin as the linear
     floor (see `start`), whose directions stand in the order of their correlation, so that prefixes are levels
     already.
     """
 
-    def __init__(self, recipe: Recipe, sizes: Sizes, *, features: int, vocabulary: int) -> None:
+    def __init__(self, recipe: SystemRecipe, sizes: Sizes, *, features: int, vocabulary: int) -> None:
         super().__init__()
         width = recipe.widths[-1]
         self.features, self.states = features, (width, features + sizes.hidden)
@@ -93,7 +110,8 @@ class CompactTowers(nn.Module):
         self.words = nn.Embedding(vocabulary, width)
         self.weight_V = nn.Parameter(torch.ones(vocabulary))
         self.text_bias_D = nn.Parameter(torch.zeros(width))
-        self.image_levels, self.text_levels = Prefixes(recipe.widths), Prefixes(recipe.widths)
+        self.widths = recipe.widths
+        self.image_levels = self.text_levels = None
         if recipe.levels == "separate":
             make_levels = resolve("levels", recipe.levels)
             self.image_levels = make_levels(width, recipe.widths)
@@ -101,30 +119,31 @@ class CompactTowers(nn.Module):
         self.image_dropout, self.text_dropout = nn.Dropout(recipe.dropout), nn.Dropout(0.1)
 
     @property
-    def given(self) -> list[nn.Parameter]:
-        """The weights that the floor gives."""
-        words = self.words.weight, self.weight_V, self.text_bias_D
-        return [*self.linear.parameters(), *(cast("nn.Parameter", part) for part in words)]
+    def floor_weights(self) -> Sequence[nn.Parameter]:
+        return [*self.linear.parameters(), *self.words.parameters(), self.weight_V, self.text_bias_D]
 
     def image(self, regions_BRF: Tensor, pooled_BF: Tensor, boxes_BR7: Tensor) -> dict[int, Tensor]:
-        kept_BF, hidden_BH = self._pooled(pooled_BF)
-        return self.image_levels(self.linear(kept_BF) + self.more(hidden_BH))
+        shown_BF, hidden_BH = self._pooled(pooled_BF)
+        return self._levels(self.image_levels, self.linear(shown_BF) + self.more(hidden_BH))
 
     def text(self, tokens_BL: Tensor, mask_BL: Tensor) -> dict[int, Tensor]:
-        return self.text_levels(self._bag(tokens_BL, mask_BL))
+        return self._levels(self.text_levels, self._bag(tokens_BL, mask_BL))
 
     def word_states(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
-        """A bag has no places: every masked word is told from the same bag of the others."""
+        """A bag has no places: every masked word is predicted from the same bag of the others."""
         return self._bag(tokens_BL, mask_BL)[:, None].expand(-1, tokens_BL.shape[1], -1)
 
     def region_states(self, regions_BRF: Tensor, boxes_BR7: Tensor) -> Tensor:
-        """Every masked region is told from the same average of the others."""
+        """Every masked region is predicted from the same average of the others."""
         both_BS = torch.cat(self._pooled(regions_BRF.mean(dim=1)), dim=1)
         return both_BS[:, None].expand(-1, regions_BRF.shape[1], -1)
 
+    def _levels(self, heads: nn.Module | None, rows_BD: Tensor) -> dict[int, Tensor]:
+        return prefixes(rows_BD, self.widths) if heads is None else heads(rows_BD)
+
     def _pooled(self, pooled_BF: Tensor) -> tuple[Tensor, Tensor]:
-        kept_BF = self.image_dropout(pooled_BF)
-        return kept_BF, self.image_dropout(F.gelu(self.hidden(kept_BF)))
+        shown_BF = self.image_dropout(pooled_BF)
+        return shown_BF, self.image_dropout(F.gelu(self.hidden(shown_BF)))
 
     def _bag(self, tokens_BL: Tensor, mask_BL: Tensor) -> Tensor:
         weight_BL = self.weight_V[tokens_BL] * mask_BL
@@ -133,35 +152,6 @@ class CompactTowers(nn.Module):
             tokens_BL, self.words.weight, mode="sum", per_sample_weights=weight_BL / length_B1
         )
         return self.text_dropout(sum_BD) + self.text_bias_D
-
-
-class Prefixes(nn.Module):
-    """Every level is a prefix, brought to unit length: nested levels without a map of their own."""
-
-    def __init__(self, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.widths = widths
-
-    def forward(self, rows_BD: Tensor) -> dict[int, Tensor]:
-        return {width: unit(rows_BD[:, :width]) for width in self.widths}
-
-
-def by_length(
-    encode: Callable[[Tensor, Tensor], dict[int, Tensor]],
-    tokens_BL: Tensor,
-    mask_BL: Tensor,
-    *,
-    group: int = 64,
-) -> dict[int, Tensor]:
-    """Captions of like length are encoded together: padding costs as much as words."""
-    length_B = mask_BL.sum(dim=1)
-    order_B = torch.argsort(length_B, stable=True)
-    found: list[dict[int, Tensor]] = []
-    for rows in order_B.split(group):
-        longest = int(length_B[rows].max())
-        found.append(encode(tokens_BL[rows, :longest], mask_BL[rows, :longest]))
-    back_B = torch.argsort(order_B)
-    return {width: torch.cat([part[width] for part in found])[back_B] for width in found[0]}
 
 
 def _all(regions_BRF: Tensor) -> Tensor:
