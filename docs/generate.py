@@ -312,8 +312,8 @@ def mini_lines() -> str:
             f"hits (text→image R@10). The average recall (AR) is {photographs['AR']:.1f}.",
             f"- **Product images.** Among {products['images']:,} products, {titles} of the titles find their "
             "image in the first ten hits.",
-            f"- **Things by name.** Among one photograph each of a thousand kinds, {names} of the names find "
-            "theirs in the first ten hits; the picture tower was trained on these kinds.",
+            f"- **Things by name.** Among a thousand photographs, one of each kind of thing, {names} of the "
+            "names find theirs in the first ten hits; the image tower was trained on these kinds.",
         ]
     )
 
