@@ -154,20 +154,6 @@ def test_the_messages_in_troubleshooting_are_in_the_code() -> None:
     assert not lost, f"docs/troubleshooting.md quotes messages that the code no longer has: {lost}"
 
 
-def test_the_legend_has_every_letter_of_a_shape() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("| letter | meaning |")[1].split("## Tests")[0]
-    legend = {
-        letter for cell in re.findall(r"\| ([A-Z](?:, [A-Z])*) (?=\|)", text) for letter in cell.split(", ")
-    }
-    used: dict[str, str] = {}
-    for path in [*(ROOT / "src/hivlp").rglob("*.py"), *(ROOT / "lab/src").rglob("*.py")]:
-        for name, shape in re.findall(r"\b([a-z]\w*_([A-Z]+)\d?)\b", path.read_text("utf-8")):
-            if name not in {"lora_A", "lora_B", "best_AR"}:  # names of peft, and of a result
-                used |= dict.fromkeys(shape, f"{name} in {path.name}")
-    assert {"B", "D", "T"} <= set(used)
-    assert set(used) <= legend, {letter: place for letter, place in used.items() if letter not in legend}
-
-
 def test_the_readme_is_short_and_says_what_was_counted() -> None:
     readme, models = (path.read_text("utf-8") for path in (ROOT / "README.md", DOCS / "models.md"))
     assert len(readme.splitlines()) <= 150
