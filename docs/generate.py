@@ -1,7 +1,7 @@
-"""Writes the parts of the documentation that the code already says: settings, presets, commands.
+"""Writes the parts of the documentation that come from the code, the contracts and the result files.
 
 python docs/generate.py          rewrites them
-python docs/generate.py --check  only tells which pages are out of date
+python docs/generate.py --check  only lists the pages that are out of date
 
 A part stands between `<!-- NAME -->` and `<!-- /NAME -->`; everything else on a page is written by hand.
 """
@@ -230,59 +230,98 @@ def commands_text() -> str:
     return "\n\n".join(command_section(name, command) for name, command in commands().items())
 
 
-def tree() -> str:
-    """Every file of the repository that a person would open, with what it is for in one comment."""
-    lines: list[str] = []
-    folder = ROOT
-    for path in sorted(_listed(), key=lambda path: (path.parent.parts, path.name)):
-        if path.parent != folder:
-            folder = path.parent
-            lines.append(f"{folder.relative_to(ROOT).as_posix()}/")
-        lines.append(f"  {path.name:<18}{_purpose(path)}")
-    return "```text\n" + "\n".join(lines) + "\n```"
+def layers() -> str:
+    """The import contracts of `pyproject.toml` as a picture, a line for each layer, the laboratory above."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lists = re.findall(r"^layers = (\[.*?^\])", text, re.DOTALL | re.MULTILINE)
+    library, laboratory = (ast.literal_eval(rows) for rows in lists)
+    tops = [row for row in laboratory if row != "hivlp"]
+    blocks = [[row.replace("hivlp.", "").replace(" | ", "  ·  ") for row in rows] for rows in (tops, library)]
+    bar, width = "─" * 56, 56
+    inside = f"├{bar}┤\n".join("".join(f"│{row:^{width}}│\n" for row in rows) for rows in blocks)
+    return f"```text\n┌{bar}┐\n{inside}└{bar}┘\n```"
 
 
-def _listed() -> Iterator[Path]:
-    for folder in ("src/hivlp", "benchmarks", "docs", "examples"):
-        found = (ROOT / folder).rglob("*.py")
-        yield from (path for path in found if path.name != "__init__.py" or path.parent.name == "hivlp")
+def rooms() -> str:
+    """Every package with the number of its modules and the first paragraph of its docstring."""
+    lines = ["| folder | modules | what it does |", "|---|--:|---|"]
+    for name in _packages():
+        package = ROOT / name
+        modules = sum(path.name != "__init__.py" for path in package.glob("*.py"))
+        shown = name.removeprefix("src/hivlp/").removeprefix("lab/src/")
+        paragraph = _docstring(package / "__init__.py").split("\n\n")[0]
+        words = " ".join(paragraph.replace(":class:", "").replace("``", "`").split()).replace("|", "\\|")
+        lines.append(f"| `{shown}/` | {modules} | {words} |")
+    return "\n".join(lines)
 
 
-def _purpose(path: Path) -> str:
-    """The first clause of a module's docstring: what the file is, without what it does not know."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    sentence = re.split(r"[.;](?:\s|$)", text, maxsplit=1)[0]
-    return " ".join(sentence.replace("``", "").replace("`", "").split())
-
-
-def _newest(kind: str) -> tuple[Path, dict[str, Any]]:
-    """The last result file of a kind by its name, and what it holds."""
-    path = max((ROOT / "benchmarks" / "results").glob(f"{kind}-*.json"), key=lambda path: path.name)
-    return path, json.loads(path.read_text(encoding="utf-8"))
-
-
-def mini_table() -> str:
-    """What the shipped model reaches, from the result file that `benchmarks/model_card.py` wrote."""
-    path, measured = _newest("model-mini")
-    lines = [
-        "| searched | level | text→image R@1 / 5 / 10 | image→text R@1 / 5 / 10 | AR |",
-        "|---|---|---|---|---|",
+def _packages() -> list[str]:
+    """The packages of the library and the laboratory below their roots, by their folders."""
+    found = [
+        path.parent.relative_to(ROOT).as_posix()
+        for root in ("src/hivlp", "lab/src/hivlp_lab")
+        for path in (ROOT / root).glob("*/**/__init__.py")
     ]
-    for result in measured["results"]:
-        rows = {f"{width} wide": level for width, level in result["levels"].items()}
-        rows[f"cascade, {result['cascade']['candidates']} candidates"] = result["cascade"]
-        for name, level in rows.items():
-            both = (_recalls(level[way]) for way in ("text_to_image", "image_to_text"))
-            lines.append(f"| {result['name']} | {name} | {' | '.join(both)} | {level['AR']:.1f} |")
-    protocols = "; ".join(f"{result['name']}: {result['protocol']}" for result in measured["results"])
-    speed, where = measured["speed"], measured["environment"]
-    return "\n".join(lines) + (
-        f"\n\n{protocols}. R@k: a right answer is among the first k, in percent. AR: the mean of the six."
-        f"\n\n{speed['text_ms']:.2f} ms a text and {speed['picture_ms']:.1f} ms a picture on one thread, "
-        f"{measured['megabytes']:.0f} MB in the package ({where['machine']}, {where['cpus']} CPUs, "
-        f"onnxruntime {where['onnxruntime']}; "
-        f"[all numbers](benchmarks/results/{path.name}), made by `python benchmarks/model_card.py RUN`)."
+    return sorted(found, key=lambda name: (name.startswith("lab"), name))
+
+
+def torch_users() -> str:
+    """The packages that need torch, and the single modules elsewhere that do."""
+    packages = [name for name in _packages() if "Needs torch." in _docstring(ROOT / name / "__init__.py")]
+    tops = [name for name in packages if name.startswith("src/")]
+    others = [
+        path.relative_to(ROOT / "src/hivlp").as_posix()
+        for path in sorted((ROOT / "src/hivlp").rglob("*.py"))
+        if _imports_torch(path) and not any(path.is_relative_to(ROOT / name) for name in tops)
+    ]
+    named = [f"`{name.removeprefix('src/hivlp/')}/`" for name in tops] + [f"`{name}`" for name in others]
+    return f"The packages and modules that import torch: {', '.join(named)}."
+
+
+def _imports_torch(path: Path) -> bool:
+    """Whether a module imports torch when it is loaded."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = [alias.name for line in body if isinstance(line, ast.Import) for alias in line.names]
+    names += [line.module or "" for line in body if isinstance(line, ast.ImportFrom)]
+    return any(name.split(".")[0] == "torch" for name in names)
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def mini_lines() -> str:
+    """What the shipped model reaches, from the result file that `benchmarks/model_card.py` wrote."""
+    path = max((ROOT / "benchmarks" / "results").glob("model-mini-*.json"), key=lambda path: path.name)
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    photographs, products = (_result(measured, name) for name in ("Flickr8k photos", "Products by title"))
+    captions, titles, names = (
+        f"{one['R@10']:.1f} %"
+        for one in (photographs["text_to_image"], products["text_to_image"], measured["kinds"])
     )
+    speed, where = measured["speed"], measured["environment"]
+    folder = ROOT / "src/hivlp/assets/mini"
+    megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    return "\n".join(
+        [
+            f"- **Size and speed.** {megabytes:.1f} MB; {speed['text_ms']:.1f} ms a text and "
+            f"{speed['picture_ms']:.0f} ms an image on one thread ({where['machine']}, no GPU, no torch; "
+            f"[all numbers](benchmarks/results/{path.name})).",
+            f"- **Everyday photographs.** Among {photographs['images']:,} photographs of Flickr8k (split "
+            f"`{photographs['split']}`), {captions} of the captions find their photograph in the first ten "
+            f"hits (text→image R@10). The average recall (AR) is {photographs['AR']:.1f}.",
+            f"- **Product images.** Among {products['images']:,} products, {titles} of the titles find their "
+            "image in the first ten hits.",
+            f"- **Things by name.** Among a thousand photographs, one of each kind of thing, {names} of the "
+            "names find theirs in the first ten hits; the image tower was trained on these kinds.",
+        ]
+    )
+
+
+def _result(measured: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One evaluation of a result file of a model, with the split that its protocol names."""
+    (result,) = (one for one in measured["results"] if one["name"] == name)
+    return {**result, "split": result["protocol"].rsplit("split ", 1)[1]}
 
 
 def search_tables() -> str:
@@ -403,10 +442,6 @@ _LOADS = {
 }
 
 
-def _recalls(values: Mapping[str, float]) -> str:
-    return " / ".join(f"{values[name]:.1f}" for name in ("R@1", "R@5", "R@10"))
-
-
 PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
     "models.md": {"config": lambda: settings_table(ModelConfig)},
@@ -414,7 +449,9 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "benchmarks.md": {"search": search_tables},
     "serve.md": {"serve": serve_tables},
     "results.md": {"speed": speed_tables, "flickr8k": accuracy_tables},
-    "../README.md": {"mini": mini_table, "tree": tree},
+    "architecture.md": {"layers": layers, "rooms": rooms},
+    "../README.md": {"mini": mini_lines},
+    "../CONTRIBUTING.md": {"layers": layers, "torch": torch_users},
 }
 
 

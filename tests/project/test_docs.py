@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import itertools
+import json
 import re
 import runpy
 import shlex
@@ -22,6 +24,7 @@ import hivlp
 from hivlp import scenes
 from hivlp.encode.base import shipped_models
 from hivlp.retriever import Index
+from hivlp.train.card import recall_table
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -64,24 +67,109 @@ def generate() -> Iterator[ModuleType]:
     del sys.modules["docs_generate"]
 
 
-@pytest.mark.parametrize(
-    "name", ["train.md", "models.md", "cli.md", "benchmarks.md", "serve.md", "results.md", "../README.md"]
-)
+GENERATED = [
+    "train.md",
+    "models.md",
+    "cli.md",
+    "benchmarks.md",
+    "serve.md",
+    "results.md",
+    "architecture.md",
+    "../README.md",
+    "../CONTRIBUTING.md",
+]
+
+
+@pytest.mark.parametrize("name", GENERATED)
 def test_generated_parts_are_what_the_code_gives_now(generate: ModuleType, name: str) -> None:
     text = (DOCS / name).read_text("utf-8")
     assert text == generate.generated(name, text), f"docs/{name} is out of date: {REMEDY}"
 
 
 def test_every_generated_page_is_tested(generate: ModuleType) -> None:
-    assert set(generate.PARTS) == {
-        "train.md",
-        "models.md",
-        "cli.md",
-        "benchmarks.md",
-        "serve.md",
-        "results.md",
-        "../README.md",
+    assert set(generate.PARTS) == set(GENERATED)
+
+
+def test_the_picture_of_the_layers_has_every_layer_of_the_contracts(generate: ModuleType) -> None:
+    picture = generate.layers()
+    contracts = (ROOT / "pyproject.toml").read_text("utf-8").split("[tool.importlinter]")[1]
+    names = [
+        name for row in re.findall(r'^    "(.+)",$', contracts, re.MULTILINE) for name in row.split(" | ")
+    ]
+    shown = re.findall(r"[a-z][\w.]*", picture.removeprefix("```text"))
+    assert sorted(shown) == sorted(name.removeprefix("hivlp.") for name in names if name != "hivlp")
+    assert shown.index("cli") < shown.index("search") < shown.index("index") < shown.index("errors")
+    assert len({len(line) for line in picture.splitlines()[1:-1]}) == 1, "the lines differ in length"
+
+
+def test_the_map_of_the_folders_lists_every_package(generate: ModuleType) -> None:
+    rows = re.findall(r"^\| `([\w/]+)/` \| (\d+) \| (.+) \|$", generate.rooms(), re.MULTILINE)
+    packages = {path.parent for path in (ROOT / "src/hivlp").glob("*/**/__init__.py")}
+    mapped = {ROOT / "src/hivlp" / name: (int(count), words) for name, count, words in rows}
+    assert packages <= set(mapped)
+    assert all(words.strip() for _, words in mapped.values())
+    coarse = ROOT / "src/hivlp/index/coarse"
+    assert mapped[coarse][0] == len(list(coarse.glob("*.py"))) - 1
+    assert "hivlp_lab/bench" in {name for name, _, _ in rows}
+
+
+def test_the_torch_list_has_every_module_that_imports_torch(generate: ModuleType) -> None:
+    listed = re.findall(r"`([\w/.]+)`", generate.torch_users())
+    for path in (ROOT / "src/hivlp").rglob("*.py"):
+        name = path.relative_to(ROOT / "src/hivlp").as_posix()
+        if re.search(r"^(?:import|from) torch\b", path.read_text("utf-8"), re.MULTILINE):
+            assert any(name == one or (one.endswith("/") and name.startswith(one)) for one in listed), name
+    assert "search/" not in listed and "encode/onnx.py" not in listed
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "glossary.md"])
+def test_the_paths_and_names_of_code_on_a_page_exist(page: str) -> None:
+    places = re.findall(r"`([\w/]+(?:\.py|/))(?::(\w+))?`", (DOCS / page).read_text("utf-8"))
+    assert len(places) >= 40
+    for place, name in places:
+        found = [
+            ROOT / root / place for root in ("src/hivlp", "lab/src", ".") if (ROOT / root / place).exists()
+        ]
+        assert found, f"docs/{page} names {place}, which does not exist"
+        if name:
+            code = found[0].read_text("utf-8")
+            assert re.search(rf"^(?:(?:class|def|async def) )?{name}\b", code, re.MULTILINE), (
+                f"{place}:{name}"
+            )
+
+
+def test_the_messages_in_troubleshooting_are_in_the_code() -> None:
+    rows = re.findall(r"^\| (`.+?) \| ", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    quoted = [part for row in rows for part in re.findall(r"`(.+?)`", row)]
+    code = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "src/hivlp").rglob("*.py")]
+    texts = {
+        node.value
+        for tree in code
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    texts |= {"hivlp: command not found", (ROOT / "Makefile").read_text("utf-8")}
+    assert len(quoted) >= 30
+    lost = [part for part in quoted if not any(part in text for text in texts)]
+    assert not lost, f"docs/troubleshooting.md quotes messages that the code no longer has: {lost}"
+
+
+def test_the_readme_is_short_and_says_what_was_counted() -> None:
+    readme, models = (path.read_text("utf-8") for path in (ROOT / "README.md", DOCS / "models.md"))
+    assert len(readme.splitlines()) <= 150
+    rows = re.findall(r"^\| ([0-6]) \| (.+) \|$", models, re.MULTILINE)
+    counts = [int(right) for right, searches in rows for _ in searches.split(";")]
+    assert len(counts) == 30
+    assert all(f"{sum(counts)} of 180 hits are right" in text for text in (readme, models))
+
+
+def test_the_card_of_the_shipped_model_shows_the_measured_recalls() -> None:
+    card = (ROOT / "src/hivlp/assets/mini/README.md").read_text("utf-8")
+    (path,) = (ROOT / "benchmarks/results").glob("model-mini-*.json")
+    results = json.loads(path.read_text("utf-8"))["results"]
+    assert len(results) == 3
+    for result in results:
+        assert "\n".join(recall_table(result)) in card, result["name"]
 
 
 def test_generator_replaces_what_is_stale_and_keeps_the_rest(generate: ModuleType) -> None:

@@ -1,1 +1,1 @@
-"""Where pictures and captions come from: sources, decoding, drawn scenes, tokenizers, batches."""
+"""Reads images and captions: sources, decoding, original files, tokenizers."""

@@ -68,7 +68,7 @@ def write_card(
         "",
     ]
     for result in results:
-        lines += _table(result)
+        lines += recall_table(result)
     if curves is not None:
         shutil.copyfile(curves, folder / curves.name)
         lines += ["## The run", "", f"![Loss, recall and learning rate by step]({curves.name})", ""]
@@ -85,8 +85,8 @@ def _training(config: TrainConfig, steps: int, device: str) -> str:
     return f"{steps:,} steps of {config.batch_size} pictures on {device} in {config.precision}"
 
 
-def _table(result: Mapping[str, Any]) -> list[str]:
-    """Recalls of every level on one validation source."""
+def recall_table(result: Mapping[str, Any]) -> list[str]:
+    """The section of one validation source: recalls of every level and of the cascade, as lines."""
     rows = [
         f"| {width} | {_recalls(level['text_to_image'])} "
         f"| {_recalls(level['image_to_text'])} | {level['AR']:.1f} |"

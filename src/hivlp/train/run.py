@@ -30,7 +30,7 @@ from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.loop import CHECKPOINTS, Ended, LoopSettings, fit
 from hivlp.train.memory import keep_freed
 from hivlp.train.prepare import START, TOKENIZER, Prepared, opened, prepare
-from hivlp.train.starts.linear import given
+from hivlp.train.starts.linear import initialised_rates
 from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
@@ -160,7 +160,7 @@ def fit_task(
     model, optimisation = parts.task.model, config.optimisation
     shares = rate_shares(model, optimisation)
     if config.linear_start:
-        shares |= given(model, optimisation.given_rate)
+        shares |= initialised_rates(model, optimisation.linear_start_rate)
     settings = LoopSettings(
         steps=config.steps,
         batch_size=config.batch_size,
