@@ -1,6 +1,6 @@
 """The errors that HiVLP raises on purpose, and nothing else.
 
-Every message has three parts: the value that was met, the rule it breaks, and the remedy.
+Every message has three parts: the value, the rule that it breaks, and the remedy.
 The command line prints the message and exits with code 2; a service maps the classes to HTTP codes.
 """
 
@@ -12,11 +12,11 @@ class HivlpError(Exception):
 
 
 class ConfigError(HivlpError):
-    """A setting has an unknown name, a wrong type or an impossible value."""
+    """A setting has an unknown name, a wrong type or an invalid value."""
 
 
 class DataError(HivlpError):
-    """A source of pictures and captions can't be read as what it claims to be."""
+    """A source of pictures and captions is missing, damaged or of another format."""
 
 
 class ImageError(DataError):
@@ -24,7 +24,7 @@ class ImageError(DataError):
 
 
 class ModelError(HivlpError):
-    """A model can't be found, opened or used as asked."""
+    """A model is missing, damaged or not usable in the requested way."""
 
 
 class IndexFolderError(HivlpError):
@@ -32,15 +32,15 @@ class IndexFolderError(HivlpError):
 
 
 class QueryError(HivlpError):
-    """A query or one of its parameters is outside of what can be answered."""
+    """A query or one of its parameters is invalid."""
 
 
 class FilterError(QueryError):
-    """A filter over items can't be understood, or names what no item has."""
+    """A filter over items is invalid, or names a key that no item has."""
 
 
 class MissingExtraError(HivlpError):
-    """An optional dependency is needed and not installed."""
+    """An optional package is required and not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What the pictures of numbers share: matplotlib, which is an extra, and colours."""
+"""Matplotlib, which is an extra, and the colours of all charts."""
 
 # pyright: reportMissingImports=false
 

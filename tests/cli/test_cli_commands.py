@@ -430,7 +430,7 @@ def test_tune_shows_its_plans_and_what_they_were_measured_with(captioned: Path, 
     queries.write_text("\n".join(f"{one} {two}" for one in COLOURS for two in COLOURS), encoding="utf-8")
     ran = hivlp("tune", captioned, "--recall", "0.9", "-k", "3", "--queries", queries, "--coarse", "exact")
     assert ran.code == 0
-    for words in ("recall@3", "at least", "p50 ms", "p99 ms", "bytes an item", "exact"):
+    for words in ("recall@3", "at least", "p50 ms", "p99 ms", "bytes per item", "exact"):
         assert words in ran.out
     assert "with 95 % confidence, measured with 144 queries on 110 items" in ran.out
     assert "chosen: " in ran.out
@@ -445,7 +445,7 @@ def test_tune_says_why_it_learned_no_probabilities(captioned: Path, hivlp: Hivlp
     ran = hivlp(*tune, "--queries", queries)
     note, _ = ran.document["notes"]
     assert (ran.document["match"], note in ran.err) == (None, True)
-    assert "--min-probability) were not learned" in note
+    assert "--min-probability) were not calibrated" in note
     assert "leave out --queries" in note
 
 

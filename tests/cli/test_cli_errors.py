@@ -323,7 +323,7 @@ def test_a_plan_file_that_holds_something_else(tmp_path: Path, colours: ColourEn
     (tmp_path / "plan.json").write_text("[1, 2]")
     (tmp_path / "plan.bin").write_bytes(b"\xff\xfe\x00")
     command = ("eval", "--model", "mini", "--data", pictures, "--json")
-    refused(hivlp(*command, "--plan", tmp_path / "plan.json"), "plan.json", "no JSON object")
+    refused(hivlp(*command, "--plan", tmp_path / "plan.json"), "plan.json", "not a JSON object")
     refused(hivlp(*command, "--plan", tmp_path / "plan.bin"), "plan.bin", "not JSON")
     refused(hivlp(*command, "--plan", tmp_path), "neither a JSON object nor a file")
     refused(hivlp(*command, "--plan", "{}", "--candidates", "3"), "exclude each other")
@@ -413,7 +413,7 @@ def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEnc
     refused(hivlp("tune", photos, "--queries", tmp_path, "--json"), "name a file")
     (tmp_path / "queries.txt").write_bytes(b"caf\xe9")
     refused(
-        hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "UTF-8", "one query a line"
+        hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "UTF-8", "one query per line"
     )
     (tmp_path / "queries.txt").write_text("red\n" * 49)
     refused(hivlp("tune", photos, "--queries", tmp_path / "queries.txt", "--json"), "49 queries are too few")

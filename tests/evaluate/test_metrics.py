@@ -68,7 +68,7 @@ def test_average_recall_is_the_mean_of_six() -> None:
 
 
 def test_no_queries_is_an_error_and_not_a_nan() -> None:
-    with pytest.raises(ValueError, match="no queries"):
+    with pytest.raises(ValueError, match="at least one query"):
         metrics.recalls(np.empty(0, np.int64))
 
 

@@ -312,7 +312,7 @@ def manifest_with(**changes: Any) -> Callable[[Path], Any]:
         (manifest_with(parts=[{"kind": "image"}]), "is damaged.*levels"),
         (
             manifest_with(parts=[{"kind": "a", "levels": {}, "metadata": "../..", "count": 1}]),
-            "no name of a folder",
+            "not the name of a folder",
         ),
         (
             lambda folder: manifest_with(

@@ -374,7 +374,7 @@ def test_any_text_is_understood_or_refused(table: ItemTable, text: str | list[st
         ("color in 'red'", "list in parentheses", "Write ( here"),
         ("color is 'red'", "null or not null", "Write null here"),
         ("(color = 'red'", "closed here", "Write ) here"),
-        ("color = 'red')", "should have ended", "close what is open"),
+        ("color = 'red')", "should have ended", "close open brackets and quotes"),
         ("color = 'red", "never closed", "twice: ''"),
         ('"color = 1', "never closed", 'another "'),
         ('"" = 1', "has to have a name", "double quotes"),
