@@ -21,14 +21,16 @@ class Settings(BaseModel):
         REMOVED: dotted names that older versions wrote and this one lacks (``sources[].captions`` for a field
             of every member of a list), each with the value that this version uses everywhere; None for a
             feature that is gone, which must have been off.
+        RENAMED: dotted names of older versions, each with the last part of the present name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     REMOVED: ClassVar[Mapping[str, Any]] = {}
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
 
 def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values without the settings of older versions that make no difference to this one.
+    """Plain values with renamed settings, without those of older versions that make no difference.
 
     Raises:
         ValueError: names the settings that do make a difference.
@@ -39,6 +41,11 @@ def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str
         for group in _groups(left, groups):
             if last in group and _differs(group.pop(last), constant):
                 used.append(name)
+    for name, new in kind.RENAMED.items():
+        *groups, last = name.split(".")
+        for group in _groups(left, groups):
+            if last in group:
+                group.setdefault(new, group.pop(last))
     if used:
         raise ValueError(
             f"an older version of HiVLP had the settings {', '.join(dict.fromkeys(used))}, and this one does "
