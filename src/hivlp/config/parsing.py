@@ -62,8 +62,9 @@ def _groups(values: Any, path: Sequence[str]) -> list[dict[str, Any]]:
     if not path:
         return [group]
     inner = group.get(path[0].removesuffix("[]"))
-    members = inner if path[0].endswith("[]") and isinstance(inner, list | tuple) else [inner]
-    return [found for member in cast("list[Any]", members) for found in _groups(member, path[1:])]
+    is_list = path[0].endswith("[]") and isinstance(inner, list | tuple)
+    members = list(cast("Sequence[Any]", inner)) if is_list else [inner]
+    return [found for member in members for found in _groups(member, path[1:])]
 
 
 def _differs(value: Any, constant: Any) -> bool:
