@@ -80,7 +80,7 @@ def test_settings_of_older_versions_are_accepted_where_they_make_no_difference()
     values = micro_run(validation=[{"spec": "scenes:9"}]).model_dump(mode="json")
     values["validation"][0] |= {"share": 1.0, "captions": 1, "views": 0, "linear_start": True}
     values["sources"][0]["negatives_each"] = 1
-    values["optimisation"] |= {"betas": [0.9, 0.98], "clip_norm": 1.0, "given_rate": 0.3}
+    values["optimisation"] |= {"betas": [0.9, 0.98], "clip_norm": 1.0}
     values["objective"]["lrm"] |= {"share": 0.15, "fusion": "add"}
     values["model"]["image"]["bag"], values["model"]["text"]["norm"] = 0, False
     assert parse(TrainConfig, values, where="test") == micro_run(validation=[{"spec": "scenes:9"}])
@@ -92,6 +92,13 @@ def test_settings_of_older_versions_are_accepted_where_they_make_no_difference()
     )
     with pytest.raises(ConfigError, match=message):
         parse(TrainConfig, values, where="test")
+
+
+def test_a_renamed_setting_keeps_its_value() -> None:
+    values = micro_run().model_dump(mode="json")
+    values["optimisation"]["given_rate"] = values["optimisation"].pop("linear_start_rate") / 2
+    values["objective"]["kinds"] = values["objective"].pop("class_names")
+    assert parse(TrainConfig, values, where="test") == micro_run(optimisation={"linear_start_rate": 0.15})
 
 
 def test_a_fusion_head_of_another_width_is_of_an_older_version() -> None:

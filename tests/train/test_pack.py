@@ -98,9 +98,9 @@ def test_a_reinforced_set_is_resumed_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_wishes_that_contradict_each_other_are_refused():
-    with pytest.raises(ConfigError, match="asks for views and nothing looks at them"):
+    with pytest.raises(ConfigError, match="a source has views, and nothing uses them"):
         micro_run(sources=[{"spec": "scenes:8", "views": 1}])
-    with pytest.raises(ConfigError, match="is not to be cropped and asks for 3 views"):
+    with pytest.raises(ConfigError, match="has crop=false and views=3; set crop=true"):
         micro_run(sources=[{"spec": "scenes:8", "views": 3, "crop": False}], lock_image=True)
 
 

@@ -20,14 +20,16 @@ class Settings(BaseModel):
         REMOVED: dotted names that older versions wrote and this one lacks (``sources[].captions`` for a field
             of every member of a list), each with the value that this version uses everywhere; None for a
             feature that is gone, which must have been off.
+        RENAMED: dotted names of older versions, each with the last part of the present name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     REMOVED: ClassVar[Mapping[str, Any]] = {}
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
 
 def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values without the settings of older versions that make no difference to this one.
+    """Plain values with renamed settings, without those of older versions that make no difference.
 
     Raises:
         ValueError: names the settings that do make a difference.
@@ -38,6 +40,11 @@ def without_removed(kind: type[Settings], values: Mapping[str, Any]) -> dict[str
         for group in _groups(left, groups):
             if last in group and _differs(group.pop(last), constant):
                 used.append(name)
+    for name, new in kind.RENAMED.items():
+        *groups, last = name.split(".")
+        for group in _groups(left, groups):
+            if last in group:
+                group.setdefault(new, group.pop(last))
     if used:
         raise ValueError(
             f"an older version of HiVLP had the settings {', '.join(dict.fromkeys(used))}, and this one does "
@@ -54,8 +61,9 @@ def _groups(values: Any, path: Sequence[str]) -> list[dict[str, Any]]:
     if not path:
         return [group]
     inner = group.get(path[0].removesuffix("[]"))
-    members = inner if path[0].endswith("[]") and isinstance(inner, list | tuple) else [inner]
-    return [found for member in cast("list[Any]", members) for found in _groups(member, path[1:])]
+    is_list = path[0].endswith("[]") and isinstance(inner, list | tuple)
+    members = list(cast("Sequence[Any]", inner)) if is_list else [inner]
+    return [found for member in members for found in _groups(member, path[1:])]
 
 
 def _differs(value: Any, constant: Any) -> bool:

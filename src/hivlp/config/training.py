@@ -173,15 +173,17 @@ class TrainConfig(Settings):
         "objective.reranker.pool": 28,
         "objective.reranker.temperature": 1.0,
         "objective.reranker.imitation": 0.2,
-        "objective.kinds": None,
         "optimisation.top_rate": None,
         "optimisation.betas": [0.9, 0.98],
         "optimisation.clip_norm": 1.0,
-        "optimisation.given_rate": 0.3,
         "lora.alpha": 16.0,
         "lora.dropout": 0.0,
         "augmentation.synonyms": None,
         "augmentation.mixing": None,
+    }
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "objective.kinds": "class_names",
+        "optimisation.given_rate": "linear_start_rate",
     }
 
     preset: str = Field(default="none", description="name of the preset that the run started from")
