@@ -174,10 +174,10 @@ def test_fewer_than_k_none_and_everything_filtered_away(tmp_path, plan):
         store.append(items(295, first=5), embeddings(295, seed=2))
         (hits,) = store.search(embeddings(1), k=10, plan=plan, where="n between 7 and 9")
         assert sorted(hit.id for hit in hits) == ["id-7", "id-8", "id-9"]
-        assert hits.notes == ("the filter leaves 3 items; there is no more to find",)
+        assert hits.notes == ("only 3 items passed the filter",)
         (hits,) = store.search(embeddings(1), k=10, plan=plan, where="n > 1000")
         assert len(hits) == 0
-        assert hits.notes == ("the filter leaves no item; check its values, or search without it",)
+        assert hits.notes == ("no item passes the filter; check its values, or search without it",)
         store.delete(f"id-{n}" for n in range(300))
         assert [len(hits) for hits in store.search(embeddings(2), k=10, plan=plan)] == [0, 0]
 

@@ -16,11 +16,11 @@ def test_an_index_without_texts_says_how_to_add_some(photos: Path, hivlp: Hivlp)
     ran = hivlp("search", photos, "red", "--kind", "text", "--json")
     (note,) = ran.document["notes"]
     assert (ran.code, ran.document["hits"]) == (0, [])
-    assert note.startswith("the index holds no texts; add texts with hivlp index --texts, or captions with")
+    assert note.startswith("the index has no texts; add texts with hivlp index --texts, or captions with")
     assert "filter" not in note
     hivlp("index", photos.parent / "pictures", "--out", photos, "--captions")
     assert hivlp("search", photos, "red", "--kind", "text", "-k", "20", "--json").document["notes"] == [
-        "the index holds 12 texts; there is no more to find"
+        "the index has only 12 texts to find"
     ]
 
 
@@ -30,9 +30,9 @@ def test_an_index_of_texts_only_says_how_to_add_pictures(
     (tmp_path / "notes.txt").write_text("red\n", encoding="utf-8")
     hivlp("index", tmp_path / "notes.txt", "--out", tmp_path / "x.hivlp", "--texts")
     ran = hivlp("search", tmp_path / "x.hivlp", "red", "--kind", "image", "--json")
-    assert ran.document["notes"] == ["the index holds no pictures; add pictures with hivlp index (Index.add)"]
+    assert ran.document["notes"] == ["the index has no images; add images with hivlp index (Index.add)"]
     ran = hivlp("search", tmp_path / "x.hivlp", "red", "--kind", "text", "--json")
-    assert ran.document["notes"] == ["the index holds 1 text; there is no more to find"]
+    assert ran.document["notes"] == ["the index has only 1 text to find"]
 
 
 def test_fewer_candidates_than_hits_are_said(photos: Path, hivlp: Hivlp) -> None:

@@ -145,11 +145,6 @@ def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
         assert writer.append(items(1, first=9), embeddings(1)).added == 1
 
 
-def test_another_model_is_refused_naming_both(tmp_path):
-    with create(tmp_path / "x.hivlp") as store, pytest.raises(IndexFolderError, match=r"'mini'.*'large'"):
-        store.check_model("f2", "large")
-
-
 def test_stored_embeddings_find_their_own_item(tmp_path):
     with create(tmp_path / "x.hivlp", 40) as store:
         mine = store.embeddings(["id-7", "id-3"])

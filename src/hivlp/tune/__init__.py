@@ -97,7 +97,7 @@ def check(store: LocalStore, recall: float, k: int, kinds: Sequence[str]) -> Non
     """What ``tune`` refuses whatever the queries; worth asking before they are encoded."""
     if not 0 < recall <= 1:
         raise QueryError(f"recall={recall} can't be promised; it must be in (0, 1], such as 0.99.")
-    require_count("k", k, 1, "a whole number, at least 1")
+    require_count("k", k, 1)
     unknown = [kind for kind in kinds if kind not in CODES]
     if unknown:
         raise QueryError(f"{unknown[0]!r} is no kind of coarse index; take some of {', '.join(CODES)}.")
