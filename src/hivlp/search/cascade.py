@@ -27,7 +27,7 @@ from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 # fit into this many numbers (64 MB). Both bound the memory of an exhaustive search.
 _BLOCK_ROWS = 8_192
 _BLOCK_SCORES = 1 << 24
-# Rows kept beyond the k best while scores are rough: so many ties within rounding are resolved exactly.
+# Rows kept beyond the k best while scores are rough: so that ties within rounding are resolved exactly.
 _SPARE = 16
 # Up to this many scores, sorting all is faster than selecting the best first.
 _SORT_ALL_UP_TO = 200
@@ -230,20 +230,20 @@ def exact_best(fine_QD: FloatArray, view: View, k: int) -> IntArray:
     one every few queries.
     """
     level_ND, live_N = view.level(fine_QD.shape[1]), view.mask.live_rows()
-    kept = min(k + _SPARE, len(live_N))
-    best_QK = np.full((len(fine_QD), kept), -np.inf, np.float32)
-    rows_QK = np.full((len(fine_QD), kept), -1, np.int64)
+    count = min(k + _SPARE, len(live_N))
+    best_QK = np.full((len(fine_QD), count), -np.inf, np.float32)
+    rows_QK = np.full((len(fine_QD), count), -1, np.int64)
     for part, rows_BD in blocks(level_ND, live_N):
         rough_QN = np.concatenate([best_QK, fine_QD @ np.transpose(rows_BD)], axis=1)
-        names_QN = np.concatenate(
+        candidate_rows_QN = np.concatenate(
             [rows_QK, np.broadcast_to(live_N[part], (len(fine_QD), len(rows_BD)))], axis=1
         )
-        top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - kept, axis=1)[:, -kept:]
+        top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - count, axis=1)[:, -count:]
         best_QK = np.take_along_axis(rough_QN, top_QK, 1)
-        rows_QK = np.take_along_axis(names_QN, top_QK, 1)
+        rows_QK = np.take_along_axis(candidate_rows_QN, top_QK, 1)
     for rows_K, query_D in zip(rows_QK, fine_QD, strict=True):
         scores_K = cosines(level_ND, rows_K, query_D)
-        rows_K[scores_K < np.sort(scores_K)[::-1][min(k, kept) - 1]] = -1
+        rows_K[scores_K < np.sort(scores_K)[::-1][min(k, count) - 1]] = -1
     return rows_QK
 
 
