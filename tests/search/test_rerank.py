@@ -108,7 +108,7 @@ def test_what_can_not_be_re_ranked_is_refused(index: Index, tmp_path: Path):
         without.add_texts(["a boat"])
         with pytest.raises(QueryError, match=NO_HEAD):
             without.search("a boat", k=1, rerank=5)
-    with pytest.raises(ModelError, match=r"the model .*plain has no fusion head; train one: hivlp train"):
+    with pytest.raises(ModelError, match=r"the model .*plain has no fusion head: train one with hivlp train"):
         open_scorer(str(plain))
 
 
@@ -157,8 +157,8 @@ def test_the_service_re_ranks_as_the_library_does(index: Index):
             [hit.rerank_score for hit in expected], abs=1e-4
         )
         assert answer["timings_ms"]["rerank"] > 0
-    assert few.status_code == 400 and "give 6 or more" in few.json()["error"]["message"]
-    assert item.status_code == 400 and "by words only" in item.json()["error"]["message"]
+    assert few.status_code == 400 and "rerank=5 is less than k=6" in few.json()["error"]["message"]
+    assert item.status_code == 400 and "only for searches by words" in item.json()["error"]["message"]
 
 
 def test_a_run_trains_the_head_and_goes_on_from_it(tmp_path: Path):

@@ -267,7 +267,7 @@ def test_a_plan_survives_json():
     "record, message",
     [
         ({"candidate": 5}, "did you mean 'candidates'"),
-        ({"zzz": 5}, "known are name, coarse"),
+        ({"zzz": 5}, "choose from name, coarse"),
         ({"candidates": 0}, "candidates=0.*at least 1"),
         ({"candidates": "some"}, "candidates='some'"),
         ({"coarse": "exakt"}, "did you mean 'exact'"),

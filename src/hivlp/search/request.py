@@ -57,9 +57,9 @@ class Option:
 
     def check(self, name: str, value: object) -> None:
         """Raises QueryError where a value has the wrong type or is out of range."""
-        if self.type is int and (not isinstance(value, Integral) or isinstance(value, bool)):
+        if self.type is int and (isinstance(value, bool) or not isinstance(value, Integral)):
             raise QueryError(f"{name}={value!r} is invalid: must be a whole number")
-        if self.type is float and (not isinstance(value, Real) or isinstance(value, bool)):
+        if self.type is float and (isinstance(value, bool) or not isinstance(value, Real)):
             raise QueryError(f"{name}={value!r} is invalid: must be a number")
         if self.type is str and not isinstance(value, str):
             raise QueryError(f"{name}={value!r} is invalid: must be text")
