@@ -311,7 +311,7 @@ def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
     ran = hivlp("search", photos, "red blue", "--min-score", "0.99", "--json")
     assert (ran.code, ran.document["hits"]) == (0, [])
     (note,) = ran.document["notes"]
-    assert note.startswith("nothing scored at least 0.99; the best was 0.")
+    assert note.startswith("nothing scored at least 0.99; the best score was 0.")
     assert best - 0.001 <= float(note.rsplit(" ", 1)[1]) <= best
     assert note in ran.err
 

@@ -272,7 +272,7 @@ def test_stages_narrow_like_a_plain_funnel(case, keeps):
 
 
 def test_a_stage_at_a_level_that_there_is_none_of_is_refused():
-    with pytest.raises(QueryError, match=r"needs the level 24; the index has \[8, 16, 32\]"):
+    with pytest.raises(QueryError, match=r"needs level 24, but the index has \[8, 16, 32\]"):
         search.run(Plan(candidates=5, stages=((24, 3),)), vectors(1), ArrayView(vectors(10)), 1)
 
 

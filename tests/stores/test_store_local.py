@@ -100,7 +100,7 @@ def test_a_reader_in_another_process_sees_what_is_committed(tmp_path):
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 from index_tools import embeddings
-from hivlp.plans import Plan
+from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 with LocalStore.open(sys.argv[1]) as store:
     for line in sys.stdin:
