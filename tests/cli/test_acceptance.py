@@ -115,7 +115,7 @@ def test_every_level_has_length_1_and_what_was_only_cut_is_refused(tmp_path, col
     # infinity #519: a cut vector is shorter than 1, and scores of it are no cosines.
     cut = Embeddings({16: embeddings(3)[16], 4: embeddings(3)[16][:, :4], 8: embeddings(3)[8]})
     with create(tmp_path / "x.hivlp", 30) as store:
-        with pytest.raises(IndexFolderError, match=r"length 0\.\d+ at level 4: .* Normalise"):
+        with pytest.raises(IndexFolderError, match=r"length 0\.\d+ at level 4; .* Normalise"):
             store.append(items(3, first=30), cut)
         with pytest.raises(QueryError, match=r"length 0\.\d+ at level 4: .* Normalise"):
             store.search(cut, k=1, plan=Plan(candidates=5))

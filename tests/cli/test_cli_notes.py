@@ -38,9 +38,7 @@ def test_an_index_of_texts_only_says_how_to_add_pictures(
 def test_fewer_candidates_than_hits_are_said(photos: Path, hivlp: Hivlp) -> None:
     ran = hivlp("search", photos, "red", "--candidates", "3", "-k", "5", "--json")
     assert len(ran.document["hits"]) == 3
-    assert ran.document["notes"] == [
-        "candidates=3 is less than k=5, and no more is found; raise the candidates"
-    ]
+    assert ran.document["notes"] == ["candidates=3 is less than k=5 and limits the hits; raise candidates"]
     assert not hivlp("search", photos, "red", "--candidates", "3", "-k", "3", "--json").document["notes"]
 
 
@@ -49,5 +47,5 @@ def test_an_empty_index_says_that_it_is_empty(photos: Path, hivlp: Hivlp, option
     hivlp("delete", photos, *(path.name for path in (photos.parent / "pictures").glob("*.png")))
     ran = hivlp("search", photos, "red", *options, "--json")
     assert (ran.code, ran.document["hits"]) == (0, [])
-    assert ran.document["notes"] == ["the index is empty; add pictures with hivlp index (Index.add)"]
+    assert ran.document["notes"] == ["the index is empty; add images with hivlp index (Index.add)"]
     assert "the index is empty" in ran.err
