@@ -124,7 +124,7 @@ def test_a_mix_that_cancels_out_is_refused(api: TestClient) -> None:
     assert error(api.post("/v1/search", json={"mix": mix})) == (
         400,
         "bad_query",
-        "the parts of this mix cancel each other out, so it looks for nothing; change the weights",
+        "the parts of this mix cancel each other out, so no direction is left to search in; change the weights",
     )
 
 
@@ -228,8 +228,8 @@ def test_the_page_is_looked_for_anew_each_time(api: TestClient) -> None:
         ({"query": "red", "kk": 5}, "kk: is unknown"),
         ({"query": "red", "k": 1.5}, "k: must be a whole number"),
         ({"query": "red", "kind": "sound"}, "kind: must be 'image' or 'text'"),
-        ({"mix": []}, "mix: has too few parts; the least is 1"),
-        ({"queries": []}, "queries: has too few parts; the least is 1"),
+        ({"mix": []}, "mix: has too few values: at least 1"),
+        ({"queries": []}, "queries: has too few values: at least 1"),
     ],
 )
 def test_a_body_of_another_form_is_told(api: TestClient, body: dict[str, Any], words: str) -> None:
