@@ -124,7 +124,8 @@ def test_a_mix_that_cancels_out_is_refused(api: TestClient) -> None:
     assert error(api.post("/v1/search", json={"mix": mix})) == (
         400,
         "bad_query",
-        "the parts of this mix cancel each other out, so no direction is left to search in; change the weights",
+        "the parts of this mix cancel each other out, so no direction is left to search in; change the "
+        "weights",
     )
 
 
