@@ -1,4 +1,4 @@
-"""How a score becomes the probability of a match; kept with a model, and with a tuned index."""
+"""How a score becomes a match probability; stored with a model and with a tuned index."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from hivlp.files import write_atomically
 
 @dataclass(frozen=True, kw_only=True)
 class MatchModel:
-    """How likely a hit of a score is a match: 1 / (1 + exp(-(slope·score + intercept))).
+    """Probability that a hit is a match: 1 / (1 + exp(-(slope·score + intercept))).
 
-    Fitted to the best scores of captions in the index, which holds their pictures, and in the index without
-    the pictures that are most like those, half of each. So a probability answers "does this index hold what I
-    look for?" with even chances beforehand; it does not answer "is it this very picture?".
+    Fitted to the best scores of captions, half of them in an index that holds their images and half in the
+    index
+    without the images most like those. So the probability answers "does this index hold an image of these
+    words?" with even prior odds; it does not answer "is it exactly this image?".
     """
 
     slope: float
@@ -35,14 +36,14 @@ class MatchModel:
 
     @staticmethod
     def read(path: Path) -> MatchModel | None:
-        """What `write` wrote; None where there is nothing. Raises ModelError where it can't be read."""
+        """The stored match model; None without a file. Raises ModelError for a file that can't be read."""
         try:
             return MatchModel.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
-                f"{path} can't be read ({error}); copy the model folder again, or remove this file"
+                f"{path} can't be read ({error}): copy the model folder again, or remove this file"
             ) from None
 
     def write(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`Index`, the façade a user holds: an encoder beside a store. It knows no file format and no ranking.
+"""`Index`, the class that users work with: an encoder and a store. It knows no file format and no ranking.
 
 index = Index.create("photos.hivlp", "mini")
 index.add("my/photos")
@@ -8,7 +8,7 @@ hits = index.search("two dogs on a beach", k=10)
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,18 +22,20 @@ from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
 from hivlp.encode.base import runtime_of, stored_match, unread_by
 from hivlp.encode.rotated import as_indexed, with_levels
-from hivlp.errors import ImageError, ModelError, QueryError
+from hivlp.errors import ImageError, IndexFolderError, ModelError, QueryError
+from hivlp.index.compact import CompactReport
+from hivlp.index.verify import Findings
+from hivlp.index.verify import verify as verify_folder
 from hivlp.ingest import AddReport, Pruned
 from hivlp.match import MatchModel
-from hivlp.search.query import Part, clean_query, items_of, mixed
-from hivlp.search.request import Asked, SearchOptions
-from hivlp.search.rerank import HOW_TO_TRAIN, Reranking, Scorer, has_head, open_scorer
+from hivlp.search.query import Part, Query, clean_query, items_of, mixed, parts_of, words_of
+from hivlp.search.request import SearchRequest, takes_search_options
+from hivlp.search.rerank import HOW_TO_TRAIN, FusionReranker, Scorer, has_head, open_scorer
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item, Progress, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from typing_extensions import Unpack
 
     from hivlp.encode import Encoder
     from hivlp.search.tuned import Tuned
@@ -41,10 +43,22 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """A searchable collection of pictures: an encoder beside a store. Use `create` or `open` to get one."""
+    """A searchable collection of images and texts. Use `create` or `open` to get one."""
 
     def __init__(self, store: Store, encoder: Encoder) -> None:
-        store.check_model(encoder.fingerprint, encoder.name)
+        """An index of a store and the encoder that made its vectors.
+
+        Raises:
+            IndexFolderError: another model made the vectors.
+        """
+        if encoder.fingerprint != store.model_fingerprint:
+            raise IndexFolderError(
+                f"{store.info().get('path', 'the index')} was made with the model {store.model_name!r} "
+                f"({store.model_fingerprint}), not with {encoder.name!r} ({encoder.fingerprint}); vectors "
+                "of two "
+                f"models can't be compared. Open it with {store.model_name!r}, or index the images again "
+                f"with {encoder.name!r} into a new folder."
+            )
         self.store = store
         self.encoder = encoder
         self._scorer: Scorer | None = None
@@ -57,12 +71,12 @@ class Index:
 
         Args:
             path: the folder to make, such as ``photos.hivlp``.
-            model: a model's name or folder, or an encoder that was loaded before.
-            dtype: how the vectors are stored.
+            model: name or folder of a model, or a loaded encoder.
+            dtype: number type of the stored vectors: ``float16`` or ``float32``.
 
         Raises:
-            IndexFolderError: there is something at `path`.
-            ModelError: there is no such model.
+            IndexFolderError: `path` exists already.
+            ModelError: the model does not exist.
         """
         encoder = with_levels(_encoder(model), Path(path))
         store = LocalStore.create(
@@ -77,7 +91,7 @@ class Index:
 
     @classmethod
     def ensure(cls, path: str | Path, model: str | Path | Encoder | None = None) -> Index:
-        """The index at `path`, open for writing; a new one where there is nothing yet."""
+        """The index at `path`, open for writing; a new one where nothing exists yet."""
         path = Path(path)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             return cls.open(path, model, writable=True)
@@ -92,16 +106,16 @@ class Index:
         writable: bool = False,
         threads: int = 0,
     ) -> Index:
-        """An index that exists.
+        """Opens an existing index.
 
         Args:
-            path: its folder.
-            model: None loads the model that the index names. Another one than made the index is refused.
-            writable: take the lock, so that `add` and `delete` work. There is one writer at a time.
-            threads: that compute embeddings, where the model is loaded here; 0 leaves it to the runtime.
+            path: the index folder.
+            model: None loads the model that the index names. A model other than its own is refused.
+            writable: take the write lock, so that `add` and `delete` work. There is one writer at a time.
+            threads: threads that compute embeddings, for a model loaded here; 0 lets the runtime choose.
 
         Raises:
-            IndexFolderError: there is no index, or it was made with another model.
+            IndexFolderError: there is no index at `path`, or another model made it.
             ModelError: the model can't be found.
         """
         store = LocalStore.open(path, writable=writable)
@@ -124,23 +138,23 @@ class Index:
         captions: bool = False,
         progress: Progress | None = None,
     ) -> AddReport:
-        """Indexes every picture of a source that the index does not hold yet.
+        """Indexes every image of a source that the index does not hold yet.
 
-        What has the id and the content hash of an indexed item is skipped without being decoded (a changed
-        caption or place is taken over); what has its id and another content replaces it. Whatever can't be
-        used is listed and never fatal. Each batch is durable before the next: a kill loses at most the batch
-        in flight, and a second call goes on.
+        An image with the id and the content hash of an indexed item is skipped without decoding (a changed
+        caption or path is stored); with a known id and other content it replaces the item. Images that can't
+        be used are listed in the report and never fatal. Each batch is durable before the next one starts: a
+        kill loses at most the current batch, and a second call continues.
 
         Args:
             source: a folder, a file of captions, another spec of `data.sources.open_source`, or samples.
             split: only this split of the source.
-            image_root: where the pictures lie that a caption file names by relative paths.
-            batch_size: pictures a batch.
-            workers: threads that decode beside the model.
+            image_root: folder of the images that a caption file names by relative paths.
+            batch_size: images per batch.
+            workers: threads that decode images beside the model.
             resume: skip every item whose id is known, without reading its file to compare the content.
-            captions: also keep each caption as an item of kind ``text``, with the id
-                ``<id of the picture>#<n>`` and the metadata ``{"of": <id of the picture>}``.
-            progress: called after every batch; see `types.Progress`.
+            captions: also store each caption as an item of kind ``text``, with the id
+                ``<id of the image>#<n>`` and the metadata ``{"of": <id of the image>}``.
+            progress: called after every batch.
         """
         samples: Iterable[Sample] = (
             open_source(source, image_root=image_root, split=split)
@@ -171,21 +185,22 @@ class Index:
         resume: bool = False,
         progress: Progress | None = None,
     ) -> AddReport:
-        """Indexes texts, as items of kind ``text`` whose caption is the text; what is known is skipped.
+        """Indexes texts, as items of kind ``text`` whose caption is the text; known texts are skipped.
 
         Args:
-            texts: the texts; or a ``Path``, of a ``.txt`` with one a line or of a table with a column
-                ``text`` or ``caption``; or what `data.sources.open_texts` gives.
-            ids: one a text; without them a text is named by its content, and the same text is one item.
-            meta: metadata, one mapping a text.
+            texts: the texts; or the ``Path`` of a ``.txt`` with one text per line or of a table with a column
+                ``text`` or ``caption``; or a source from `data.sources.open_texts`.
+            ids: the id of each text; without them the id is made from the content, and equal texts are one
+                item.
+            meta: the metadata of each text.
             split: only this split of a table.
-            batch_size: texts a batch. Each batch is durable before the next.
+            batch_size: texts per batch. Each batch is durable before the next one starts.
             resume: skip every item whose id is known, without comparing the content.
             progress: called after every batch; see `types.Progress`.
 
         Raises:
             DataError: the file can't be read as texts.
-            QueryError: the numbers of texts, ids and metadata differ.
+            QueryError: texts, ids and metadata differ in number.
         """
         samples = _text_samples(texts, ids, meta, split)
         report = ingest.add_texts(
@@ -202,148 +217,166 @@ class Index:
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Writes items and vectors as a folder in clip-retrieval's layout. See `exchange.export_index`."""
-        if not isinstance(self.store, LocalStore):
-            raise QueryError("only an index folder of this machine can be exported; open one")
-        return exchange.export_index(self.store, out, shard_size=shard_size, progress=progress)
+        return exchange.export_index(
+            self.folder_store("exported"), out, shard_size=shard_size, progress=progress
+        )
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Removes items by id. Returns how many there were; unknown ids are no error."""
+        """Removes items by id. Returns the number of items removed; unknown ids are no error."""
         return self.store.delete(ids)
 
-    def prune(self, folder: str | Path) -> Pruned:
-        """Removes the pictures below a folder whose files are gone, and the captions kept beside them.
-
-        Only what is surely gone goes: where the folder above a missing file is empty, as that of a disk that
-        is not mounted, it stays and a note says so.
+    def compact(self, progress: Progress | None = None) -> CompactReport:
+        """Frees the disk space of deleted items; searches go on meanwhile.
 
         Args:
-            folder: what was indexed, or a folder in it.
+            progress: called with (rows copied, rows to copy).
 
         Returns:
-            The ids of what was removed, and notes.
+            ``dropped``, the number of deleted rows that were removed, and ``bytes_freed``.
 
         Raises:
-            QueryError: the store is no index folder of this machine.
+            QueryError: the store is not an index folder on this machine.
             IndexFolderError: the index is open for reading only.
         """
-        if not isinstance(self.store, LocalStore):
-            raise QueryError("only an index folder on this machine can be pruned; open one")
-        self.store.check_writable()
-        return ingest.prune(self.store, Path(folder).absolute())
+        return self.folder_store("compacted").compact(progress)
 
-    def search(
-        self,
-        text: str,
-        k: int = 10,
-        **options: Unpack[SearchOptions],
-    ) -> Hits:
-        """The k items that fit the words best, best first.
+    def verify(self, progress: Progress | None = None) -> Findings:
+        """Reads all files of the index and checks every promise of the format.
 
         Args:
-            text: what to look for. What is longer than the model reads is cut, and a note says so.
-            k: how many hits; fewer come back where the index, or `candidates`, is smaller.
-            options: see `hivlp.search.request.SearchOptions`.
+            progress: called with (rows checked, rows to check).
+
+        Returns:
+            ``problems``, one sentence each and empty for a sound index, and ``notes``.
 
         Raises:
-            QueryError: the text is empty, a number is out of range, or the filter can't be understood.
+            QueryError: the store is not an index folder on this machine.
         """
-        return self.search_batch([text], k, **options)[0]
+        return verify_folder(self.folder_store("verified").folder.path, progress)
 
-    def search_batch(
-        self,
-        texts: Sequence[str],
-        k: int = 10,
-        **options: Unpack[SearchOptions],
-    ) -> list[Hits]:
-        """`search` for several texts at once; the milliseconds of the batch are shared out evenly."""
-        asked = Asked.of(options)
-        if isinstance(texts, str):  # whose letters would be searched one by one
-            raise QueryError(
-                f"several texts are wanted, and {texts[:40]!r} is one; give [text], or search it"
-            )
+    def prune(self, folder: str | Path) -> Pruned:
+        """Removes the images below a folder whose files are gone, and the captions stored beside them.
+
+        An image is removed only if its file is certainly gone: where the folder above a missing file is
+        empty, as for a disk that is not mounted, the image stays and a note says so.
+
+        Args:
+            folder: the folder that was indexed, or one inside it.
+
+        Returns:
+            The ids of the removed items, and notes.
+
+        Raises:
+            QueryError: the store is not an index folder on this machine.
+            IndexFolderError: the index is open for reading only.
+        """
+        store = self.folder_store("pruned")
+        store.check_writable()
+        return ingest.prune(store, Path(folder).absolute())
+
+    @takes_search_options
+    def search(self, query: Query, request: SearchRequest) -> Hits:
+        """The k items that fit a query best, best first.
+
+            index.search("two dogs on a beach", k=5)
+            index.search(Path("beach.jpg"), min_score=0.3)
+            index.search(Part(item="beach.jpg"))
+            index.search([Part(image="beach.jpg"), Part(text="at night", weight=0.5)])
+
+        Args:
+            query: words (``str``); an image (``Path``, encoded bytes or a PIL image); a `Part`, such as an
+                item of the index; or a list of parts, whose weighted sum is searched at every level. Items in
+                the query are left out of the answer. A text longer than the model reads is cut, and a note
+                says so.
+            request: ``k=10`` and the other options, as keyword arguments: the fields of
+                `hivlp.search.request.SearchRequest`. Match probabilities and re-ranking are for words alone.
+
+        Raises:
+            QueryError: the query or an option is invalid, or the index can't serve the option.
+            ImageError: an image can't be decoded.
+        """
+        parts = parts_of(query)
+        words = words_of(parts)
+        self.check(request, words=words is not None)
+        start = time.perf_counter()
+        embeddings = mixed([self._encode(part) for part in parts], [part.weight for part in parts])
+        encode_ms = _ms_since(start)
+        (hits,) = self._search(
+            embeddings, request.leaving_out(items_of(parts)), texts=None if words is None else [words]
+        )
+        notes = [
+            note
+            for part in parts
+            if part.text is not None
+            for note in notes_on(clean_query(part.text), self.encoder)
+        ]
+        return _described(hits, encode_ms, notes)
+
+    @takes_search_options
+    def search_batch(self, texts: Sequence[str], request: SearchRequest) -> list[Hits]:
+        """`search` for several texts at once, encoded and searched together.
+
+        The milliseconds of the batch are shared out evenly.
+        """
+        if isinstance(texts, str):  # its letters would be searched one by one
+            raise QueryError(f"{texts[:40]!r} is one text: pass a list of texts, or use search")
         cleaned = [clean_query(text) for text in texts]
+        self.check(request, words=True)
         if not cleaned:
             return []
         start = time.perf_counter()
         embeddings = self.encoder.encode_texts(cleaned)
-        found = self._found(embeddings, k, asked, start=start, texts=cleaned)
+        encode_ms = _ms_since(start) / len(cleaned)
+        found = self._search(embeddings, request, texts=cleaned)
         return [
-            replace(hits, notes=(*notes_on(text, self.encoder), *hits.notes))
+            _described(hits, encode_ms, notes_on(text, self.encoder))
             for hits, text in zip(found, cleaned, strict=True)
         ]
-
-    def search_image(
-        self,
-        image: str | Path | bytes | Image,
-        k: int = 10,
-        **options: Unpack[SearchOptions],
-    ) -> Hits:
-        """The k items that are most like a picture: a path, encoded bytes or a PIL image. See `search`.
-
-        Raises:
-            ImageError: the picture can't be decoded.
-            QueryError: there is no such file, or a number is out of range.
-        """
-        asked = Asked.of(options, words=False)
-        start = time.perf_counter()
-        return self._found(self._of_image(image), k, asked, start=start)[0]
-
-    def search_item(
-        self,
-        name: str,
-        k: int = 10,
-        **options: Unpack[SearchOptions],
-    ) -> Hits:
-        """The k items that are most like an item of the index, by its stored vectors; without itself.
-
-        Raises:
-            QueryError: no item has this id, or a number is out of range. See `search`.
-        """
-        return self.search_mix([Part(item=name)], k, **options)
-
-    def search_mix(self, parts: Sequence[Part], k: int = 10, **options: Unpack[SearchOptions]) -> Hits:
-        """The k items that fit a mix best, such as a picture and the words "at night"; without its own items.
-
-        Args:
-            parts: words, pictures and items with their weights. At every level the vector that is searched is
-                the weighted sum of theirs.
-            k: how many hits.
-            options: see `hivlp.search.request.SearchOptions`. Only searches by words alone have
-                probabilities.
-
-        Raises:
-            QueryError: a part or an option can't be, or the parts cancel each other out.
-            ImageError: a picture can't be decoded.
-        """
-        asked = Asked.of(options, words=False)
-        start = time.perf_counter()
-        embeddings = mixed([self._of_part(part) for part in parts], [part.weight for part in parts])
-        return self._found(embeddings, k, asked, start=start, without=items_of(parts))[0]
 
     def search_vectors(
         self,
         queries: Embeddings,
-        k: int = 10,
+        request: SearchRequest | None = None,
         *,
         texts: Sequence[str] | None = None,
-        without: Collection[str] = (),
-        **options: Unpack[SearchOptions],
     ) -> list[Hits]:
-        """The k items nearest to each of Q vectors that the encoder, or `mixed`, made before.
+        """The k items nearest to each of Q query vectors, from the encoder of the index or from `mixed`.
 
         Args:
             queries: unit vectors at the levels of the index, Q × D at each.
-            k: how many hits a query.
-            texts: the words that the vectors are of, so that pictures get their match probabilities, and can
-                be re-ranked.
-            without: ids that no answer shall hold.
-            options: see `hivlp.search.request.SearchOptions`.
+            request: the options of the search; None for their defaults.
+            texts: the words of each query, where the queries are words: their hits get match probabilities
+                and can be re-ranked.
 
         Raises:
-            QueryError: a vector or an option can't be.
+            QueryError: a vector or an option is invalid.
         """
-        asked = Asked.of(options, words=texts is not None)
-        return self._found(queries, k, asked, texts=texts, without=without)
+        request = request or SearchRequest()
+        self.check(request, words=texts is not None)
+        return self._search(queries, request, texts=texts)
+
+    def check(self, request: SearchRequest, *, words: bool) -> None:
+        """Refuses a request that this index can't serve, before anything is decoded or encoded.
+
+        Args:
+            request: the options of the search.
+            words: whether the query is words alone.
+
+        Raises:
+            QueryError: an option does not fit the query, or needs a model or a tuned index that is missing.
+        """
+        request.check_query(words=words)
+        if request.min_probability is not None and self.match is None:
+            raise QueryError(
+                f"min_probability={request.min_probability:g} needs a model or an index that estimates match "
+                "probabilities. Tune an index of images with captions (hivlp tune INDEX), or use min_score "
+                "(--min-score)."
+            )
+        if request.rerank is not None and self._scorer is None and not has_head(self.encoder.name):
+            raise QueryError(
+                f"rerank={request.rerank} needs a model with a fusion head, and the model of this index has "
+                f"none. Leave it out, or index with a model that has one ({HOW_TO_TRAIN})"
+            )
 
     def tune(
         self,
@@ -356,30 +389,30 @@ class Index:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Tuned:
-        """Measures plans on this index and keeps those that hold their recall; see `hivlp.tune.tune`.
+        """Measures plans on this index and stores those that keep their recall; see `hivlp.tune.tune`.
 
-        Measured with your queries, else with captions of the pictures, else (where fewer than 50 pictures
-        have one) with points between items. The result says which.
+        Measures with your queries, else with captions of the images, else (with captions of fewer than 50
+        images) with points between items. The result says which.
 
         Args:
             recall: the recall@k that a search must keep, in (0, 1].
-            k: results that the recall counts.
-            queries: texts, better some hundred: real ones make the promise worth most.
-            count: how many captions or points to take.
+            k: number of hits that the recall counts.
+            queries: texts, preferably some hundred: real queries make the measured recall most reliable.
+            count: number of captions or points to use.
             kinds: kinds of coarse indexes to try.
-            seed: of the choice of captions or points.
+            seed: random seed for choosing captions or points.
             progress: see `types.Progress`; it counts plans.
 
         Raises:
-            QueryError: an impossible target, or too few queries.
+            QueryError: a target out of range, too few queries, or the store is not an index folder on this
+                machine.
             IndexFolderError: the index is open for reading only.
         """
-        if not isinstance(self.store, LocalStore):
-            raise QueryError("only an index folder on this machine can be tuned; a server has its own ways")
-        tuning.check(self.store, recall, k, kinds)
+        store = self.folder_store("tuned")
+        tuning.check(store, recall, k, kinds)
         texts = None if queries is None else [clean_query(text) for text in queries]
-        asked = tuning.tuning_queries(self.store, self.encoder, texts, count, seed)
-        return tuning.tune(self.store, asked, recall=recall, k=k, kinds=kinds, progress=progress)
+        chosen = tuning.tuning_queries(store, self.encoder, texts, count, seed)
+        return tuning.tune(store, chosen, recall=recall, k=k, kinds=kinds, progress=progress)
 
     def __len__(self) -> int:
         return self.store.count()
@@ -389,11 +422,11 @@ class Index:
         return self.store.refresh()
 
     def info(self) -> dict[str, Any]:
-        """What the index holds, JSON-compatible."""
+        """Facts about the index, JSON-compatible."""
         return self.store.info()
 
     def close(self) -> None:
-        """Gives back files and the lock."""
+        """Releases files and the lock."""
         self.store.close()
 
     def __enter__(self) -> Index:
@@ -404,53 +437,48 @@ class Index:
     ) -> None:
         self.close()
 
-    def _found(
-        self,
-        queries: Embeddings,
-        k: int,
-        asked: Asked,
-        *,
-        start: float | None = None,
-        texts: Sequence[str] | None = None,
-        without: Collection[str] = (),
+    def folder_store(self, action: str) -> LocalStore:
+        """The store, for an operation on the files of an index folder."""
+        if not isinstance(self.store, LocalStore):
+            raise QueryError(
+                f"only an index folder on this machine can be {action}, and this index is in a "
+                f"{type(self.store).__name__}: use the tools of that server"
+            )
+        return self.store
+
+    def _search(
+        self, queries: Embeddings, request: SearchRequest, *, texts: Sequence[str] | None
     ) -> list[Hits]:
-        """Searches; ``start`` is when encoding the queries began, ``texts`` are their words."""
-        asked.check_depth(k)
-        encode_ms = 0.0 if start is None else (time.perf_counter() - start) * 1e3 / max(len(queries), 1)
-        rerank = self._reranking(texts, asked)
+        rerank = None if texts is None or request.rerank is None else self._reranker(texts, request.rerank)
         found = self.store.search(
             queries,
-            k=k + len(without) if k > 0 else k,
-            plan=asked.plan,
-            recall=asked.recall,
+            k=request.k,
+            plan=request.fixed_plan,
+            recall=request.recall,
             rerank=rerank,
-            where=asked.where,
-            kind=asked.kind,
+            where=request.where,
+            kind=request.searched_kind,
+            without=request.without,
         )
         if rerank is not None:
-            found = [replace(h, notes=(*h.notes, *rerank.note(query))) for query, h in enumerate(found)]
+            found = [
+                replace(hits, notes=(*hits.notes, *rerank.notes(query))) for query, hits in enumerate(found)
+            ]
         match = self.match if texts is not None else None
-        return [asked.kept(_timed(_others(hits, without, k), encode_ms), match) for hits in found]
+        return [request.select(hits, match) for hits in found]
 
-    def _reranking(self, texts: Sequence[str] | None, asked: Asked) -> Reranking | None:
-        if asked.rerank is None or texts is None:
-            return None
+    def _reranker(self, texts: Sequence[str], depth: int) -> FusionReranker:
         if self._scorer is None:
-            if not has_head(self.encoder.name):
-                raise QueryError(
-                    f"rerank={asked.rerank} can't be: the model of this index has no fusion head to re-rank "
-                    f"with. Leave it out, or index with a model that has one ({HOW_TO_TRAIN})"
-                )
             self._scorer = open_scorer(self.encoder.name)
-        return Reranking(self._scorer, self.encoder, self.place, texts, asked.rerank)
+        return FusionReranker(self._scorer, self.encoder, self.place, texts, depth)
 
     def place(self, item: Item) -> str:
-        """Where the picture of an item lies: its ``uri``; one sent to a service moves with its index."""
+        """The path of the image of an item: its ``uri``; an uploaded image moves with its index."""
         return item.uri if self._folder is None else place_of(item, self._folder)
 
     @property
     def match(self) -> MatchModel | None:
-        """How likely a hit of a search by words is a match: as tuning found, else as training did."""
+        """How a score becomes a match probability: fitted by tuning, else by training; None for neither."""
         return self.store.match or self._match_of_model
 
     @cached_property
@@ -462,17 +490,19 @@ class Index:
         path = self.store.info().get("path")
         return None if path is None else Path(path)
 
-    def _of_part(self, part: Part) -> Embeddings:
+    def _encode(self, part: Part) -> Embeddings:
         if part.text is not None:
             return self.encoder.encode_texts([clean_query(part.text)])
-        return self.store.embeddings([part.item]) if part.item is not None else self._of_image(part.image)
+        if part.item is not None:
+            return self.store.embeddings([part.item])
+        assert part.image is not None
+        return self._encode_image(part.image)
 
-    def _of_image(self, image: str | Path | bytes | Image | None) -> Embeddings:
+    def _encode_image(self, image: str | Path | bytes | Image) -> Embeddings:
         if isinstance(image, (str, Path)):
             image = Path(image)
             if not image.is_file():
-                raise QueryError(f"{image} is no file; give the path of a picture to search with")
-        assert image is not None
+                raise QueryError(f"{image} is not a file: give the path of an image to search with")
         try:
             return self.encoder.encode_images([image])
         except ImageError as error:
@@ -480,15 +510,13 @@ class Index:
 
 
 def notes_on(text: str, encoder: Encoder) -> tuple[str, ...]:
-    """What a person should know of how an encoder reads a text: one sentence a note."""
+    """Notes for the user on how an encoder reads a text, one sentence each."""
     notes = list[str]()
     if encoder.cuts(text):
-        notes.append("the query is longer than the model reads; its end was cut and does not count")
+        notes.append("the query is longer than the model reads; its end was cut and ignored")
     if unread := unread_by(encoder, text):
         named = ", ".join(repr(word[:20]) for word in unread[:3])
-        notes.append(
-            f"the model can't read {named}: such letters were not in the captions that it learned from"
-        )
+        notes.append(f"the model can't read {named}: its training captions did not have such letters")
     return tuple(notes)
 
 
@@ -499,12 +527,12 @@ def import_index(
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Makes an index at `out` of a folder that `Index.export` or clip-retrieval wrote.
+    """Makes an index at `out` from a folder that `Index.export` or clip-retrieval wrote.
 
     Args:
-        folder: it.
+        folder: the exported folder.
         out: the index folder to make.
-        model: what made the vectors; needed where the folder does not say it, and checked where it does.
+        model: the model that made the vectors; needed if the folder does not name it, else compared with it.
         progress: see `types.Progress`; it counts items.
 
     Returns:
@@ -533,16 +561,13 @@ def _text_samples(
     return texts if isinstance(texts, Source) else ingest.text_samples(texts, ids, meta)
 
 
-def _others(hits: Hits, without: Collection[str], k: int) -> Hits:
-    """The first k hits that are none of some items, ranked anew."""
-    if not without:
-        return hits
-    left = [hit for hit in hits if hit.id not in without][:k]
-    return replace(hits, hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(left, start=1)))
+def _ms_since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e3
 
 
-def _timed(hits: Hits, encode_ms: float) -> Hits:
-    return replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms)) if encode_ms else hits
+def _described(hits: Hits, encode_ms: float, notes: Iterable[str]) -> Hits:
+    """The hits with the time of encoding, and the notes on the query before those on the search."""
+    return replace(hits, timings_ms=replace(hits.timings_ms, encode=encode_ms), notes=(*notes, *hits.notes))
 
 
 def _encoder(model: str | Path | Encoder, *, runtime: str | None = None, threads: int = 0) -> Encoder:
@@ -552,12 +577,12 @@ def _encoder(model: str | Path | Encoder, *, runtime: str | None = None, threads
 
 
 def _name(encoder: Encoder) -> str:
-    """The name for the manifest: one by which `open` can load the model from any working directory."""
+    """The name for the manifest, by which `open` can load the model from any working directory."""
     return str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
 
 
 def _opened(model: str | Path | Encoder, store: Store, threads: int) -> Encoder:
-    """The encoder of a store, run as what it holds was made."""
+    """The encoder for a store, in the runtime that made its vectors."""
     try:
         return _encoder(model, runtime=runtime_of(store.model_fingerprint), threads=threads)
     except ModelError as error:
@@ -565,5 +590,5 @@ def _opened(model: str | Path | Encoder, store: Store, threads: int) -> Encoder:
             raise
         raise ModelError(
             f"the index was made with the model {store.model_name!r}, which can't be loaded: {error}. "
-            "Name the place of that model with --model, or model=..."
+            "Give the path of that model with --model, or model=..."
         ) from error

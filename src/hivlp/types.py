@@ -1,7 +1,7 @@
 """Plain records shared by all packages; they know no file format and no model.
 
 Shape letters, here and everywhere: B batch, C channels, H height, W width, T tokens, D width of an
-embedding, Q queries, N items, K kept candidates.
+embedding, Q queries, N items, K candidates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
 KINDS = ("image", "text")
-"""What an item can be."""
+"""The kinds of items."""
 
 
 class Progress(Protocol):
@@ -33,14 +33,14 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture of a source with its captions, before anything is decoded.
+    """One image of a source with its captions, before anything is decoded.
 
     Attributes:
         id: unique within the source, stable between runs.
-        uri: where the picture is, for people: a path, or ``archive.tar#member``.
-        image: the picture itself, as a path to read or as encoded bytes; None for a text without picture.
+        uri: place of the image, for people: a path, or ``archive.tar#member``.
+        image: the image itself, as a path to read or as encoded bytes; None for a text without an image.
         captions: zero or more captions, each stripped and free of tabs and newlines.
-        split: ``train``, ``val``, ``test`` or another name; None where the source has no splits.
+        split: ``train``, ``val``, ``test`` or another name; None for a source without splits.
         meta: every other column or field of the source, JSON-compatible.
     """
 
@@ -52,7 +52,7 @@ class Sample:
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def read(self) -> bytes:
-        """The encoded bytes of the picture. Raises OSError where the file can't be read."""
+        """The encoded bytes of the image. Raises OSError if the file can't be read."""
         if self.image is None:
             raise ValueError(f"sample {self.id!r} has no picture")
         return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
@@ -60,7 +60,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One thing that could not be used, and the reason; the run continued without it."""
+    """An image or row that could not be used, and why; the run went on without it."""
 
     uri: str
     error: str
@@ -71,14 +71,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing in an index, as it is stored: everything but its vectors.
+    """One item of an index, as it is stored, without its vectors.
 
     Attributes:
         kind: ``image``, or ``text``: then the caption is the text itself.
-        caption: a picture's first caption.
+        caption: the first caption of an image.
         meta: JSON-compatible.
-        sha256: of the encoded picture, or of the text in UTF-8.
-        width: of the picture as it is shown, in pixels; so ``height``.
+        sha256: of the encoded image, or of the text in UTF-8.
+        width, height: of the image as it is shown, in pixels.
     """
 
     id: str
@@ -93,7 +93,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Embeddings of N things at every level: float32, one unit-length row a thing.
+    """Embeddings of N inputs at every level: float32, one row of unit length per input.
 
     ``e[64]`` is the N×64 array of that level; ``e.coarse`` and ``e.fine`` are the first and the last.
     """
@@ -120,7 +120,7 @@ class Embeddings:
             return self.by_width[width]
         except KeyError:
             raise KeyError(
-                f"no level of width {width}: this model was trained at {list(self.widths)}; take one of these"
+                f"no level of width {width}: this model has {list(self.widths)}, so give one of these"
             ) from None
 
     def __len__(self) -> int:
@@ -138,7 +138,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One answer to a query.
+    """One hit of a search.
 
     Attributes:
         rank: 1 for the best.
@@ -146,9 +146,9 @@ class Hit:
         score: cosine at the fine level in [-1, 1], computed in float32.
         coarse_score: cosine at the coarse level in [-1, 1], as the coarse index estimates it.
         coarse_rank: rank by the coarse score alone, 1 for the best.
-        probability: how likely this picture is a match for the words, in [0, 1]; None if it is not calibrated.
-        rerank_score: score of the re-ranker, above 0 for a match; None without a re-ranker.
-        width: of the picture as it is shown, in pixels; so ``height``. None where it isn't known.
+        probability: probability that this image matches the words, in [0, 1]; None if it is not estimated.
+        rerank_score: logit of the fusion head, above 0 for a match; None without re-ranking.
+        width, height: of the image as it is shown, in pixels; None if unknown.
     """
 
     rank: int
@@ -185,7 +185,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Milliseconds that one query spent in each stage; a stage that did not run took 0."""
+    """Milliseconds of one query in each stage; 0 for a stage that did not run."""
 
     encode: float = 0.0
     coarse: float = 0.0
@@ -203,7 +203,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """The answers to one query, best first, with what they cost and the plan that found them."""
+    """The hits of one query, best first, with the times and the plan of the search."""
 
     hits: tuple[Hit, ...]
     timings_ms: Timings

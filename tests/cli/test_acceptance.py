@@ -103,7 +103,7 @@ def test_a_hit_tells_both_scores_and_both_ranks(tmp_path, plan):
 
 def test_a_level_that_was_not_trained_is_an_error(tmp_path):
     # infinity #519: any number of dimensions was taken, and the vectors were cut without a word.
-    with pytest.raises(KeyError, match=r"no level of width 12: this model was trained at \[4, 8, 16\]"):
+    with pytest.raises(KeyError, match=r"no level of width 12: this model has \[4, 8, 16\]"):
         embeddings(1)[12]
     with create(tmp_path / "x.hivlp", 20) as store:
         for plan in (Plan(coarse_width=12, candidates=5), Plan(candidates=5, stages=((12, 3),))):
@@ -117,7 +117,7 @@ def test_every_level_has_length_1_and_what_was_only_cut_is_refused(tmp_path, col
     with create(tmp_path / "x.hivlp", 30) as store:
         with pytest.raises(IndexFolderError, match=r"length 0\.\d+ at level 4; .* Normalise"):
             store.append(items(3, first=30), cut)
-        with pytest.raises(QueryError, match=r"length 0\.\d+ at level 4; .* Normalise"):
+        with pytest.raises(QueryError, match=r"length 0\.\d+ at level 4: .* Normalise"):
             store.search(cut, k=1, plan=Plan(candidates=5))
         stored = store.embeddings([f"id-{n}" for n in range(30)])
         for width in WIDTHS:
@@ -174,10 +174,10 @@ def test_fewer_than_k_none_and_everything_filtered_away(tmp_path, plan):
         store.append(items(295, first=5), embeddings(295, seed=2))
         (hits,) = store.search(embeddings(1), k=10, plan=plan, where="n between 7 and 9")
         assert sorted(hit.id for hit in hits) == ["id-7", "id-8", "id-9"]
-        assert hits.notes == ("the filter leaves 3 items; there is no more to find",)
+        assert hits.notes == ("only 3 items passed the filter",)
         (hits,) = store.search(embeddings(1), k=10, plan=plan, where="n > 1000")
         assert len(hits) == 0
-        assert hits.notes == ("the filter leaves no item; check its values, or search without it",)
+        assert hits.notes == ("no item passes the filter; check its values, or search without it",)
         store.delete(f"id-{n}" for n in range(300))
         assert [len(hits) for hits in store.search(embeddings(2), k=10, plan=plan)] == [0, 0]
 

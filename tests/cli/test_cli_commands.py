@@ -155,7 +155,7 @@ def test_one_is_no_plural(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) 
     hivlp("index", pictures, "--out", index)
     assert "x.hivlp holds 1 item now" in hivlp("delete", index, "red.png").out
     assert "1 deleted row dropped" in hivlp("compact", index).out
-    assert hivlp("verify", index).out == f"{index}: 1 item, nothing wrong\n"
+    assert hivlp("verify", index).out == f"{index}: 1 item, no problem found\n"
     (pictures / "red.png").unlink()
     assert "1 caption, 1 skipped, 0 failed" in hivlp("index", pictures, "--out", index, "--captions").out
 
@@ -170,7 +170,7 @@ def test_compact_drops_what_was_deleted(photos: Path, hivlp: Hivlp) -> None:
     assert (after["rows"], after["deleted"]) == (10, 0)
     assert before["bytes_total"] - after["bytes_total"] == document["bytes_freed"]
     ran = hivlp("compact", photos)
-    assert (ran.code, ran.out) == (0, f"0 deleted rows dropped, 0.0 KB given back; {photos} holds 10 items\n")
+    assert (ran.code, ran.out) == (0, f"0 deleted rows dropped, 0.0 KB freed; {photos} holds 10 items\n")
     assert hivlp("verify", photos, "--json").document["ok"]
     assert hivlp("search", photos, "purple", "--json").document["hits"][0]["id"] == "purple.png"
 
@@ -391,8 +391,8 @@ def test_search_keeps_to_a_filter_and_says_what_it_leaves(photos: Path, hivlp: H
     where = "caption like '%red' or caption in ('something blue')"
     ran = hivlp("search", photos, "green", "--where", where, "--json")
     assert {hit["id"] for hit in ran.document["hits"]} == {"red.png", "blue.png"}
-    assert ran.document["notes"] == ["the filter leaves 2 items; there is no more to find"]
-    assert "the filter leaves 2 items" in ran.err
+    assert ran.document["notes"] == ["only 2 items passed the filter"]
+    assert "only 2 items passed the filter" in ran.err
     picture = hivlp(
         "search", photos, "--image", photos.parent / "pictures/red.png", "--where", where, "--json"
     )

@@ -13,6 +13,7 @@ from fakes import ColourEncoder, gallery, png
 from ran import Ran
 
 from hivlp.cli import output
+from hivlp.data.sources import open_source
 from hivlp.errors import QueryError
 
 Hivlp = Callable[..., Ran]
@@ -74,19 +75,19 @@ def test_a_long_query_is_said_to_be_cut(photos: Path, hivlp: Hivlp) -> None:
 
 def test_neither_words_nor_picture(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "--json"), "give words, --image FILE or --item ID to search with")
-    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "x.png is no file")
+    refused(hivlp("search", photos, "red", "--image", "x.png", "--json"), "x.png is not a file")
 
 
 def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "red", "--candidates", "0", "--json"), "candidates=0", "at least 1")
     refused(
         hivlp("search", photos, "red", "--candidates", "5", "--exact", "--json"),
-        "candidates and exact exclude each other; give one of them",
+        "candidates and exact exclude each other: give one of them",
     )
 
 
 def test_a_query_picture_that_is_none(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("search", photos, "--image", tmp_path / "gone.png", "--json"), "gone.png", "no file")
+    refused(hivlp("search", photos, "--image", tmp_path / "gone.png", "--json"), "gone.png", "is not a file")
     (tmp_path / "words.jpg").write_text("words")
     refused(hivlp("search", photos, "--image", tmp_path / "words.jpg", "--json"), "JPEG")
 
@@ -241,7 +242,7 @@ def test_the_reader_of_a_pipe_may_go(arguments: list[str]) -> None:
     error = process.stderr.read().decode()
     process.stderr.close()
     assert process.wait(30) == 0
-    assert error == "" or (error.startswith("hivlp: there is no '?'") and error.count("\n") == 1)
+    assert error == "" or (error.startswith("hivlp: '?' does not exist") and error.count("\n") == 1)
 
 
 def test_an_interruption_within_a_command_is_told_in_one_line(
@@ -269,8 +270,27 @@ def test_an_interruption_before_the_command_begins_shows_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hivlp: stopped\n")
 
 
+@pytest.mark.parametrize("command", ["info", "export"])
+def test_a_training_pack_is_called_one(tmp_path: Path, hivlp: Hivlp, command: str) -> None:
+    from hivlp.train.batches.pack import pack
+
+    packed = pack(open_source(gallery(tmp_path / "pictures")), tmp_path / "packs", size=16, key="gallery")
+    refused(hivlp(command, packed.folder, "--json"), "is a training pack", "neither an index nor a model")
+
+
+def test_an_index_without_its_items_is_called_damaged(photos: Path, hivlp: Hivlp) -> None:
+    (photos / "items.db").unlink()
+    for command in ("info", "export"):
+        refused(hivlp(command, photos, "--json"), "items.db")
+
+
 def test_info_of_what_is_neither_an_index_nor_a_model(tmp_path: Path, hivlp: Hivlp) -> None:
-    refused(hivlp("info", tmp_path / "x", "--json"), "there is no", "neither an index nor a model", "mini")
+    refused(
+        hivlp("info", tmp_path / "x", "--json"),
+        "does not exist",
+        "neither as an index nor as a model",
+        "mini",
+    )
     refused(hivlp("info", tmp_path, "--json"), "it has no manifest.json", "hivlp index", "hf:owner/name")
 
 
@@ -282,7 +302,7 @@ def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
 @pytest.mark.parametrize("score", ["1.5", "-1.01", "nan", "inf"])
 def test_a_lowest_score_that_no_cosine_has(photos: Path, hivlp: Hivlp, score: str) -> None:
     ran = hivlp("search", photos, "red", "--min-score", score, "--json")
-    refused(ran, f"a least score of {float(score)} can't be", "[-1, 1]")
+    refused(ran, f"min_score={float(score)} is out of range", "[-1, 1]")
 
 
 def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
@@ -291,7 +311,7 @@ def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
     ran = hivlp("search", photos, "red blue", "--min-score", "0.99", "--json")
     assert (ran.code, ran.document["hits"]) == (0, [])
     (note,) = ran.document["notes"]
-    assert note.startswith("nothing scored at least 0.99; the best was 0.")
+    assert note.startswith("nothing scored at least 0.99; the best score was 0.")
     assert best - 0.001 <= float(note.rsplit(" ", 1)[1]) <= best
     assert note in ran.err
 
@@ -433,7 +453,7 @@ def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: 
 
 def test_a_probability_that_nobody_knows(photos: Path, hivlp: Hivlp) -> None:
     least = ("--min-probability", "2", "--json")
-    refused(hivlp("search", photos, "red", *least), "a least probability of 2.0 can't be", "[0, 1]")
+    refused(hivlp("search", photos, "red", *least), "min_probability=2.0 is out of range", "[0, 1]")
     least = ("--min-probability", "0.5", "--json")
     refused(hivlp("search", photos, "red", *least), "hivlp tune", "--min-score")
 
@@ -442,7 +462,7 @@ def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
     least = ("--min-probability", "0.5", "--json")
     for query in (("--image", photos.parent / "pictures/red.png"), ("--item", "red.png")):
         ran = hivlp("search", photos, *query, *least)
-        refused(ran, "for searches by words only", "--min-score")
+        refused(ran, "only for searches by words", "--min-score")
         assert "tune" not in ran.err
 
 
@@ -459,4 +479,4 @@ def test_words_without_quotes_are_told_to_be_quoted(photos: Path, hivlp: Hivlp) 
 
 def test_an_origin_that_is_none(photos: Path, hivlp: Hivlp) -> None:
     ran = hivlp("serve", photos, "--cors-origin", "shop")
-    assert (ran.code, "write it like https://shop.example" in ran.err) == (2, True)
+    assert (ran.code, "must be an origin such as https://shop.example" in ran.err) == (2, True)

@@ -15,6 +15,7 @@ from ran import Ran
 from hivlp.data.sources import open_texts
 from hivlp.errors import DataError, QueryError
 from hivlp.retriever import Index
+from hivlp.search.query import Part
 from hivlp.types import Item, Sample
 
 Hivlp = Callable[..., Ran]
@@ -104,16 +105,14 @@ def test_words_and_pictures_find_both_kinds(index: Index, tmp_path: Path) -> Non
     index.add_texts(["red", "blue", "green"], ["t-red", "t-blue", "t-green"])
     for found in (
         index.search("red", k=2),
-        index.search_image(png("red"), k=2),
+        index.search(png("red"), k=2),
         index.search_batch(["red"], k=2)[0],
     ):
         assert {(hit.id, hit.kind) for hit in found} == {("red.png", "image"), ("t-red", "text")}
     for kind, name in (("image", "blue.png"), ("text", "t-blue")):
         assert index.search("blue", k=1, kind=kind)[0].id == name
-        assert index.search_image(png("blue"), k=1, kind=kind)[0].id == name
-        assert index.search("blue", k=9, kind=kind).notes == (
-            f"the index holds 3 {'pictures' if kind == 'image' else 'texts'}; there is no more to find",
-        )
+        assert index.search(png("blue"), k=1, kind=kind)[0].id == name
+        assert index.search("blue", k=9, kind=kind).notes == (f"the index has only 3 {kind}s to find",)
     assert [hit.id for hit in index.search("red", kind="text", where="caption <> 'red'", k=1)] != ["t-red"]
 
 
@@ -121,22 +120,22 @@ def test_more_like_an_item_leaves_itself_out(index: Index, tmp_path: Path) -> No
     index.add(gallery(tmp_path / "pictures", "red", "blue", "red-blue"))
     index.add_texts(["red", "blue"], ["t-red", "t-blue"])
     seen = index.encoder.pictures_seen, list(index.encoder.texts_seen)  # type: ignore[attr-defined]
-    hits = index.search_item("red.png", k=2)
+    hits = index.search(Part(item="red.png"), k=2)
     assert [hit.rank for hit in hits] == [1, 2]
     assert [hit.id for hit in hits] == ["t-red", "red-blue.png"]
-    assert [hit.id for hit in index.search_item("t-blue", k=1, kind="image")] == ["blue.png"]
-    assert {hit.id for hit in index.search_item("red.png", k=10)} == {
+    assert [hit.id for hit in index.search(Part(item="t-blue"), k=1, kind="image")] == ["blue.png"]
+    assert {hit.id for hit in index.search(Part(item="red.png"), k=10)} == {
         "t-red",
         "t-blue",
         "blue.png",
         "red-blue.png",
     }
-    assert len(index.search_item("red.png", k=3, min_score=0.99)) == 1
+    assert len(index.search(Part(item="red.png"), k=3, min_score=0.99)) == 1
     assert (index.encoder.pictures_seen, index.encoder.texts_seen) == seen  # type: ignore[attr-defined]
     with pytest.raises(QueryError, match="no item 'gone'"):
-        index.search_item("gone")
+        index.search(Part(item="gone"))
     with pytest.raises(QueryError, match="k=0"):
-        index.search_item("red.png", k=0)
+        index.search(Part(item="red.png"), k=0)
 
 
 def captioned(**captions: tuple[str, ...]) -> list[Sample]:

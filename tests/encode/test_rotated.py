@@ -81,7 +81,7 @@ def test_queries_are_rotated_alike(index: Index) -> None:
         np.testing.assert_allclose([h.score for h in coarse], [h.score for h in exact], atol=1e-6)
         # the pictures fill at most 32 directions, so the narrow level is nearly the whole
         assert coarse[0].coarse_score == pytest.approx(coarse[0].score, abs=0.02)
-    alike = index.search_image(png("blue", "red"), 1, plan=Plan(candidates=3, coarse_width=32))
+    alike = index.search(png("blue", "red"), 1, plan=Plan(candidates=3, coarse_width=32))
     assert alike[0].id == "blue-red" and alike[0].coarse_score == pytest.approx(1, abs=2e-3)
 
 

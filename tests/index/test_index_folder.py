@@ -228,13 +228,6 @@ def test_impossible_levels_are_refused(tmp_path, widths, dtype):
     assert not (tmp_path / "x").exists()
 
 
-def test_another_model_is_refused_naming_both(folder):
-    with IndexFolder.open(folder) as index:
-        index.check_model("f1", "mini under another name")
-        with pytest.raises(IndexFolderError, match=r"'mini' \(f1\).*'big' \(f2\)"):
-            index.check_model("f2", "big")
-
-
 def test_things_that_are_no_index_are_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "pictures").mkdir()

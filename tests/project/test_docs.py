@@ -197,7 +197,7 @@ def test_every_setting_and_option_says_what_it_is(generate: ModuleType) -> None:
 def test_generator_reads_signatures(generate: ModuleType) -> None:
     taken = {one.names or one.metavar: one for one in generate.parameters(generate.commands()["search"])}
     assert taken["INDEX"].required and not taken["TEXT"].required
-    assert (taken["-k", "--k"].metavar, taken["-k", "--k"].default) == ("N", "10")
+    assert (taken["-k", "--k"].metavar, taken["-k", "--k"].default) == ("NUMBER", "10")
     assert "[required]" not in taken["--json",].help and taken["--json",].metavar == ""
     ids = generate.parameters(generate.commands()["delete"])[1]
     assert (ids.metavar, ids.repeatable, ids.required) == ("IDS", True, True)

@@ -80,7 +80,7 @@ def same(one: RawResult, other: RawResult) -> bool:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"candidates": 0}, r"candidates=0 can't be; it must be a whole number, at least 1, or \"all\""),
+        ({"candidates": 0}, r"candidates=0 is invalid: must be a whole number, at least 1, or \"all\""),
         ({"candidates": "some"}, "candidates='some'"),
         ({"candidates": 2.5}, "candidates=2.5"),
         ({"candidates": True}, "candidates=True"),
@@ -96,9 +96,9 @@ def same(one: RawResult, other: RawResult) -> bool:
         ({"dims": 0}, "dims=0"),
         ({"coarse": "ivf", "lists": 0}, "lists=0"),
         ({"coarse": "ivf", "nprobe": -1}, "nprobe=-1"),
-        ({"coarse": "hnsw", "links": 1}, "links=1 can't be; it must be a whole number, at least 2"),
+        ({"coarse": "hnsw", "links": 1}, "links=1 is invalid: must be a whole number, at least 2"),
         ({"coarse": "hnsw", "ef_search": 0}, "ef_search=0"),
-        ({"nprobe": 4}, "nprobe=4 has no effect with coarse='exact'; it is for 'ivf' only. Leave it out"),
+        ({"nprobe": 4}, "nprobe=4 has no effect with coarse='exact': it is for 'ivf' only, so leave it out"),
         ({"coarse": "hnsw", "lists": 4}, "lists=4 has no effect with coarse='hnsw'"),
         ({"coarse": "ivf", "links": 4}, "it is for 'hnsw' only"),
         ({"coarse": "pq", "ef_search": 4}, "ef_search=4 has no effect"),
@@ -106,17 +106,17 @@ def same(one: RawResult, other: RawResult) -> bool:
         ({"rerank": None}, "rerank=None"),
         (
             {"stages": [[16, 300]]},
-            "level 16 keeps 300 rows and is given 200; .* or raise candidates",
+            "level 16 keeps 300 rows, but only 200 reach it: lower it, or raise candidates",
         ),
-        ({"stages": [[16, 50], [16, 60]]}, "keeps 60 rows and is given 50"),
-        ({"stages": [[16]]}, r"stages=\[\[16\]\] can't be; it must be pairs"),
+        ({"stages": [[16, 50], [16, 60]]}, "keeps 60 rows, but only 50 reach it"),
+        ({"stages": [[16]]}, r"stages=\[\[16\]\] is invalid: must be pairs"),
         ({"stages": 16}, "must be pairs of .width, rows to keep"),
         ({"stages": None}, "must be pairs"),
-        ({"stages": [[0, 5]]}, "the width of a stage=0"),
-        ({"stages": [[16, 0]]}, "the rows that a stage keeps=0"),
-        ({"stages": [[16, "all"]]}, "keeps='all'"),
+        ({"stages": [[0, 5]]}, "stages: width=0"),
+        ({"stages": [[16, 0]]}, "stages: rows to keep=0"),
+        ({"stages": [[16, "all"]]}, "rows to keep='all'"),
         ({"stages": [[16, 5]], "candidates": "all"}, 'no effect with candidates="all"'),
-        ({"candidate": 5}, "no setting 'candidate'; did you mean 'candidates'"),
+        ({"candidate": 5}, "no setting 'candidate': did you mean 'candidates'"),
         ({"zzz": 5}, "choose from name, coarse"),
     ],
 )
@@ -272,7 +272,7 @@ def test_stages_narrow_like_a_plain_funnel(case, keeps):
 
 
 def test_a_stage_at_a_level_that_there_is_none_of_is_refused():
-    with pytest.raises(QueryError, match=r"needs the level 24; the index has \[8, 16, 32\]"):
+    with pytest.raises(QueryError, match=r"needs level 24, but the index has \[8, 16, 32\]"):
         search.run(Plan(candidates=5, stages=((24, 3),)), vectors(1), ArrayView(vectors(10)), 1)
 
 

@@ -25,8 +25,8 @@ from hivlp.search.rerank import open_scorer
 from hivlp.train.run import run
 
 Hivlp = Callable[..., Ran]
-FUSION = {"layers": 1}
-NO_HEAD = r"rerank=5 can't be: the model of this index has no fusion head .* Leave it out, or index with"
+FUSION = {"layers": 1, "width": 24, "heads": 2}
+NO_HEAD = r"rerank=5 needs a model with a fusion head, and .* has none\. Leave it out, or index with"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 
 
@@ -93,22 +93,22 @@ def test_what_can_not_be_read_again_stands_last(index: Index):
     again = index.search(TEXTS[1], k=7, rerank=7)
     last = [hit.id for hit in again][-3:]
     assert {first[0].id, first[1].id} <= set(last)
-    assert any("3 of the best 7 have no picture that can be read again" in note for note in again.notes)
+    assert any("3 of the best 7 have no readable image and come last" in note for note in again.notes)
     scores = np.array([hit.rerank_score for hit in again])
     assert np.all(np.diff(scores) <= 0)
 
 
 def test_what_can_not_be_re_ranked_is_refused(index: Index, tmp_path: Path):
-    with pytest.raises(QueryError, match=r"rerank=2 .* fewer than the k=5 hits .* give 5 or more"):
+    with pytest.raises(QueryError, match=r"rerank=2 is less than k=5: re-rank at least as many hits"):
         index.search("a boat", k=5, rerank=2)
-    with pytest.raises(QueryError, match="for searches by words only"):
-        index.search_mix([Part(text="a boat"), Part(text="a dog")], k=1, rerank=5)
+    with pytest.raises(QueryError, match="only for searches by words"):
+        index.search([Part(text="a boat"), Part(text="a dog")], k=1, rerank=5)
     plain = micro_folder(tmp_path / "plain")
     with Index.create(tmp_path / "plain.hivlp", plain) as without:
         without.add_texts(["a boat"])
         with pytest.raises(QueryError, match=NO_HEAD):
             without.search("a boat", k=1, rerank=5)
-    with pytest.raises(ModelError, match=r"the model .*plain has no fusion head; train one: hivlp train"):
+    with pytest.raises(ModelError, match=r"the model .*plain has no fusion head: train one with hivlp train"):
         open_scorer(str(plain))
 
 
@@ -157,8 +157,8 @@ def test_the_service_re_ranks_as_the_library_does(index: Index):
             [hit.rerank_score for hit in expected], abs=1e-4
         )
         assert answer["timings_ms"]["rerank"] > 0
-    assert few.status_code == 400 and "give 6 or more" in few.json()["error"]["message"]
-    assert item.status_code == 400 and "by words only" in item.json()["error"]["message"]
+    assert few.status_code == 400 and "rerank=5 is less than k=6" in few.json()["error"]["message"]
+    assert item.status_code == 400 and "only for searches by words" in item.json()["error"]["message"]
 
 
 def test_a_run_trains_the_head_and_goes_on_from_it(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, Qu
 from hivlp.retriever import Index
 from hivlp.search.plan import Plan
 from hivlp.search.query import Part, clean_query, mixed
+from hivlp.search.request import OPTIONS, SearchRequest
 from hivlp.types import Sample
 
 
@@ -34,12 +36,12 @@ def test_words_find_the_picture(filled: Index, tmp_path: Path) -> None:
     assert hits.timings_ms.total == pytest.approx(sum(list(hits.timings_ms.as_dict().values())[:4]))
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil"])
+@pytest.mark.parametrize("kind", ["path", "bytes", "pil"])
 def test_a_picture_finds_its_like(filled: Index, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "query.png"
     path.write_bytes(png("orange"))
-    query = {"path": path, "text": str(path), "bytes": png("orange"), "pil": painted("orange")}[kind]
-    assert filled.search_image(query, k=1)[0].id == "orange.png"
+    query = {"path": path, "bytes": png("orange"), "pil": painted("orange")}[kind]
+    assert filled.search(query, k=1)[0].id == "orange.png"
 
 
 def test_a_batch_gives_what_single_queries_give(filled: Index) -> None:
@@ -50,7 +52,7 @@ def test_a_batch_gives_what_single_queries_give(filled: Index) -> None:
         [(h.id, h.score) for h in hits] for hits in alone
     ]
     assert filled.search_batch([]) == []
-    with pytest.raises(QueryError, match=r"several texts are wanted, and 'red boat' is one"):
+    with pytest.raises(QueryError, match=r"'red boat' is one text: pass a list of texts"):
         filled.search_batch("red boat")
 
 
@@ -78,7 +80,7 @@ def test_no_hits_wanted_is_refused(filled: Index, k: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "\t\n", "\0\x01\x7f", "\u200b\u200d", "\udc80"])
 def test_a_query_without_a_visible_character_is_refused(filled: Index, text: str) -> None:
-    with pytest.raises(QueryError, match="no visible character; give some words"):
+    with pytest.raises(QueryError, match="no visible character: give some words"):
         filled.search(text)
 
 
@@ -86,7 +88,7 @@ def test_words_that_the_model_cannot_read_are_told(tmp_path: Path) -> None:
     with Index.create(tmp_path / "x.hivlp", "mini") as index:
         assert len(index.search("a dog").notes) == 1, "that the index is empty"
         note, _ = index.search("a dog in the снег").notes
-    assert note.startswith("the model can't read 'снег': such letters were not in the captions")
+    assert note.startswith("the model can't read 'снег': its training captions did not have such letters")
 
 
 def test_a_query_is_cleaned_and_kept_otherwise() -> None:
@@ -94,7 +96,7 @@ def test_a_query_is_cleaned_and_kept_otherwise() -> None:
     assert clean_query("雪地里的一只狗") == "雪地里的一只狗"
     assert clean_query("👩\u200d👧 at the sea") == "👩\u200d👧 at the sea"
     assert clean_query("bad\udc80byte") == "bad byte"
-    with pytest.raises(QueryError, match=r"and 3 is int; give some words"):
+    with pytest.raises(QueryError, match=r"3 is not a query of words but int: give text"):
         clean_query(3)  # type: ignore[arg-type]
 
 
@@ -257,11 +259,11 @@ def test_a_folder_of_other_things_is_no_index(tmp_path: Path, colours: ColourEnc
 
 
 def test_bad_query_pictures_have_messages(filled: Index, tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"gone\.png is no file"):
-        filled.search_image(tmp_path / "gone.png")
+    with pytest.raises(QueryError, match=r"gone\.png is not a file"):
+        filled.search(tmp_path / "gone.png")
     (tmp_path / "words.jpg").write_text("words")
     with pytest.raises(ImageError, match="JPEG"):
-        filled.search_image(tmp_path / "words.jpg")
+        filled.search(tmp_path / "words.jpg")
 
 
 def test_a_missing_source_is_refused(filled: Index, tmp_path: Path) -> None:
@@ -280,23 +282,23 @@ def test_a_lowest_score_cuts_the_weaker_hits(filled: Index) -> None:
 def test_where_nothing_scores_enough_a_note_names_the_best(filled: Index) -> None:
     hits = filled.search("red blue green", min_score=1.0)
     assert len(hits) == 0
-    assert "nothing scored at least 1; the best was 0." in hits.notes[0]
+    assert "nothing scored at least 1; the best score was 0." in hits.notes[0]
     both = filled.search("red blue green " * 100, min_score=1.0).notes
     assert ["cut" in note for note in both] == [True, False]
 
 
 @pytest.mark.parametrize("score", [1.001, -2.0, float("nan")])
 def test_a_lowest_score_out_of_range_is_refused(filled: Index, score: float) -> None:
-    with pytest.raises(QueryError, match=r"a least score of .*\[-1, 1\]"):
+    with pytest.raises(QueryError, match=r"min_score=.* is out of range: scores are cosines, .*\[-1, 1\]"):
         filled.search("red", min_score=score)
-    with pytest.raises(QueryError, match=r"a least score of .*\[-1, 1\]"):
-        filled.search_image(png("red"), min_score=score)
+    with pytest.raises(QueryError, match=r"min_score=.* is out of range: scores are cosines, .*\[-1, 1\]"):
+        filled.search(png("red"), min_score=score)
 
 
 def test_a_lowest_score_over_an_empty_index_has_no_best(tmp_path: Path, colours: ColourEncoder) -> None:
     with Index.create(tmp_path / "x.hivlp", colours) as index:
         hits = index.search("red", min_score=0.5)
-    assert (len(hits), hits.notes) == (0, ("the index is empty; add pictures with hivlp index (Index.add)",))
+    assert (len(hits), hits.notes) == (0, ("the index is empty; add images with hivlp index (Index.add)",))
 
 
 def test_the_notes_of_a_source_are_in_the_report(filled: Index, tmp_path: Path) -> None:
@@ -333,10 +335,10 @@ def test_filters_and_kinds_reach_every_way_of_searching(filled: Index) -> None:
     assert {hit.id for hit in filled.search("green", where=where)} == expected
     for hits in filled.search_batch(["green", "red"], where=where):
         assert {hit.id for hit in hits} == expected
-    assert {hit.id for hit in filled.search_image(png("green"), where=where)} == expected
+    assert {hit.id for hit in filled.search(png("green"), where=where)} == expected
     assert {hit.kind for hit in filled.search("green", kind="image")} == {"image"}
     assert len(filled.search("green", kind="text")) == 0
-    with pytest.raises(QueryError, match=r"no kind 'video'.*image or text"):
+    with pytest.raises(QueryError, match=r"kind='video' is invalid: must be image or text"):
         filled.search("green", kind="video")
 
 
@@ -348,23 +350,23 @@ def test_a_mix_is_the_weighted_sum_at_every_level(filled: Index) -> None:
         sum_D = 2 * texts[width] + images[width] - 0.5 * items[width]
         mix = mixed([texts, images, items], [2, 1, -0.5])[width]
         np.testing.assert_allclose(mix, sum_D / np.linalg.norm(sum_D), atol=1e-6)
-    hits = filled.search_mix(parts, k=3)
-    (by_vector,) = filled.search_vectors(mixed([texts, images, items], [2, 1, -0.5]), 4)
+    hits = filled.search(parts, k=3)
+    (by_vector,) = filled.search_vectors(mixed([texts, images, items], [2, 1, -0.5]), SearchRequest(k=4))
     assert [hit.id for hit in hits] == [hit.id for hit in by_vector if hit.id != "pink.png"][:3]
     assert [hit.rank for hit in hits] == [1, 2, 3]
 
 
 def test_a_mix_of_one_is_that_one(filled: Index) -> None:
-    assert [h.id for h in filled.search_mix([Part(text="red")])] == [h.id for h in filled.search("red")]
+    assert [h.id for h in filled.search([Part(text="red")])] == [h.id for h in filled.search("red")]
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Part(), "nothing was given"),
-        (lambda: Part(text="a", item="b"), "text and item was given"),
-        (lambda: Part(text="a", weight=0), "the weight 0 can't be"),
-        (lambda: Part(text="a", weight=float("nan")), "the weight nan can't be"),
+        (lambda: Part(), "this one has none of them"),
+        (lambda: Part(text="a", item="b"), "this one has text and item"),
+        (lambda: Part(text="a", weight=0), "weight=0 is out of range"),
+        (lambda: Part(text="a", weight=float("nan")), "weight=nan is out of range"),
         (lambda: mixed([], []), "a mix needs at least one part"),
     ],
 )
@@ -375,4 +377,90 @@ def test_parts_that_can_not_be(make: Callable[[], object], words: str) -> None:
 
 def test_parts_that_cancel_out_look_for_nothing(filled: Index) -> None:
     with pytest.raises(QueryError, match="cancel each other out"):
-        filled.search_mix([Part(text="red"), Part(text="red", weight=-1)])
+        filled.search([Part(text="red"), Part(text="red", weight=-1)])
+
+
+def test_excluded_ids_leave_k_others_and_are_never_looked_at(filled: Index) -> None:
+    everything = [hit.id for hit in filled.search("red", k=12)]
+    for exact in (True, False):
+        hits = filled.search("red", k=3, exact=exact, without=[everything[0], everything[2], "unknown"])
+        assert [hit.id for hit in hits] == [everything[1], *everything[3:5]]
+        assert [hit.rank for hit in hits] == [1, 2, 3]
+    few = filled.search("red", k=3, candidates=3, without=everything[:2])
+    assert len(few) == 3, "excluded items take no place among the candidates"
+    assert filled.search("red", k=12, without=everything[:2]).notes == ()
+    where = "caption like '%red' or caption like '%blue'"
+    assert [hit.id for hit in filled.search("red", where=where, without=["red.png"])] == ["blue.png"]
+
+
+def test_an_item_is_not_among_its_own_hits(filled: Index) -> None:
+    hits = filled.search(Part(item="red.png"), k=12)
+    assert len(hits) == 11
+    assert "red.png" not in {hit.id for hit in hits}
+    with pytest.raises(QueryError, match="has no item 'gone'"):
+        filled.search(Part(item="gone"))
+
+
+def test_a_query_of_another_type_is_refused(filled: Index) -> None:
+    for query in (3, None, ["red"], []):
+        with pytest.raises(QueryError, match=r"is not a query|at least one part"):
+            filled.search(query)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"no option 'min_scor': did you mean 'min_score'"):
+        filled.search("red", min_scor=0.5)  # type: ignore[call-arg]
+
+
+def test_nothing_is_encoded_for_a_request_that_is_refused(filled: Index, colours: ColourEncoder) -> None:
+    colours.texts_seen.clear()
+    for options in ({"k": 0}, {"recall": 2}, {"where": "colour ="}, {"min_probability": 0.5}, {"k": 2.5}):
+        with pytest.raises(QueryError):
+            filled.search("red", **options)
+    for options in ({"rerank": 20}, {"min_probability": 0.5}):
+        with pytest.raises(QueryError, match="only for searches by words"):
+            filled.search(b"not even an image", **options)
+    assert colours.texts_seen == []
+
+
+def test_the_facade_compacts_and_verifies(filled: Index) -> None:
+    filled.delete(["red.png", "blue.png"])
+    assert filled.compact().dropped == 2
+    findings = filled.verify()
+    assert (findings.items, findings.problems) == (10, [])
+    level = next((Path(filled.info()["path"]) / "levels").iterdir())
+    data = bytearray(level.read_bytes())
+    data[0] ^= 1
+    level.write_bytes(data)
+    assert filled.verify().problems
+
+
+class _Elsewhere:
+    """A store that is not an index folder."""
+
+    model_name, model_fingerprint = "mini", "colours-1"
+
+
+def test_folder_operations_need_a_folder(tmp_path: Path, colours: ColourEncoder) -> None:
+    index = Index(_Elsewhere(), colours)  # type: ignore[arg-type]
+    for call in (
+        index.compact,
+        index.verify,
+        index.tune,
+        lambda: index.prune("x"),
+        lambda: index.export("x"),
+    ):
+        with pytest.raises(QueryError, match="only an index folder on this machine can be"):
+            call()
+
+
+def test_every_option_of_a_search_reaches_command_line_and_service() -> None:
+    schemas = pytest.importorskip("hivlp.serve.schemas")
+    from hivlp.cli.search import search as command
+
+    everywhere = {name for name, option in OPTIONS.items() if option.type is not None}
+    assert everywhere == set(OPTIONS) - {"plan", "without"}
+    assert everywhere <= set(inspect.signature(command).parameters)
+    assert everywhere <= set(inspect.signature(Index.search).parameters)
+    for model in (schemas.SearchParameters, schemas.SearchBody, schemas.SearchesBody, schemas.SearchForm):
+        described = model.model_json_schema()["properties"]
+        assert {name: described[name]["description"] for name in everywhere} == {
+            name: OPTIONS[name].help for name in everywhere
+        }

@@ -223,13 +223,13 @@ def test_reranking_needs_both_the_plan_and_the_function(plan, rerank):
 
 def test_a_reranking_function_that_gives_nonsense_is_named():
     view = view_of(embeddings(4, widths=WIDTHS))
-    with pytest.raises(QueryError, match="one finite score a row"):
+    with pytest.raises(QueryError, match="one finite score per row"):
         run(Plan(rerank=3), embeddings(1, widths=WIDTHS), view, 1, rerank=lambda q, rows: np.full(3, np.nan))
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
 def test_an_impossible_k_is_refused_with_value_and_rule(k):
-    with pytest.raises(QueryError, match=r"k=.*at least 1.*k=10"):
+    with pytest.raises(QueryError, match=r"k=.*at least 1"):
         run(Plan(), embeddings(1, widths=WIDTHS), view_of(embeddings(4, widths=WIDTHS)), k)
 
 

@@ -88,7 +88,7 @@ def test_a_picture_finds_its_like(api: TestClient, index: Index, way: str) -> No
         response = api.post("/v1/search", json={"image_base64": b64("orange"), "k": 2})
     else:
         response = api.post("/v1/search", files={"image": ("x.png", png("orange"))}, data={"k": "2"})
-    assert same(response.json(), index.search_image(png("orange"), 2))
+    assert same(response.json(), index.search(png("orange"), 2))
     assert response.json()["hits"][0]["id"] == "orange.png"
 
 
@@ -98,7 +98,7 @@ def test_an_item_finds_its_like_without_itself(api: TestClient, index: Index) ->
         api.post("/v1/search", json={"item": "red.png", "k": 3}).json(),
     ]
     for answer in answers:
-        assert same(answer, index.search_item("red.png", 3))
+        assert same(answer, index.search(Part(item="red.png"), 3))
         assert "red.png" not in [hit["id"] for hit in answer["hits"]]
     assert error(api.get("/v1/search", params={"item": "nope"}))[:2] == (404, "not_found")
 
@@ -111,12 +111,12 @@ def test_a_mix_is_a_weighted_sum(api: TestClient, index: Index) -> None:
     ]
     parts = [Part(image=png("red")), Part(text="blue", weight=0.5), Part(item="pink.png", weight=-0.2)]
     answer = api.post("/v1/search", json={"mix": mix, "k": 4}).json()
-    assert same(answer, index.search_mix(parts, 4))
+    assert same(answer, index.search(parts, 4))
     assert "pink.png" not in [hit["id"] for hit in answer["hits"]]
     both = api.post("/v1/search", files={"image": ("x.png", png("red"))}, data={"q": "blue"}).json()
-    assert same(both, index.search_mix([Part(image=png("red")), Part(text="blue")], 10))
+    assert same(both, index.search([Part(image=png("red")), Part(text="blue")], 10))
     by_item = api.get("/v1/search", params={"q": "blue", "item": "red.png"}).json()
-    assert same(by_item, index.search_mix([Part(text="blue"), Part(item="red.png")], 10))
+    assert same(by_item, index.search([Part(text="blue"), Part(item="red.png")], 10))
 
 
 def test_a_mix_that_cancels_out_is_refused(api: TestClient) -> None:
@@ -124,7 +124,8 @@ def test_a_mix_that_cancels_out_is_refused(api: TestClient) -> None:
     assert error(api.post("/v1/search", json={"mix": mix})) == (
         400,
         "bad_query",
-        "the parts of this mix cancel each other out, so it looks for nothing; change the weights",
+        "the parts of this mix cancel each other out, so no direction is left to search in; change the "
+        "weights",
     )
 
 
@@ -133,8 +134,8 @@ def test_several_queries_in_one_request(api: TestClient, index: Index) -> None:
     results = api.post("/v1/search", json={"queries": queries, "k": 2}).json()["results"]
     wanted = [
         index.search("red", 2),
-        index.search_image(png("blue"), 2),
-        index.search_item("pink.png", 2),
+        index.search(png("blue"), 2),
+        index.search(Part(item="pink.png"), 2),
         index.search("red", 2),
     ]
     assert all(same(result, hits) for result, hits in zip(results, wanted, strict=True))
@@ -169,7 +170,7 @@ def test_options_are_those_of_the_library(api: TestClient, index: Index, options
 def test_nothing_found_is_an_answer(api: TestClient) -> None:
     answer = api.get("/v1/search", params={"q": "red blue", "min_score": 0.999}).json()
     assert answer["hits"] == []
-    assert "nothing scored at least 0.999; the best was" in answer["notes"][0]
+    assert "nothing scored at least 0.999; the best score was" in answer["notes"][0]
 
 
 @pytest.mark.parametrize(
@@ -178,13 +179,30 @@ def test_nothing_found_is_an_answer(api: TestClient) -> None:
         ({"q": ""}, "no visible character"),
         ({"q": "red", "min_probability": "0.5"}, "tune"),
         ({"q": "red", "candidates": "4", "exact": "true"}, "exclude each other"),
-        ({"q": "red", "k": "1001"}, "the limit of this service"),
+        ({"q": "red", "k": "1001"}, "this service gives at most 1,000 hits"),
     ],
 )
 def test_what_can_not_be_asked_is_told(api: TestClient, params: dict[str, str], words: str) -> None:
     status, code, message = error(api.get("/v1/search", params=params))
     assert (status, code) == (400, "bad_query")
     assert words in message
+
+
+def test_an_option_that_does_not_fit_the_query_is_refused_before_decoding(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    monkeypatch.setattr(
+        "hivlp.serve.service._encode_image", lambda encoder, data, limits: decoded.append(data)
+    )
+    for option in ({"min_probability": 0.5}, {"rerank": 20}):
+        answer = api.post("/v1/search", json={"image_base64": b64("red"), **option})
+        status, code, message = error(answer)
+        assert (status, code) == (400, "bad_query")
+        assert "only for searches by words" in message
+    bad_filter = api.post("/v1/search", json={"image_base64": b64("red"), "where": "colour ="})
+    assert error(bad_filter)[:2] == (400, "bad_filter")
+    assert decoded == []
 
 
 @pytest.mark.parametrize("where", ["colour =", "nothing = 1", ""])
@@ -208,11 +226,11 @@ def test_the_page_is_looked_for_anew_each_time(api: TestClient) -> None:
         ({"query": "red", "item": "x"}, "give exactly one of"),
         ({"query": 5}, "query: must be text"),
         ({"query": "red", "k": 0}, "k: must be at least 1"),
-        ({"query": "red", "kk": 5}, "kk: is not known here"),
+        ({"query": "red", "kk": 5}, "kk: is unknown"),
         ({"query": "red", "k": 1.5}, "k: must be a whole number"),
         ({"query": "red", "kind": "sound"}, "kind: must be 'image' or 'text'"),
-        ({"mix": []}, "mix: must have 1 or more entries"),
-        ({"queries": []}, "queries: must have 1 or more entries"),
+        ({"mix": []}, "mix: has too few values: at least 1"),
+        ({"queries": []}, "queries: has too few values: at least 1"),
     ],
 )
 def test_a_body_of_another_form_is_told(api: TestClient, body: dict[str, Any], words: str) -> None:
@@ -306,7 +324,7 @@ def test_embeddings_are_those_of_the_encoder(api: TestClient, index: Index, widt
 def test_embeddings_at_a_width_or_of_a_model_that_is_not_there(api: TestClient) -> None:
     status, code, message = error(api.post("/v1/embeddings", json={"input": "red", "dimensions": 100}))
     assert (status, code) == (400, "bad_query")
-    assert message == "dimensions=100 was not trained; this model has 8, 16, 32"
+    assert message == "dimensions=100 is invalid: this model has the widths 8, 16, 32"
     assert error(api.post("/v1/embeddings", json={"input": "red", "model": "clip"}))[0] == 404
 
 

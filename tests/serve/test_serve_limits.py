@@ -17,14 +17,15 @@ JSON_TYPE = "Content-Type: application/json"
 SHORT = """
 import sys
 from hivlp.retriever import Index
-from hivlp.serve import Settings, create_app
+from hivlp.serve import ServiceSettings, create_app
 from hivlp.serve.body import Body
 from hivlp.serve.protocol import Protocol
 from hivlp.serve.run import open_socket, run, url_of
 
 Protocol.head_s = Protocol.read_s = Protocol.linger_s = Body.linger_s = 0.4
 listener = open_socket("127.0.0.1", 0)
-app = create_app({"quiet": Index.open(sys.argv[1])}, Settings(body_timeout_s=0.4, max_bodies_bytes=3_000_000))
+settings = ServiceSettings(body_timeout_s=0.4, max_bodies_bytes=3_000_000)
+app = create_app({"quiet": Index.open(sys.argv[1])}, settings)
 say = lambda: print(f"serving at {url_of(listener)} now", file=sys.stderr, flush=True)
 run(app, listener, started=say)
 """

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from serve_tools import colour_index
 
-from hivlp.serve import Settings, create_app
+from hivlp.serve import ServiceSettings, create_app
 
 KEY = "a-key-of-enough-letters"
 EXAMPLES = 6
@@ -40,7 +40,7 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> FastAPI:
     """The service with the settings of the test's parameter."""
     chosen = getattr(request, "param", {})
     index = colour_index(tmp_path, writable=chosen.get("writable", False))
-    return create_app({"colours": index}, Settings(**chosen))
+    return create_app({"colours": index}, ServiceSettings(**chosen))
 
 
 def paths(routes: Iterable[Any]) -> Iterator[str]:

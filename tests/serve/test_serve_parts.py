@@ -21,12 +21,12 @@ from serve_tools import client, colour_index, wait_until
 
 from hivlp.errors import ConfigError
 from hivlp.retriever import Index
-from hivlp.serve.batching import Batcher, Gate
+from hivlp.serve.batching import Batcher, RequestLimit
 from hivlp.serve.cache import LeastRecentlyUsed
+from hivlp.serve.indexes import fields
 from hivlp.serve.keys import Keys, Rate, read_keys
 from hivlp.serve.problems import Problem
 from hivlp.serve.run import is_loopback, local_names, open_socket
-from hivlp.serve.served import fields
 from hivlp.types import Item
 
 Hivlp = Callable[..., Ran]
@@ -103,12 +103,12 @@ def test_a_task_that_nobody_waits_for_is_not_done(pool: ThreadPoolExecutor) -> N
 
 def test_the_gate_lets_so_many_in() -> None:
     refused: list[int] = []
-    gate = Gate(2, refused=lambda: refused.append(1))
+    gate = RequestLimit(2, refused=lambda: refused.append(1))
     with gate, gate, pytest.raises(Problem, match="2 requests are at work") as caught, gate:
         pass
     assert (caught.value.status, caught.value.headers, refused) == (429, {"Retry-After": "1"}, [1])
     with gate:
-        assert gate.inside == 1
+        assert gate.active == 1
 
 
 def test_the_cache_forgets_what_was_not_used_the_longest() -> None:
@@ -159,7 +159,7 @@ def test_a_rate_is_each_caller_s_own() -> None:
     rate = Rate(2.0, clock=lambda: now[0])
     for _ in range(4):
         rate.take("a")
-    with pytest.raises(Problem, match="more than 2 requests a second") as caught:
+    with pytest.raises(Problem, match="more than 2 requests per second") as caught:
         rate.take("a")
     assert caught.value.headers == {"Retry-After": "1"}
     rate.take("b")
@@ -207,7 +207,7 @@ def test_a_public_address_needs_a_key(tmp_path: Path, hivlp: Hivlp, monkeypatch:
     monkeypatch.delenv("HIVLP_API_KEYS", raising=False)
     ran = hivlp("serve", tmp_path, "--host", "0.0.0.0")
     assert ran.code == 2
-    assert "0.0.0.0 is reachable from other machines, and no API key is set" in ran.err
+    assert "other machines can reach 0.0.0.0, and no API key is set" in ran.err
     assert "make an index first" in hivlp("serve", tmp_path / "nope.hivlp").err
 
 

@@ -17,11 +17,11 @@ from serve_process import QUERY, Server, read_all, request, scenes
 from serve_tools import wait_until
 
 from hivlp.errors import ConfigError
-from hivlp.serve import Settings
+from hivlp.serve import ServiceSettings
 from hivlp.serve.keys import Rate
 from hivlp.serve.problems import Problem
-from hivlp.serve.processes import check, part_of
-from hivlp.serve.shared import Shared
+from hivlp.serve.processes import check, settings_of_each
+from hivlp.serve.shared_folder import SharedFolder
 
 BOTH = 2
 
@@ -127,15 +127,17 @@ def test_one_writer_means_one_process(index: Path, hivlp: Callable[..., Ran]) ->
     ran = hivlp("serve", index, "--processes", "3", "--writable", "--port", "0")
     assert ran.code == 2
     assert "--writable and --processes 3 exclude each other: an index has one writer" in ran.err
-    check(Settings(writable=True), 1)
+    check(ServiceSettings(writable=True), 1)
     with pytest.raises(ConfigError, match="another --port"):
-        check(Settings(writable=True), 2)
+        check(ServiceSettings(writable=True), 2)
 
 
 def test_limits_of_the_whole_service_are_divided() -> None:
-    part = part_of(Settings(queue=5, max_body_bytes=10, max_bodies_bytes=15, cached_thumbnail_bytes=9), 2)
+    part = settings_of_each(
+        ServiceSettings(queue=5, max_body_bytes=10, max_bodies_bytes=15, cached_thumbnail_bytes=9), 2
+    )
     assert (part.queue, part.max_bodies_bytes, part.cached_thumbnail_bytes) == (3, 10, 4)
-    assert part.search_threads <= Settings().search_threads
+    assert part.search_threads <= ServiceSettings().search_threads
 
 
 def test_processes_take_from_the_same_buckets(tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_processes_take_from_the_same_buckets(tmp_path: Path) -> None:
     for rate in (one, other, one, other):
         rate.take("a")
     for rate in (one, other):
-        with pytest.raises(Problem, match="more than 2 requests a second"):
+        with pytest.raises(Problem, match="more than 2 requests per second"):
             rate.take("a")
     other.take("b")
     now[0] += 0.5
@@ -154,9 +156,9 @@ def test_processes_take_from_the_same_buckets(tmp_path: Path) -> None:
 
 
 def test_all_are_ready_when_each_is_and_lives(tmp_path: Path) -> None:
-    two = Shared(tmp_path, 2)
-    two.say_ready()
+    two = SharedFolder(tmp_path, 2)
+    two.mark_ready()
     assert not two.all_ready()
-    assert Shared(tmp_path, 1).all_ready()
+    assert SharedFolder(tmp_path, 1).all_ready()
     (tmp_path / "999999999.ready").touch()  # of a process that is gone
     assert not two.all_ready()

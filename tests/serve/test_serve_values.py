@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivlp.serve.routes.bodies import as_json
-from hivlp.serve.routes.values import has_more_values
+from hivlp.serve.routes.bodies import as_json, has_more_values
 
 DOCUMENTS = st.recursive(
     st.none() | st.integers() | st.text() | st.sampled_from(["a,b", "[{", '"', "\\", '\\"[']),

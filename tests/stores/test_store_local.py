@@ -100,7 +100,7 @@ def test_a_reader_in_another_process_sees_what_is_committed(tmp_path):
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 from index_tools import embeddings
-from hivlp.plans import Plan
+from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 with LocalStore.open(sys.argv[1]) as store:
     for line in sys.stdin:
@@ -143,11 +143,6 @@ def test_a_second_writer_is_refused_and_readers_are_not(tmp_path):
             assert reader.count() == 4
     with LocalStore.open(tmp_path / "x.hivlp", writable=True) as writer:
         assert writer.append(items(1, first=9), embeddings(1)).added == 1
-
-
-def test_another_model_is_refused_naming_both(tmp_path):
-    with create(tmp_path / "x.hivlp") as store, pytest.raises(IndexFolderError, match=r"'mini'.*'large'"):
-        store.check_model("f2", "large")
 
 
 def test_stored_embeddings_find_their_own_item(tmp_path):

@@ -12,7 +12,7 @@ from fakes import ColourEncoder, gallery
 from starlette.testclient import TestClient
 
 from hivlp.retriever import Index
-from hivlp.serve import Settings, create_app
+from hivlp.serve import ServiceSettings, create_app
 
 
 def colour_index(folder: Path, *, writable: bool = False) -> Index:
@@ -31,7 +31,7 @@ def colour_index(folder: Path, *, writable: bool = False) -> Index:
 def client(index: Index, *more: Index, **settings: Any) -> Iterator[TestClient]:
     """A client of the running service; the indexes are named ``colours``, ``index2``, …"""
     names = ["colours", *(f"index{number}" for number in range(2, 2 + len(more)))]
-    app = create_app(dict(zip(names, (index, *more), strict=True)), Settings(**settings))
+    app = create_app(dict(zip(names, (index, *more), strict=True)), ServiceSettings(**settings))
     with TestClient(app, raise_server_exceptions=False) as opened:
         wait_until(lambda: opened.get("/readyz").status_code == 200)
         yield opened

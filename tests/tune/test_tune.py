@@ -20,6 +20,7 @@ from hivlp.match import MatchModel
 from hivlp.retriever import Index
 from hivlp.search import cascade as search
 from hivlp.search.plan import Plan
+from hivlp.search.query import Part
 from hivlp.search.tuned import Measured, Tuned
 from hivlp.stores.local import LocalStore
 from hivlp.tune import TuningQueries, pareto_front, points_between, recall_bound, tune
@@ -295,7 +296,7 @@ def test_a_search_takes_the_fastest_plan_of_the_front_that_keeps_its_recall(stor
     store.keep_tuned(a_tuned(pareto=(FAST,)))
     (hits,) = store.search(asked, k=10, recall=0.95)
     assert hits.plan["candidates"] == "all"
-    assert hits.notes == ("no measured plan keeps a recall of 0.95, so every item was scored",)
+    assert hits.notes == ("no measured plan reaches recall 0.95, so every item was scored",)
     for recall in (0, -1, 1.01, float("nan")):
         with pytest.raises(QueryError, match=r"recall=.* must be in \(0, 1\]"):
             store.search(asked, k=10, recall=recall)
@@ -314,7 +315,7 @@ def test_more_hits_than_were_tuned_for_take_more_candidates(store):
 def test_a_fifth_more_or_less_items_is_said(store, items, stale):
     store.keep_tuned(a_tuned(items=items))
     (hits,) = store.search(clustered(1, seed=9), k=3)
-    assert [f"measured at {items:,} items and the index has 4,000 now" in note for note in hits.notes] == (
+    assert [f"measured at {items:,} items and the index now has 4,000," in note for note in hits.notes] == (
         [True] if stale else []
     )
     assert not any("run hivlp tune again" not in note for note in hits.notes)
@@ -325,15 +326,17 @@ def test_growth_and_deletion_are_noticed(store):
     store.keep_tuned(a_tuned())
     asked = clustered(1, seed=9)
     store.append([Item(id=f"n{n}", uri="n") for n in range(801)], clustered(801, seed=5))
-    assert "4,801 now" in store.search(asked, k=3)[0].notes[0]
+    assert "now has 4,801" in store.search(asked, k=3)[0].notes[0]
     store.delete(f"n{n}" for n in range(801))
     assert store.search(asked, k=3)[0].notes == ()
     store.delete(map(str, range(801)))
-    assert "3,199 now" in store.search(asked, k=3)[0].notes[0]
+    assert "now has 3,199" in store.search(asked, k=3)[0].notes[0]
 
 
 def test_a_recall_that_nobody_measured_is_refused_with_the_remedy(tmp_path, store):
-    with pytest.raises(QueryError, match=r"nobody has measured .* of 0\.95 .*Run: hivlp tune .*x\.hivlp"):
+    with pytest.raises(
+        QueryError, match=r"is not tuned: no plan is known to reach recall 0\.95.*Run: hivlp tune .*x\.hivlp"
+    ):
         store.search(clustered(1, seed=9), k=10, recall=0.95)
     assert store.search(clustered(1, seed=9), k=10, recall=1.0)[0].plan["candidates"] == "all"
     (hits,) = store.search(clustered(1, seed=9), k=3, recall=0.5, where="id in ('1', '2', '3')")
@@ -407,7 +410,7 @@ def test_what_can_not_be_tuned_is_refused(tmp_path, store):
         with pytest.raises(QueryError, match=r"recall=.* is invalid: must be in \(0, 1\]"):
             tune(store, queries(), recall=recall)
     for k in (0, 2.5):
-        with pytest.raises(QueryError, match=f"k={k} can't be; it must be a whole number, at least 1"):
+        with pytest.raises(QueryError, match=f"k={k} is invalid: must be a whole number, at least 1"):
             tune(store, queries(), k=k)  # type: ignore[arg-type]
     with (
         LocalStore.open(tmp_path / "x.hivlp") as reader,
@@ -554,7 +557,7 @@ def test_a_probability_tells_what_is_there_from_what_is_not(captioned: Index):
     assert len(nothing) == 0
     (note,) = nothing.notes
     assert note.startswith(
-        "nothing found: no hit is a match with a probability of 0.5 or more; the best had 0."
+        "nothing found: no image matches with a probability of at least 0.5; the best had 0."
     )
 
 
@@ -568,17 +571,21 @@ def test_texts_do_not_take_the_places_of_pictures_that_may_match(captioned: Inde
 
 
 def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
-    message = r"0\.5\) needs an index, or a model, that knows what a match is\. .*hivlp tune"
+    message = (
+        r"min_probability=0\.5 needs a model or an index that estimates match probabilities\. .*hivlp tune"
+    )
     with pytest.raises(QueryError, match=message):
         captioned.search("red", min_probability=0.5)
     captioned.tune(0.9, k=3, count=80, kinds=["exact"])
     for refused in (
-        lambda: captioned.search_image(png("red"), min_probability=0.5),
-        lambda: captioned.search_item("red-blue", min_probability=0.5),
+        lambda: captioned.search(png("red"), min_probability=0.5),
+        lambda: captioned.search(Part(item="red-blue"), min_probability=0.5),
     ):
-        with pytest.raises(QueryError, match=r"0\.5\) is for searches by words only: .*--min-score"):
+        with pytest.raises(
+            QueryError, match=r"min_probability=0\.5 is only for searches by words: .*--min-score"
+        ):
             refused()
-    assert captioned.search_image(png("red"))[0].probability is None
+    assert captioned.search(png("red"))[0].probability is None
     captioned.add_texts(["red"], ids=["t"])
     assert {(hit.kind, hit.probability is None) for hit in captioned.search("red", k=200)} == {
         ("image", False),
@@ -586,7 +593,7 @@ def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
     }
     assert "t" not in {hit.id for hit in captioned.search("red", k=200, min_probability=0.1)}
     for value in (-0.1, 1.1, float("nan")):
-        with pytest.raises(QueryError, match=r"a least probability of .* must be in \[0, 1\]"):
+        with pytest.raises(QueryError, match=r"min_probability=.* must be in \[0, 1\]"):
             captioned.search("red", min_probability=value)
 
 
@@ -596,4 +603,4 @@ def test_the_note_names_the_best_of_what_scored_enough(captioned: Index):
     captioned.add_texts(["red blue green"], ids=["t"])
     hits = captioned.search("red blue green", min_score=0.99, min_probability=0.1)
     assert len(hits) == 0
-    assert hits.notes[-1].startswith("nothing scored at least 0.99; the best was 0.")
+    assert hits.notes[-1].startswith("nothing scored at least 0.99; the best score was 0.")

@@ -1,4 +1,4 @@
-"""``hivlp compact``: gives back the space of deleted items."""
+"""``hivlp compact``: frees the disk space of deleted items."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def compact(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Give back the disk space of deleted items; searching goes on meanwhile."""
+    """Free the disk space of deleted items; searches go on meanwhile."""
     from hivlp.stores.local import LocalStore
 
+    # By the store instead of `Index.compact`: compacting needs no model.
     with (
         LocalStore.open(index, writable=True) as store,
         output.progress("compacting", unit="rows") as advance,
@@ -31,7 +32,7 @@ def compact(
             "items": store.count(),
         }
     line = (
-        f"{counted(report.dropped, 'deleted row')} dropped, {sized(report.bytes_freed)} given back; "
+        f"{counted(report.dropped, 'deleted row')} dropped, {sized(report.bytes_freed)} freed; "
         f"{index} holds {counted(document['items'], 'item')}"
     )
     output.answer(document, json=json, human=lambda console: output.print_lines(console, line))

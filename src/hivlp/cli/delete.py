@@ -15,14 +15,14 @@ def delete(
     index: Annotated[Path, typer.Argument(help="An index folder.")],
     ids: Annotated[
         list[str],
-        typer.Argument(help="Ids of the items, not their paths: the column id of `hivlp search`."),
+        typer.Argument(help="Ids of the items, as the column id of `hivlp search` shows them; not paths."),
     ],
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Remove items from an index by id; exit code 2 where it has none of the ids.
+    """Remove items from an index by id; exit code 2 if it has none of these ids.
 
-    A picture whose file is still in its folder comes back when the folder is indexed again.
+    An image whose file is still in its folder comes back when the folder is indexed again.
     """
     from hivlp.stores.local import LocalStore
 

@@ -26,27 +26,37 @@ def export(
         ),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Of a model: also graphs with 8-bit weights, with their loss.")
+        bool,
+        typer.Option(
+            "--int8", help="For a model: also write graphs with 8-bit weights, and measure their loss."
+        ),
     ] = False,
     shard_size: Annotated[
-        int | None, typer.Option(min=1, help="Of an index: rows per file. Default: 1,000,000.")
+        int | None,
+        typer.Option(
+            min=1, metavar="NUMBER", help="For an index: number of rows per file. [default: 1,000,000]"
+        ),
     ] = None,
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
     """Write a model as ONNX graphs, or an index as .npy and .parquet files in clip-retrieval's layout.
 
-    The graphs are what index and search run without torch; writing them needs the extra 'train' of
-    hivlp. A model of the hub, or levels on top of one, becomes a model folder of its own in DIR. An
-    index needs the extra 'parquet'.
+    The commands index and search run the graphs without torch; writing them needs the extra 'train' of
+    hivlp. A model of the hub, or levels on top of one, becomes a model folder of its own in DIR. Exporting
+    an index needs the extra 'parquet'.
     """
-    if (Path(what) / "manifest.json").exists():
+    from hivlp.cli.info import check_is_model
+    from hivlp.index.layout import looks_like_index
+
+    if looks_like_index(what):
         if int8:
-            raise QueryError(f"{what} is an index, and --int8 is for models; leave it out")
+            raise QueryError(f"{what} is an index, and --int8 is for models: leave it out")
         document, lines = _index(what, out, shard_size)
     else:
+        check_is_model(what)
         if shard_size is not None:
-            raise QueryError(f"{what} is no index, and --shard-size is for indexes; leave it out")
+            raise QueryError(f"{what} is not an index, and --shard-size is for indexes: leave it out")
         document, lines = _model(what, out, int8=int8)
     output.answer(document, json=json, human=lambda console: output.print_lines(console, *lines))
 
@@ -57,7 +67,7 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
 
     folder = model_source(model)  # before what may not be installed
     if out is None and model in shipped_models():
-        raise QueryError(f"{model} is part of the package, and stays as it is; name a folder with --out DIR")
+        raise QueryError(f"{model} is part of the package and is not changed: name a folder with --out DIR")
     output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
     if model_kind(folder) == "hivlp":
         from hivlp.export.graphs import export as write
@@ -66,8 +76,8 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
     else:
         if out is None:
             raise QueryError(
-                f"{model} is a model of transformers, or levels on top of one, and stays as it is; name the "
-                "model folder to write with --out DIR"
+                f"{model} is a model of transformers, or levels on top of one, and is not changed: name "
+                "the model folder to write with --out DIR"
             )
         from hivlp.export.standalone import standalone
 
@@ -79,7 +89,7 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
     if "int8" in document:
         loss = document["int8"]
         wrote.append(
-            f"mean cosine of 8 bits to float32: pictures {loss['image_cosine']}, texts {loss['text_cosine']}"
+            f"mean cosine of 8 bits to float32: images {loss['image_cosine']}, texts {loss['text_cosine']}"
         )
     return document, wrote
 
@@ -89,7 +99,7 @@ def _index(index: str, out: Path | None, shard_size: int | None) -> tuple[dict[s
     from hivlp.stores.local import LocalStore
 
     if out is None:
-        raise QueryError(f"{index} is an index; name the folder to write with --out DIR")
+        raise QueryError(f"{index} is an index: name the folder to write with --out DIR")
     with LocalStore.open(index) as store, output.progress("exporting") as advance:
         document = export_index(store, out, shard_size=shard_size or SHARD_SIZE, progress=advance)
     items, files = counted(document["items"], "item"), counted(len(document["files"]), "file")

@@ -1,4 +1,4 @@
-"""``hivlp info``: what an index or a model is."""
+"""``hivlp info``: the facts of an index or a model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hivlp.cli import output
-from hivlp.errors import ModelError
+from hivlp.errors import ModelError, QueryError
 from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# of a server's index: a command that has just opened one has made no coarse index of it yet
+# known to a long-running process only: this command has not built a coarse index
 _WHILE_IT_RUNS = {"coarse_bytes"}
-_MANIFEST, _CONFIG = "manifest.json", "config.json"
+_CONFIG = "config.json"
+_PACK_FILE = "pixels.u8"
 
 
 def info(
@@ -30,9 +31,30 @@ def info(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Tell what an index or a model is."""
-    document = _of_index(what) if (Path(what) / _MANIFEST).exists() else _of_model(what)
+    """Show the facts of an index or a model."""
+    from hivlp.index.layout import looks_like_index
+
+    document = _of_index(what) if looks_like_index(what) else _of_model(what)
     output.answer(document, json=json, human=lambda console: _show(console, document))
+
+
+def check_is_model(what: str) -> None:
+    """Refuses a path that is not an index but has a manifest, with the reason: a pack, or a damaged index.
+
+    Raises:
+        QueryError: it is a training pack.
+        IndexFolderError: it is a damaged index, or another folder of hivlp.
+    """
+    from hivlp.index.layout import MANIFEST
+    from hivlp.stores.local import LocalStore
+
+    if (Path(what) / _PACK_FILE).is_file():
+        raise QueryError(
+            f"{what} is a training pack: the decoded images of a training run, neither an index nor a model. "
+            "Give the run's folder `model`, or an index that `hivlp index` made"
+        )
+    if (Path(what) / MANIFEST).is_file():
+        LocalStore.open(what).close()  # says what is wrong with it
 
 
 def _of_index(path: str) -> dict[str, Any]:
@@ -47,6 +69,7 @@ def _of_model(model: str) -> dict[str, Any]:
     from hivlp.encode.base import device_of, shipped_models
     from hivlp.encode.hub import PREFIX
 
+    check_is_model(model)
     if not (model.startswith(PREFIX) or model in shipped_models() or (Path(model) / _CONFIG).is_file()):
         raise ModelError(_neither(model))
     encoder = load(model)
@@ -66,10 +89,10 @@ def _neither(what: str) -> str:
     names = f"the name of a shipped model ({', '.join(shipped_models())}), or hf:owner/name"
     if Path(what).exists():
         return (
-            f"{what} is neither an index (it has no {_MANIFEST}) nor a model (it has no {_CONFIG}); give "
+            f"{what} is neither an index (it has no manifest.json) nor a model (it has no {_CONFIG}): give "
             f"the folder that `hivlp index` or `hivlp train` made, {names}"
         )
-    return f"there is no {what!r}, neither an index nor a model of that name; check the path, or give {names}"
+    return f"{what!r} does not exist, neither as an index nor as a model: check the path, or give {names}"
 
 
 def _show(console: Console, document: Mapping[str, Any]) -> None:
@@ -96,7 +119,7 @@ def _words(value: Any) -> str:
 
 _PLAINLY: Mapping[str, Callable[[Any], str]] = {
     "rotation": lambda made: (
-        f"the levels up to {made['width']} are a PCA rotation's, "
+        f"the levels up to {made['width']} are those of a PCA rotation, "
         f"fitted on {counted(made['fitted_on'], 'item')}"
     ),
     "tuned": lambda is_tuned: "yes" if is_tuned else "no; see hivlp tune --help",

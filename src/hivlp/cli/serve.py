@@ -13,30 +13,38 @@ from hivlp.cli import output
 from hivlp.errors import ConfigError, MissingExtraError
 
 HostOption = Annotated[
-    str, typer.Option(help="The address to listen on; the default is reachable from this machine only.")
+    str, typer.Option(help="Address to listen on; only this machine can reach the default.")
 ]
-PortOption = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free port.")]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Port; 0 takes a free one.")
+]
 
 
 def serve(
-    indexes: Annotated[
-        list[Path], typer.Argument(metavar="INDEX", help="Index folders; each is served under its name.")
-    ],
+    indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Index folders.")],
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
     processes: Annotated[
         int,
-        typer.Option(min=1, help="Number of worker processes, for more requests per second."),
+        typer.Option(min=1, metavar="NUMBER", help="Number of worker processes."),
     ] = 1,
-    writable: Annotated[bool, typer.Option("--writable", help="Let requests add and delete items.")] = False,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="Allow requests to add and delete items.")
+    ] = False,
     model: Annotated[
-        str | None, typer.Option(help="The model of the indexes, if it has moved: a folder or a name.")
+        str | None, typer.Option(help="Path of the model that made the indexes, if it has moved.")
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0, help="Requests per second of one key or address; 0 means no limit.")
+        float,
+        typer.Option(
+            min=0,
+            metavar="NUMBER",
+            help="Requests per second allowed for each key or address; 0 for no limit.",
+        ),
     ] = 0,
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="Let pages of this origin use the API; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Allow pages of this origin to use the API; may be repeated."),
     ] = None,
     without_keys: Annotated[
         bool,
@@ -44,28 +52,30 @@ def serve(
     ] = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Open a search page and an HTTP API. Keys are read from HIVLP_API_KEYS, with commas between them."""
+    """Open a search page and an HTTP API. API keys are read from HIVLP_API_KEYS, separated by commas."""
     if missing := [path for path in indexes if not path.exists()]:
         raise ConfigError(
             f"{missing[0]} does not exist; make an index first: hivlp index ~/Pictures --out {missing[0]}"
         )
     _need_extra()
-    from hivlp.serve import Settings, create_app
+    from hivlp.serve import ServiceSettings, create_app
+    from hivlp.serve.indexes import open_indexes
     from hivlp.serve.keys import ENVIRONMENT, read_keys
-    from hivlp.serve.opening import open_indexes
-    from hivlp.serve.processes import Recipe, check, run_processes
+    from hivlp.serve.processes import ServiceSpec, check, run_processes
     from hivlp.serve.run import is_loopback, local_names, open_socket, run, url_of
 
     keys = read_keys(os.environ.get(ENVIRONMENT, ""))
     if not (keys or without_keys or is_loopback(host)):
         raise ConfigError(
-            f"{host} is reachable from other machines, and no API key is set. Set {ENVIRONMENT} to one or "
-            "several keys, or pass --without-keys if a proxy in front of the service checks its callers"
+            f"other machines can reach {host}, and no API key is set. Set {ENVIRONMENT} to one or several "
+            "keys, or give --without-keys if a proxy in front of the service checks its users"
         )
     for origin in cors_origin or ():
         if not re.fullmatch(r"https?://[^/\s]+", origin):
-            raise ConfigError(f"--cors-origin {origin} is not an origin; write it like https://shop.example")
-    settings = Settings(
+            raise ConfigError(
+                f"--cors-origin {origin} is invalid: must be an origin such as https://shop.example"
+            )
+    settings = ServiceSettings(
         keys=keys,
         hosts=() if keys or not is_loopback(host) else local_names(host),
         cors_origins=tuple(cors_origin or ()),
@@ -83,10 +93,10 @@ def serve(
     if processes == 1:
         run(create_app(opened, settings), listener, started=started)
         return
-    for index in opened.values():  # opening worked; each worker process opens them again
+    for index in opened.values():  # they could be opened; each process opens them again
         index.close()
     opened.clear()
-    run_processes(Recipe(tuple(indexes), model, settings), processes, listener, started=started)
+    run_processes(ServiceSpec(tuple(indexes), model, settings), processes, listener, started=started)
 
 
 def _need_extra() -> None:

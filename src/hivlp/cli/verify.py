@@ -16,10 +16,10 @@ def verify(
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Check an index; exit code 2 where something is wrong with it."""
+    """Check the files of an index; exit code 2 if it is damaged."""
     from hivlp.index.verify import verify as verify_folder
 
-    # Of the folder, not of a store: a damaged one may not open, and that is the answer then.
+    # By the folder instead of `Index.verify`: a damaged index may not open, and needs no model.
     with output.progress("verifying", unit="rows") as advance:
         found = verify_folder(index, advance)
     document = {
@@ -31,7 +31,7 @@ def verify(
     }
     for note in found.notes:
         output.say(note)
-    lines = found.problems or [f"{index}: {counted(found.items or 0, 'item')}, nothing wrong"]
+    lines = found.problems or [f"{index}: {counted(found.items or 0, 'item')}, no problem found"]
     output.answer(document, json=json, human=lambda console: output.print_lines(console, *lines))
     if found.problems:
         raise typer.Exit(output.USER_ERROR)

@@ -141,16 +141,6 @@ class IndexFolder:
         """Number of items, deleted ones not counted."""
         return self._state.mask.live
 
-    def check_model(self, fingerprint: str, name: str) -> None:
-        """Refuses a model that did not make this index: its vectors would mean something else."""
-        made_by = self.manifest
-        if fingerprint != made_by.model_fingerprint:
-            raise IndexFolderError(
-                f"{self.path} was made with the model {made_by.model_name!r} ({made_by.model_fingerprint}), "
-                f"and this is {name!r} ({fingerprint}); vectors of two models can't be compared. Open it "
-                f"with {made_by.model_name!r}, or index the pictures again with {name!r} into a new folder."
-            )
-
     def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
         """Adds a batch in one transaction, durable on return.
 

@@ -16,7 +16,7 @@ class RowMask:
 
     Attributes:
         rows: number of rows of this moment, deleted ones included.
-        deleted: the deleted rows, ascending.
+        deleted: the rows that are deleted or left out, ascending.
         live: how many rows may be returned.
         filtered: whether a filter allows only some of the rows that are not deleted.
     """
@@ -34,6 +34,14 @@ class RowMask:
     def only(self, allowed: IntArray) -> RowMask:
         """The same moment, where a search may return just these rows (any order), less the deleted ones."""
         return RowMask(self.rows, self.deleted, allowed=allowed)
+
+    def without(self, rows: IntArray) -> RowMask:
+        """The same moment, where a search returns none of these rows (any order) either."""
+        rows = np.unique(rows[rows < self.rows])
+        places = np.searchsorted(self.deleted, rows)
+        known = np.append(self.deleted, -1)[places] == rows
+        deleted = np.insert(self.deleted, places[~known], rows[~known])
+        return RowMask(self.rows, deleted, allowed=self._live_rows if self.filtered else None)
 
     def live_rows(self) -> IntArray:
         """The rows that may be returned, ascending."""

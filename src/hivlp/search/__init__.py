@@ -1,1 +1,1 @@
-"""Search in two stages: what a caller asks for, the plan, the cascade, and the re-ranker."""
+"""Two-stage search: the request, the plan, the cascade and the re-ranker."""

@@ -4,7 +4,7 @@ Everything that searches calls ``run``: the command line, the server, evaluation
 as candidates the answer is exact by construction. Scores are cosines computed in float32; equal scores are
 ordered by the lower row.
 
-Q queries, D width of a level, N rows of the index, K kept candidates.
+Q queries, D width of a level, N rows of the index, K candidates.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from hivlp.index.vectors import LENGTH_TOLERANCE, LevelArray, cosines
 from hivlp.search.plan import Plan, require_count
 from hivlp.types import Embeddings, FloatArray, IntArray, Timings
 
-# Rows are widened to float32 in blocks of this many, and queries taken so many at a time that their scores of
-# all rows fit into this many numbers (64 MB): that bounds the memory of an exhaustive search.
+# Rows are converted to float32 in blocks of this many. Queries are taken in blocks whose scores of all rows
+# fit into this many numbers (64 MB). Both bound the memory of an exhaustive search.
 _BLOCK_ROWS = 8_192
 _BLOCK_SCORES = 1 << 24
-# Rows kept beyond the k best while scores are rough: that many ties within rounding are told apart.
+# Rows kept beyond the k best while scores are rough: so that ties within rounding are resolved exactly.
 _SPARE = 16
-# Up to so many scores sorting is quicker than first looking for the best.
-_SORTED_WHOLE = 200
+# Up to this many scores, sorting all is faster than selecting the best first.
+_SORT_ALL_UP_TO = 200
 
-Rerank: TypeAlias = Callable[[int, IntArray], FloatArray]
-"""Scores rows of one query: ``rerank(position of the query, rows_K) -> scores_K``, higher is better."""
+RowScorer: TypeAlias = Callable[[int, IntArray], FloatArray]
+"""Scores rows for one query: ``scorer(position of the query, rows_K) -> scores_K``, higher is better."""
 
 
 class View(Protocol):
-    """One consistent moment of an index, as ``run`` reads it."""
+    """One consistent state of an index, as ``run`` reads it."""
 
     @property
     def mask(self) -> RowMask:
@@ -54,13 +54,13 @@ class View(Protocol):
         ...
 
     def coarse(self, spec: CoarseSpec) -> CoarseIndex:
-        """The coarse index of this recipe, holding at least the rows of the mask."""
+        """The coarse index of this spec, holding at least the rows of the mask."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawResult:
-    """The answer to one query in row numbers, best first; at most k of them.
+    """The result of one query as row numbers, best first; at most k of them.
 
     Attributes:
         rows: row numbers.
@@ -69,8 +69,8 @@ class RawResult:
             in ``float16``.
         coarse_ranks: rank by the coarse score alone among all live rows that the coarse index looked at, 1
             for the best.
-        rerank_scores: what the re-ranking function gave (then the order follows it); None without.
-        timings_ms: of this query; stages of a batch are shared out evenly. ``encode`` is 0.
+        rerank_scores: scores of the re-ranking function, which then set the order; None without re-ranking.
+        timings_ms: of this query; the times of a batch are shared out evenly. ``encode`` is 0.
     """
 
     rows: IntArray
@@ -82,30 +82,29 @@ class RawResult:
 
 
 def run(
-    plan: Plan, queries: Embeddings, view: View, k: int, *, rerank: Rerank | None = None
+    plan: Plan, queries: Embeddings, view: View, k: int, *, rerank: RowScorer | None = None
 ) -> list[RawResult]:
-    """Searches: one result a query.
+    """Searches: one result for each query.
 
-    A query's answer depends neither on the batch it came in nor on its place there; only with ``dims`` coarse
-    scores may, in their last bits. ``candidates`` below ``k`` gives only so many results; ``k`` beyond the
-    size gives all items.
+    The result of a query depends neither on the other queries of its batch nor on its place among them; only
+    coarse scores with ``dims`` may differ in their last bits. With fewer ``candidates`` than ``k``, at most
+    that many results come back; with ``k`` above the number of items, all items.
 
     Args:
-        plan: the recipe.
+        plan: the plan to follow.
         queries: unit-length vectors of Q queries; the coarse and the fine level are used.
-        view: what is searched.
-        k: results wanted, at least 1.
-        rerank: scores the best ``plan.rerank`` rows of a query anew; needed when that is not 0, and only
-        then.
+        view: the index to search.
+        k: number of results, at least 1.
+        rerank: scores the best ``plan.rerank`` rows of a query again; needed exactly when that is not 0.
 
     Raises:
-        QueryError: a value that can't be, a level that one side lacks, or vectors not of length 1.
+        QueryError: a value out of range, a level that one side lacks, or vectors not of length 1.
     """
-    require_count("k", k, 1, "a whole number, at least 1")
+    require_count("k", k, 1)
     if (rerank is None) != (plan.rerank == 0):
         raise QueryError(
             f"the plan re-ranks {plan.rerank} rows, and {'no' if rerank is None else 'a'} re-ranking "
-            "function was given. Give both or neither."
+            "function was given: give both or neither"
         )
     widths = view.widths
     spec, fine = plan.spec(widths), widths[-1]
@@ -161,7 +160,7 @@ def _narrowed(
     query_levels: dict[int, FloatArray],
     view: View,
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """What the stages leave of each query's candidates: their positions, best first, and the last scores."""
+    """The candidates of each query that pass all stages: their positions, best first, and the last scores."""
     levels = [(view.level(width), query_levels[width], keep) for width, keep in stages]
     for query, (rows_K, found) in enumerate(zip(rows_QK, found_Q, strict=True)):
         left: IntArray = np.arange(found, dtype=np.int64)
@@ -175,8 +174,8 @@ def _narrowed(
 
 
 def _best(scores_K: FloatArray, rows_K: IntArray, keep: int) -> IntArray:
-    """The first ``keep`` positions of ``best_first``; of many only what can be among them is sorted."""
-    if keep >= len(scores_K) or len(scores_K) <= _SORTED_WHOLE:
+    """The first ``keep`` positions of ``best_first``; of many scores only the likely best are sorted."""
+    if keep >= len(scores_K) or len(scores_K) <= _SORT_ALL_UP_TO:
         return best_first(scores_K, rows_K)[:keep]
     least = np.partition(scores_K, len(scores_K) - keep)[len(scores_K) - keep]
     likely = np.flatnonzero(scores_K >= least)
@@ -184,7 +183,7 @@ def _best(scores_K: FloatArray, rows_K: IntArray, keep: int) -> IntArray:
 
 
 def _exhaustive(coarse_QD: FloatArray, fine_QD: FloatArray, view: View, k: int) -> list[RawResult]:
-    """Every live row is scored at the fine level; the coarse level is read only to report its opinion."""
+    """Scores every live row at the fine level; the coarse level is read only to report its scores."""
     step = max(1, _BLOCK_SCORES // max(view.mask.live, 1))
     results: list[RawResult] = []
     for start in range(0, len(fine_QD), step):
@@ -231,25 +230,25 @@ def exact_best(fine_QD: FloatArray, view: View, k: int) -> IntArray:
     one every few queries.
     """
     level_ND, live_N = view.level(fine_QD.shape[1]), view.mask.live_rows()
-    kept = min(k + _SPARE, len(live_N))
-    best_QK = np.full((len(fine_QD), kept), -np.inf, np.float32)
-    rows_QK = np.full((len(fine_QD), kept), -1, np.int64)
+    count = min(k + _SPARE, len(live_N))
+    best_QK = np.full((len(fine_QD), count), -np.inf, np.float32)
+    rows_QK = np.full((len(fine_QD), count), -1, np.int64)
     for part, rows_BD in blocks(level_ND, live_N):
         rough_QN = np.concatenate([best_QK, fine_QD @ np.transpose(rows_BD)], axis=1)
-        names_QN = np.concatenate(
+        candidate_rows_QN = np.concatenate(
             [rows_QK, np.broadcast_to(live_N[part], (len(fine_QD), len(rows_BD)))], axis=1
         )
-        top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - kept, axis=1)[:, -kept:]
+        top_QK = np.argpartition(rough_QN, rough_QN.shape[1] - count, axis=1)[:, -count:]
         best_QK = np.take_along_axis(rough_QN, top_QK, 1)
-        rows_QK = np.take_along_axis(names_QN, top_QK, 1)
+        rows_QK = np.take_along_axis(candidate_rows_QN, top_QK, 1)
     for rows_K, query_D in zip(rows_QK, fine_QD, strict=True):
         scores_K = cosines(level_ND, rows_K, query_D)
-        rows_K[scores_K < np.sort(scores_K)[::-1][min(k, kept) - 1]] = -1
+        rows_K[scores_K < np.sort(scores_K)[::-1][min(k, count) - 1]] = -1
     return rows_QK
 
 
 def _rough_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) -> FloatArray:
-    """Fast cosines with some rows by matrix products, right up to rounding: Q × N."""
+    """Fast cosines with some rows by matrix products, exact up to rounding: Q × N."""
     rough_QN = np.empty((len(queries_QD), len(rows_N)), np.float32)
     for part, rows_BD in blocks(level_ND, rows_N):
         np.matmul(queries_QD, np.transpose(rows_BD), out=rough_QN[:, part])
@@ -266,7 +265,7 @@ def _all_scores(level_ND: LevelArray, rows_N: IntArray, queries_QD: FloatArray) 
 
 
 def blocks(level_ND: LevelArray, rows_N: IntArray) -> Iterator[tuple[slice, FloatArray]]:
-    """Ascending rows of a level in blocks, widened to float32, each with its place among them."""
+    """Ascending rows of a level in float32 blocks, each with its place among the rows."""
     whole = len(rows_N) == len(level_ND)
     for start in range(0, len(rows_N), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
@@ -293,14 +292,14 @@ def _ranks(scores_N: FloatArray, rows: IntArray) -> IntArray:
     return ranks_N[rows]
 
 
-def _reranked(rerank: Rerank, query: int, result: RawResult, count: int, k: int) -> RawResult:
+def _reranked(rerank: RowScorer, query: int, result: RawResult, count: int, k: int) -> RawResult:
     begin = time.perf_counter()
     head = result.rows[:count]
     scores_K = np.asarray(rerank(query, head), dtype=np.float32)
     if scores_K.shape != head.shape or not np.isfinite(scores_K).all():
         raise QueryError(
-            f"the re-ranking function gave an array of shape {scores_K.shape} for {len(head)} rows; it must "
-            "give one finite score a row. Correct the function."
+            f"the re-ranking function returned an array of shape {scores_K.shape} for {len(head)} rows: it "
+            "must return one finite score per row"
         )
     best = best_first(scores_K, head)[:k]
     spent = result.timings_ms
@@ -315,18 +314,18 @@ def _reranked(rerank: Rerank, query: int, result: RawResult, count: int, k: int)
 
 
 def _query_level(queries: Embeddings, width: int, widths: tuple[int, ...]) -> FloatArray:
-    """One level of the queries, contiguous float32, after the checks at the door."""
+    """One level of the queries, checked, as contiguous float32."""
     if width not in widths or width not in queries.by_width:
         raise QueryError(
-            f"the search needs the level {width}; the index has {list(widths)} and the query "
-            f"{list(queries.widths)}. Embed the query with the model of the index, and take a coarse_width "
-            "of it."
+            f"the search needs level {width}, but the index has {list(widths)} and the query has "
+            f"{list(queries.widths)}: embed the query with the model of the index, and give one of its "
+            "levels as coarse_width"
         )
     level_QD = np.ascontiguousarray(queries.by_width[width], dtype=np.float32)
     if level_QD.ndim != 2 or level_QD.shape != (len(queries), width):
         raise QueryError(
-            f"the query vectors of level {width} have the shape {level_QD.shape}; it must be (Q, {width}). "
-            "Pass one row a query."
+            f"the query vectors of level {width} have shape {level_QD.shape}: must be (Q, {width}), one "
+            "row per query"
         )
     squares_Q = np.einsum("qd,qd->q", level_QD, level_QD)
     right_Q = np.abs(squares_Q - 1) <= 2 * LENGTH_TOLERANCE  # not so for NaN
@@ -334,7 +333,7 @@ def _query_level(queries: Embeddings, width: int, widths: tuple[int, ...]) -> Fl
         query = int(np.argmin(right_Q))
         length = float(np.linalg.norm(level_QD[query].astype(np.float64)))
         raise QueryError(
-            f"query {query} has a vector of length {length:.6g} at level {width}; it must be finite and of "
+            f"query {query} has a vector of length {length:.6g} at level {width}: must be finite and of "
             "length 1. Normalise the embeddings."
         )
     return level_QD

@@ -1,4 +1,4 @@
-"""Which plan a search follows when it was given none; it measures and searches nothing."""
+"""Chooses the plan of a search that was given none; it measures and searches nothing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hivlp.search.tuned import Measured, Tuned
 
 @dataclass(frozen=True)
 class Choice:
-    """A plan, and what is to be said about it."""
+    """A plan, and notes about it for the user."""
 
     plan: Plan
     notes: tuple[str, ...] = ()
 
 
-def few(plan: Plan, k: int) -> tuple[str, ...]:
-    """What is to be said where a plan hands on fewer rows than are asked for."""
+def few_candidates(plan: Plan, k: int) -> tuple[str, ...]:
+    """The note where a plan has fewer candidates than k."""
     if plan.candidates == "all" or plan.candidates >= k:
         return ()
-    return (f"candidates={plan.candidates} is less than k={k}, and no more is found; raise the candidates",)
+    return (f"candidates={plan.candidates} is less than k={k} and limits the hits; raise candidates",)
 
 
 def choose(
@@ -32,40 +32,40 @@ def choose(
     """The plan for a search.
 
     Args:
-        tuned: what was measured on the index, if it was.
+        tuned: the measurements of ``hivlp tune`` on the index; None where it was not tuned.
         recall: recall@k that the search must keep, in (0, 1]; None leaves it to the index.
         items: live items of the index.
-        live: those of them that the search's filter allows.
-        k: hits wanted.
+        live: those of them that pass the filter of the search.
+        k: number of hits.
         where: the index, for messages.
 
     Raises:
-        QueryError: an impossible recall, or one that nothing is known about.
+        QueryError: the recall is out of range, or the index was not tuned.
     """
     if recall is not None and not 0 < recall <= 1:
-        raise QueryError(f"recall={recall} can't be; it must be in (0, 1], such as 0.95.")
+        raise QueryError(f"recall={recall} is out of range: must be in (0, 1], such as 0.95")
     if live <= ALL_UP_TO or recall == 1:
         return Choice(Plan(name="exact", candidates="all") if recall is not None else default_plan(live))
     if tuned is None:
         if recall is not None:
             raise QueryError(
-                f"nobody has measured which plan keeps a recall of {recall:g} on {where}. Run: "
-                f"hivlp tune {where}, or search with --exact."
+                f"{where} is not tuned: no plan is known to reach recall {recall:g}. Run: hivlp tune "
+                f"{where}, or search with --exact"
             )
         return Choice(default_plan(live))
     measured = tuned.chosen if recall is None else tuned.cheapest(recall)
     stale = tuned.staleness(items)
     notes = () if stale is None else (stale,)
     if measured is None:
-        slow = f"no measured plan keeps a recall of {recall:g}, so every item was scored"
+        slow = f"no measured plan reaches recall {recall:g}, so every item was scored"
         return Choice(Plan(name="exact", candidates="all"), (*notes, slow))
     if recall is not None and k > tuned.k and measured.plan.candidates != "all":
-        notes = (*notes, f"the recall was measured for k={tuned.k}; for k={k} it is not promised")
+        notes = (*notes, f"recall was measured at k={tuned.k}; at k={k} it may be lower")
     return Choice(_for_k(measured, tuned.k, k), notes)
 
 
 def _for_k(measured: Measured, tuned_k: int, k: int) -> Plan:
-    """The plan with as many more candidates as there are more hits wanted than it was measured with."""
+    """The plan with its candidates scaled from the k it was measured at to a larger k."""
     plan = measured.plan
     if plan.candidates == "all" or k <= tuned_k:
         return plan

@@ -1,4 +1,4 @@
-"""The recipe of one search, and a sensible one for an index of any size; it searches nothing."""
+"""The plan of a search, and default plans for an index of any size; it searches nothing."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from hivlp.messages import suggestion
 
 _ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hnsw"}
 ALL_UP_TO = 2_000
-"""With so few items scoring everything is exact and costs a few milliseconds: two stages do not pay."""
+"""Up to this many items, scoring all is exact and takes a few milliseconds: two stages do not pay."""
 _SCAN_UP_TO = 50_000
-_LEAST = {"coarse_width": 1, "dims": 1, "lists": 1, "nprobe": 1, "links": 2, "ef_search": 1}
+_MINIMUM = {"coarse_width": 1, "dims": 1, "lists": 1, "nprobe": 1, "links": 2, "ef_search": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The recipe of one search. JSON-able by ``as_dict`` and ``from_dict``.
+    """The plan of a search. JSON-compatible by ``as_dict`` and ``from_dict``.
 
     Attributes:
-        name: what people call it.
+        name: a label for people.
         coarse: kind of the coarse index: ``exact``, ``pq``, ``bits``, ``ivf`` or ``hnsw``.
         coarse_width: width of the level that the coarse index reads; None for the narrowest.
         dims: directions of that level that the coarse index keeps (principal ones; random ones for ``bits``);
             None for the level as it is.
-        code: how the coarse index keeps a row, see ``CoarseSpec``; None for the usual code of its kind.
-        lists: inverted lists of ``ivf``; None goes by the size of the index.
+        code: how the coarse index stores a row, see ``CoarseSpec``; None for the usual code of its kind.
+        lists: inverted lists of ``ivf``; None derives them from the size of the index.
         nprobe: lists of ``ivf`` that a query reads; None for 16.
         links: neighbours of a row in ``hnsw``, at least 2; None for 16.
-        ef_search: rows that ``hnsw`` keeps in view; None for 64, and never fewer than the candidates.
-        candidates: how many rows the coarse index hands on, at least 1; ``"all"`` scores every row at the
-            fine level and so equals brute force.
+        ef_search: size of the candidate list of ``hnsw``; None for 64, and never fewer than the candidates.
+        candidates: rows that the coarse index passes on, at least 1; ``"all"`` scores every row at the fine
+            level and so equals brute force.
         stages: levels between the coarse index and the fine level, each as (width, rows it keeps).
-        rerank: how many of the best fine rows go to the re-ranking function; 0 for none.
+        rerank: number of the best fine rows that the re-ranking function scores again; 0 for none.
     """
 
     name: str = "cascade"
@@ -57,22 +57,22 @@ class Plan:
     def __post_init__(self) -> None:
         check_kind(self.coarse, self.code)
         if self.candidates != "all":
-            self._require("candidates", 1, 'a whole number, at least 1, or "all"')
-        for name, least in _LEAST.items():
+            self._require("candidates", 1, ', or "all"')
+        for name, least in _MINIMUM.items():
             if getattr(self, name) is not None:
-                self._require(name, least, f"a whole number, at least {least}, or None")
+                self._require(name, least, ", or None")
         for name, kind in _ONLY_FOR.items():
             if getattr(self, name) is not None and self.coarse != kind:
                 raise QueryError(
-                    f"{name}={getattr(self, name)!r} has no effect with coarse={self.coarse!r}; "
-                    f"it is for {kind!r} only. Leave it out."
+                    f"{name}={getattr(self, name)!r} has no effect with coarse={self.coarse!r}: it is for "
+                    f"{kind!r} only, so leave it out"
                 )
-        self._require("rerank", 0, "a whole number, 0 or more")
+        self._require("rerank", 0)
         object.__setattr__(self, "stages", _stages(self.stages, self.candidates))
 
-    def _require(self, name: str, least: int, rule: str) -> None:
-        """Refuses a setting that is no count; numpy's whole numbers become Python's, which JSON knows."""
-        require_count(name, getattr(self, name), least, rule)
+    def _require(self, name: str, least: int, otherwise: str = "") -> None:
+        """Refuses a setting that is not a count; numpy integers become Python's, which JSON can store."""
+        require_count(name, getattr(self, name), least, otherwise)
         object.__setattr__(self, name, int(getattr(self, name)))
 
     def spec(self, widths: tuple[int, ...]) -> CoarseSpec:
@@ -106,23 +106,23 @@ class Plan:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields that say something, JSON-compatible: none that are None, no empty ``stages``."""
+        """The fields that are set, JSON-compatible: without those that are None, and without empty stages."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         record["stages"] = [list(stage) for stage in self.stages] or None
         return {name: value for name, value in record.items() if value is not None}
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Plan:
-        """The plan that ``as_dict`` wrote. Raises QueryError for unknown keys and impossible values."""
+        """The plan that ``as_dict`` wrote. Raises QueryError for unknown keys and invalid values."""
         known = [field.name for field in fields(Plan)]
         for key in record:
             if key not in known:
-                raise QueryError(f"a plan has no setting {key!r}; {suggestion(key, known)}")
+                raise QueryError(f"a plan has no setting {key!r}: {suggestion(key, known)}")
         return Plan(**record)
 
 
 def default_plan(count: int) -> Plan:
-    """A sensible plan for an index of so many items that was not tuned.
+    """The plan for an index of this many items that was not tuned.
 
     Scoring everything costs a few milliseconds up to about 2,000 items and is exact. Then a scan of the
     narrowest level takes over, and inverted lists when that scan would take a millisecond.
@@ -134,31 +134,34 @@ def default_plan(count: int) -> Plan:
     return Plan(name="default-ivf", coarse="ivf", nprobe=64, candidates=200)
 
 
-def require_count(name: str, value: object, least: int, rule: str) -> None:
-    """Refuses what is no whole number of at least ``least``."""
+def require_count(name: str, value: object, least: int, otherwise: str = "") -> None:
+    """Raises QueryError for a value that is not a whole number of at least ``least``.
+
+    ``otherwise`` names what else is allowed, for the message.
+    """
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise QueryError(f"{name}={value!r} can't be; it must be {rule}. Try {name}={max(least, 10)}.")
+        raise QueryError(f"{name}={value!r} is invalid: must be a whole number, at least {least}{otherwise}")
 
 
 def _stages(stages: object, candidates: int | Literal["all"]) -> tuple[tuple[int, int], ...]:
-    """The stages as tuples, checked: each keeps fewer rows than it is given."""
+    """The stages as tuples, checked: each keeps no more rows than reach it."""
     if candidates == "all" and stages:
-        raise QueryError(f'stages={stages!r} have no effect with candidates="all". Leave them out.')
-    given, checked = cast("int", candidates), list[tuple[int, int]]()
+        raise QueryError(f'stages={stages!r} have no effect with candidates="all": leave them out')
+    rows, checked = cast("int", candidates), list[tuple[int, int]]()
     try:
         pairs = [(width, keep) for width, keep in cast("Any", stages)]
     except (TypeError, ValueError):
         raise QueryError(
-            f"stages={stages!r} can't be; it must be pairs of (width, rows to keep), such as [[128, 50]]."
+            f"stages={stages!r} is invalid: must be pairs of (width, rows to keep), such as [[128, 50]]"
         ) from None
     for width, keep in pairs:
-        require_count("the width of a stage", width, 1, "the width of a level")
-        require_count("the rows that a stage keeps", keep, 1, "a whole number, at least 1")
-        if keep > given:
+        require_count("stages: width", width, 1)
+        require_count("stages: rows to keep", keep, 1)
+        if keep > rows:
             raise QueryError(
-                f"the stage at level {width} keeps {keep} rows and is given {given}; each stage must keep "
-                "no more than it is given. Lower it, or raise candidates."
+                f"the stage at level {width} keeps {keep} rows, but only {rows} reach it: lower it, or raise "
+                "candidates"
             )
         checked.append((int(width), int(keep)))
-        given = keep
+        rows = keep
     return tuple(checked)

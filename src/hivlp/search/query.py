@@ -1,4 +1,4 @@
-"""What a query may be: words, a picture, an item of the index, or a mix of these; it searches nothing."""
+"""Queries: words, an image, an item of the index, or a mix of these; it searches nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_WEIGHT = 100.0
-# A mix whose parts cancel out has a direction that is rounding and nothing else.
-_LEAST_LENGTH = 1e-3
+# Below this length the direction of a mix is rounding error: its parts cancel each other out.
+_MIN_LENGTH = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a query; exactly one of ``text``, ``image`` and ``item`` is given.
+    """One part of a query: exactly one of ``text``, ``image`` and ``item``.
 
     Attributes:
         text: words.
         image: a path, encoded bytes or a PIL image.
-        item: the id of an item of the index, whose stored vectors count.
-        weight: how much it counts beside the other parts, in [-100, 100] and not 0. A negative one leads away
-            from what the part says.
+        item: the id of an item of the index, whose stored vectors are used.
+        weight: weight beside the other parts, in [-100, 100] and not 0. A negative one leads away from the
+            part.
 
     Raises:
-        QueryError: not exactly one is given, or the weight is out of range.
+        QueryError: not exactly one of the three is given, or the weight is out of range.
     """
 
     text: str | None = None
@@ -45,32 +45,63 @@ class Part:
     def __post_init__(self) -> None:
         given = [name for name in ("text", "image", "item") if getattr(self, name) is not None]
         if len(given) != 1:
-            what = " and ".join(given) if given else "nothing"
-            raise QueryError(f"a part of a query is either text, image or item; {what} was given")
+            raise QueryError(
+                f"a part of a query has exactly one of text, image and item; this one has "
+                f"{' and '.join(given) or 'none of them'}"
+            )
         if not (math.isfinite(self.weight) and 0 < abs(self.weight) <= MAX_WEIGHT):
             raise QueryError(
-                f"the weight {self.weight} can't be; it must be in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not "
+                f"weight={self.weight} is out of range: must be in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not "
                 "0, such as 1 or 0.5"
             )
 
 
+Query: TypeAlias = "str | Path | bytes | Image | Part | Sequence[Part]"
+"""What `Index.search` looks for: words (``str``), an image (``Path``, bytes or PIL image), or parts."""
+
+
+def parts_of(query: Query) -> list[Part]:
+    """The parts of a query, at least one. Raises QueryError for anything that is not a query."""
+    if isinstance(query, Part):
+        return [query]
+    if isinstance(query, str):
+        return [Part(text=query)]
+    if isinstance(query, (Path, bytes)) or hasattr(query, "convert"):  # PIL is not loaded to find out
+        return [Part(image=cast("Image", query))]
+    if isinstance(query, Sequence) and all(isinstance(part, Part) for part in query):
+        if not query:
+            raise QueryError("an empty mix can't be searched: give at least one part")
+        return list(query)
+    raise QueryError(
+        f"{query!r:.40} is not a query: give words, the Path of an image, an image, a Part, or a list of "
+        "Parts; several texts go to search_batch"
+    )
+
+
+def words_of(parts: Sequence[Part]) -> str | None:
+    """The words of a query of words alone, cleaned; None for any other query."""
+    if len(parts) == 1 and parts[0].text is not None and parts[0].weight > 0:
+        return clean_query(parts[0].text)
+    return None
+
+
 def items_of(parts: Sequence[Part]) -> frozenset[str]:
-    """The ids of the items that a query is made of; its answer leaves them out."""
+    """The ids of the items in a query; its answer leaves them out."""
     return frozenset(part.item for part in parts if part.item is not None)
 
 
 def mixed(parts: Sequence[Embeddings], weights: Sequence[float]) -> Embeddings:
-    """One query of several: at every level the weighted sum of unit vectors, brought back to length 1.
+    """One query from several: at every level the weighted sum of unit vectors, normalised to length 1.
 
     Args:
         parts: one query each (1 × D at every level).
-        weights: one a part.
+        weights: the weight of each part.
 
     Raises:
         QueryError: there are no parts, or they cancel each other out.
     """
     if not parts:
-        raise QueryError("a mix needs at least one part: words, a picture or an item")
+        raise QueryError("a mix needs at least one part: words, an image or an item")
     if len(parts) == 1 and weights[0] > 0:
         return parts[0]
     return Embeddings({width: _sum([part[width] for part in parts], weights) for width in parts[0].widths})
@@ -80,9 +111,10 @@ def _sum(vectors: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
     share = np.asarray(weights, np.float64) / np.abs(weights).sum()
     sum_1D = np.einsum("p,pqd->qd", share, np.stack(vectors).astype(np.float64))
     length = float(np.linalg.norm(sum_1D))
-    if length < _LEAST_LENGTH:
+    if length < _MIN_LENGTH:
         raise QueryError(
-            "the parts of this mix cancel each other out, so it looks for nothing; change the weights"
+            "the parts of this mix cancel each other out, so no direction is left to search in; change the "
+            "weights"
         )
     return (sum_1D / length).astype(np.float32)
 
@@ -91,12 +123,12 @@ def clean_query(text: str) -> str:
     """The text without control characters and surrounding space.
 
     Raises:
-        QueryError: it is no text, or nothing that can be seen is left.
+        QueryError: the value is not text, or has no visible character.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise QueryError(
-            f"a query of words is text, and {text!r:.40} is {type(text).__name__}; give some words, such as "
-            "'a dog in the snow', or search by a picture or an item instead"
+            f"{text!r:.40} is not a query of words but {type(text).__name__}: give text, such as 'a dog in "
+            "the snow', or search by an image or an item instead"
         )
     # Control characters, and surrogates (undecodable bytes of a command line), would upset a tokenizer.
     # Format characters stay: they join the parts of emoji and of Persian words. Alone they show nothing.
@@ -104,6 +136,6 @@ def clean_query(text: str) -> str:
     words = " ".join(visible.split())
     if all(unicodedata.category(letter) == "Cf" for letter in words.replace(" ", "")):
         raise QueryError(
-            f"the query {text[:20]!r} has no visible character; give some words, such as 'a dog in the snow'"
+            f"the query {text[:20]!r} has no visible character: give some words, such as 'a dog in the snow'"
         )
     return words

@@ -1,167 +1,294 @@
-"""What a search may be asked besides its query, and what that makes of the hits; it searches nothing."""
+"""What a search is given besides its query; it encodes and searches nothing.
+
+An option is declared once, as a field of `SearchRequest`: keyword arguments of `Index.search`, options of
+``hivlp search`` and fields of the HTTP API are made from it. Importing this module loads no numpy, so the
+command line can print its help quickly.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import wraps
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 from hivlp.errors import QueryError
-from hivlp.match import MatchModel
-from hivlp.search.plan import Plan
-from hivlp.types import KINDS, Hit, Hits
+from hivlp.messages import suggestion
 
-Candidates: TypeAlias = "int | Literal['all']"
+if TYPE_CHECKING:
+    from hivlp.match import MatchModel
+    from hivlp.search.plan import Plan
+    from hivlp.types import Hit, Hits
 
+Caller = TypeVar("Caller")
+Query = TypeVar("Query")
+Answer = TypeVar("Answer")
+Parameters = ParamSpec("Parameters")
 
-class SearchOptions(TypedDict, total=False):
-    """Options that every search of an ``Index`` takes, all by name.
-
-    Attributes:
-        candidates: how many rows the coarse level hands to the fine one; None leaves it to the index.
-        exact: score every item at the finest level.
-        recall: take the fastest plan that was measured (``hivlp tune``) to keep this recall, in (0, 1].
-        plan: the whole recipe. Of ``candidates``, ``exact``, ``recall`` and ``plan`` only one can be given.
-        min_score: keep only hits with at least this cosine at the finest level, in [-1, 1]; where that leaves
-            none, a note tells the best score that there was.
-        min_probability: keep only pictures that are a match with at least this probability, in [0, 1]. For
-            words, in an index that was tuned on captions; only pictures are searched then.
-        where: only items that meet this filter, such as ``"color = 'red' and price < 20"``; a note says so
-            where it leaves fewer than k. ``docs/search.md`` has its language.
-        kind: only items of this kind, ``image`` or ``text``; None for all.
-        rerank: score so many of the best, at least k, anew together with the words, by the fusion head of the
-            model; for searches by words only. What can't be read again stands behind them.
-    """
-
-    candidates: Candidates | None
-    exact: bool
-    recall: float | None
-    plan: Plan | None
-    min_score: float | None
-    min_probability: float | None
-    where: str | None
-    kind: str | None
-    rerank: int | None
+KindOfItem: TypeAlias = Literal["image", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Search options that were checked, with ``candidates`` and ``exact`` made a plan."""
+class Option:
+    """How one option of a search is described and bounded, wherever it is given.
 
-    plan: Plan | None
-    recall: float | None
-    min_score: float | None
-    min_probability: float | None
-    where: str | None
-    kind: str | None
-    rerank: int | None
+    Attributes:
+        type: of a value on the command line and over HTTP: ``int``, ``float``, ``bool``, ``str`` or a
+            ``Literal``; None for an option of Python only.
+        help: one sentence.
+        metavar: what the command line calls a value.
+        least, most: lowest and highest allowed number.
+        above: a number must be greater than this.
+        max_length: characters of a text.
+        why: the reason of the range, for the message.
+    """
 
-    @staticmethod
-    def of(options: SearchOptions, *, words: bool = True) -> Asked:
-        """The options, checked for a search by words, or (``words=False``) by anything else.
+    type: Any
+    help: str
+    metavar: str = "NUMBER"
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    max_length: int | None = None
+    why: str = ""
 
-        Raises:
-            QueryError: a value that can't be, or options that exclude each other or do not fit the search.
-            TypeError: an option that there is none of.
-        """
-        left: dict[str, Any] = dict(options)
-        candidates, exact = left.pop("candidates", None), left.pop("exact", False)
-        asked = Asked(
-            plan=_plan(candidates, exact, left.pop("plan", None), left.get("recall")),
-            recall=left.pop("recall", None),
-            min_score=left.pop("min_score", None),
-            min_probability=left.get("min_probability"),
-            where=left.pop("where", None),
-            kind=_kind(left.pop("kind", None), left.pop("min_probability", None)),
-            rerank=left.pop("rerank", None),
+    def check(self, name: str, value: object) -> None:
+        """Raises QueryError where a value has the wrong type or is out of range."""
+        if self.type is int and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise QueryError(f"{name}={value!r} is invalid: must be a whole number")
+        if self.type is float and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise QueryError(f"{name}={value!r} is invalid: must be a number")
+        if self.type is str and not isinstance(value, str):
+            raise QueryError(f"{name}={value!r} is invalid: must be text")
+        if isinstance(value, Real) and self.type in (int, float) and not self._is_in_range(float(value)):
+            raise QueryError(f"{name}={value} is out of range: {self.why}must be {self._range()}")
+
+    def _is_in_range(self, value: float) -> bool:
+        # written so that NaN is outside of every range
+        return (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
         )
-        if left:
-            known = ", ".join(SearchOptions.__annotations__)
-            raise TypeError(f"a search has no option {next(iter(left))!r}; it takes {known}")
-        asked._check()
-        if asked.min_probability is not None and not words:
-            raise QueryError(
-                f"a least probability ({asked.min_probability}) is for searches by words only: it says how "
-                "well a picture fits them. Leave it out, or give a least score (--min-score, min_score=...)."
-            )
-        if asked.rerank is not None and not words:
-            raise QueryError(
-                f"re-ranking ({asked.rerank}) is for searches by words only: it reads them beside each "
-                "picture. Leave it out."
-            )
-        return asked
 
-    def check_depth(self, k: int) -> None:
-        """Raises QueryError where fewer items would be re-ranked than are wanted."""
-        if self.rerank is not None and self.rerank < k:
+    def _range(self) -> str:
+        if self.most is None:
+            return f"at least {self.least:g}"
+        low = f"({self.above:g}" if self.least is None else f"[{self.least:g}"
+        return f"in {low}, {self.most:g}]"
+
+
+def _option(type_: Any, help_: str, **more: Any) -> dict[str, Option]:
+    """The metadata of a field of `SearchRequest`."""
+    return {"option": Option(type=type_, help=help_, **more)}
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """The options of one search, checked when they are put together.
+
+    ``candidates``, ``exact``, ``recall`` and ``plan`` exclude each other; without any of them the index
+    chooses its plan. The help texts below are those of the command line and of the HTTP API; Python also
+    takes ``candidates="all"``, which is ``exact``.
+
+    Raises:
+        QueryError: a value of the wrong type or out of range, or options that exclude each other.
+        FilterError: ``where`` can't be parsed.
+    """
+
+    k: int = field(default=10, metadata=_option(int, "Number of hits.", least=1))
+    _: KW_ONLY
+    candidates: int | Literal["all"] | None = field(
+        default=None,
+        metadata=_option(int, "Number of items that the coarse level passes to the fine level.", least=1),
+    )
+    exact: bool = field(default=False, metadata=_option(bool, "Score every item at the finest level."))
+    recall: float | None = field(
+        default=None,
+        metadata=_option(
+            float,
+            "Use the fastest plan that `hivlp tune` measured to keep this recall, such as 0.95.",
+            above=0,
+            most=1,
+        ),
+    )
+    plan: Plan | None = field(default=None, metadata=_option(None, "The whole plan of the search."))
+    min_score: float | None = field(
+        default=None,
+        metadata=_option(
+            float,
+            "Keep only hits with at least this score, between -1 and 1.",
+            least=-1,
+            most=1,
+            why="scores are cosines, so it ",
+        ),
+    )
+    min_probability: float | None = field(
+        default=None,
+        metadata=_option(
+            float,
+            "Keep only images that match the words with at least this probability. Needs a model that "
+            "estimates matches, or an index tuned with captions.",
+            least=0,
+            most=1,
+        ),
+    )
+    where: str | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "Only items that pass a filter, such as \"color = 'red' and price < 20\".",
+            metavar="FILTER",
+            max_length=4_000,
+        ),
+    )
+    kind: KindOfItem | None = field(
+        default=None, metadata=_option(KindOfItem, "Only items of this kind.", metavar="image|text")
+    )
+    rerank: int | None = field(
+        default=None,
+        metadata=_option(
+            int,
+            "Score this many of the best hits again, words and image together, with the fusion head of the "
+            "model.",
+            least=1,
+        ),
+    )
+    without: Collection[str] = field(
+        default=frozenset(), metadata=_option(None, "Ids of items that the search leaves out.")
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in OPTIONS.items():
+            value = getattr(self, name)
+            if value is not None and not (name == "candidates" and value == "all"):
+                option.check(name, value)
+        if self.kind not in (None, "image", "text"):
+            raise QueryError(f"kind={self.kind!r} is invalid: must be image or text, or left out for both")
+        if isinstance(self.without, str):  # its letters would be taken for ids
+            raise QueryError(f"without={self.without[:40]!r} is invalid: must be a list of ids")
+        object.__setattr__(self, "without", frozenset(self.without))
+        given = [name for name in ("candidates", "exact", "recall", "plan") if getattr(self, name)]
+        if len(given) > 1:
+            raise QueryError(f"{' and '.join(given)} exclude each other: give one of them")
+        if self.rerank is not None and self.rerank < self.k:
             raise QueryError(
-                f"rerank={self.rerank} would score fewer than the k={k} hits that are wanted; give {k} or "
-                "more"
+                f"rerank={self.rerank} is less than k={self.k}: re-rank at least as many hits as are wanted"
+            )
+        if self.where is not None:
+            from hivlp.index.where import parse
+
+            parse(self.where)
+
+    def leaving_out(self, ids: Collection[str]) -> SearchRequest:
+        """The same request, which also leaves out these items."""
+        return replace(self, without=frozenset(self.without).union(ids)) if ids else self
+
+    def check_query(self, *, words: bool) -> None:
+        """Raises QueryError where an option needs a query of words alone and the query has something else."""
+        if words:
+            return
+        if self.min_probability is not None:
+            raise QueryError(
+                f"min_probability={self.min_probability:g} is only for searches by words: it says how well "
+                "an image matches them. Leave it out, or use min_score (--min-score)."
+            )
+        if self.rerank is not None:
+            raise QueryError(
+                f"rerank={self.rerank} is only for searches by words: the fusion head reads words and image "
+                "together. Leave it out."
             )
 
-    def _check(self) -> None:
-        if self.min_score is not None and not -1 <= self.min_score <= 1:  # NaN is refused too
-            raise QueryError(
-                f"a least score of {self.min_score} can't be; scores are cosines, so it must be in [-1, 1], "
-                "such as 0.2"
-            )
-        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
-            raise QueryError(
-                f"a least probability of {self.min_probability} can't be; it must be in [0, 1], such as 0.5"
-            )
-        if self.kind is not None and self.kind not in KINDS:
-            raise QueryError(
-                f"there is no kind {self.kind!r} of items; take {' or '.join(KINDS)}, or leave it out"
-            )
+    @property
+    def fixed_plan(self) -> Plan | None:
+        """The plan that the options fix; None leaves the choice to the index."""
+        from hivlp.search.plan import Plan
 
-    def kept(self, hits: Hits, match: MatchModel | None) -> Hits:
-        """The hits that are good enough, with their probabilities where a match model tells them."""
+        if self.exact or self.candidates == "all":
+            return Plan(name="exact", candidates="all")
+        return self.plan if self.candidates is None else Plan(candidates=self.candidates)
+
+    @property
+    def searched_kind(self) -> str | None:
+        """The kind to search: only images have a probability, so texts must not take their places."""
+        return "image" if self.kind is None and self.min_probability is not None else self.kind
+
+    def select(self, hits: Hits, match: MatchModel | None) -> Hits:
+        """The hits that reach ``min_score`` and ``min_probability``, with their match probabilities.
+
+        Args:
+            hits: as the store gave them.
+            match: how scores become probabilities; None leaves the hits without.
+        """
         if match is not None:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
-        elif self.min_probability is not None:
-            raise QueryError(
-                f"a least probability ({self.min_probability}) needs an index, or a model, that knows what a "
-                "match is. Tune an index of pictures with captions (hivlp tune INDEX), or give a least score "
-                "(--min-score, min_score=...)."
-            )
-        good = tuple(hit for hit in hits if self._good(hit))
-        if good or not hits.hits:
-            return replace(hits, hits=good)
-        return replace(hits, hits=good, notes=(*hits.notes, self._nothing(hits)))
+        passed = tuple(hit for hit in hits if self._passes(hit))
+        notes = hits.notes if passed or not hits.hits else (*hits.notes, self._best_below(hits))
+        return replace(hits, hits=passed, notes=notes)
 
-    def _good(self, hit: Hit) -> bool:
+    def _passes(self, hit: Hit) -> bool:
         if self.min_score is not None and hit.score < self.min_score:
             return False
-        # a text is no picture that the words were written for: it has a score and no probability
         return self.min_probability is None or (hit.probability or 0.0) >= self.min_probability
 
-    def _nothing(self, hits: Hits) -> str:
-        # The best is rounded downwards: it never looks like enough.
+    def _best_below(self, hits: Hits) -> str:
+        # The best is rounded downwards, so that it never looks like enough.
         if self.min_score is not None and all(hit.score < self.min_score for hit in hits):
             best = math.floor(max(hit.score for hit in hits) * 1000) / 1000
-            return f"nothing scored at least {self.min_score:g}; the best was {best:.3f}"
-        enough = [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
-        best = math.floor(max(hit.probability or 0.0 for hit in enough) * 1000) / 1000
+            return f"nothing scored at least {self.min_score:g}; the best score was {best:.3f}"
+        scored = [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
+        best = math.floor(max(hit.probability or 0.0 for hit in scored) * 1000) / 1000
         return (
-            f"nothing found: no hit is a match with a probability of {self.min_probability:g} or more; the "
+            f"nothing found: no image matches with a probability of at least {self.min_probability:g}; the "
             f"best had {best:.3f}"
         )
 
 
-def _kind(kind: str | None, min_probability: float | None) -> str | None:
-    """The kind to search: only pictures have a probability, so texts must not take their places."""
-    return "image" if kind is None and min_probability is not None else kind
+OPTIONS: Mapping[str, Option] = {
+    declared.name: declared.metadata["option"] for declared in fields(SearchRequest)
+}
+"""Every option of a search by its name."""
+DEFAULTS: Mapping[str, Any] = {declared.name: declared.default for declared in fields(SearchRequest)}
+"""The value of every option that is not given."""
+
+
+def _accepting(
+    make: Callable[Parameters, SearchRequest],
+) -> Callable[
+    [Callable[[Caller, Query, SearchRequest], Answer]],
+    Callable[Concatenate[Caller, Query, Parameters], Answer],
+]:
+    def decorate(
+        method: Callable[[Caller, Query, SearchRequest], Answer],
+    ) -> Callable[Concatenate[Caller, Query, Parameters], Answer]:
+        @wraps(method)
+        def call(
+            self: Caller, query: Query, /, *args: Parameters.args, **options: Parameters.kwargs
+        ) -> Answer:
+            for name in options:
+                if name not in OPTIONS:
+                    raise TypeError(f"a search has no option {name!r}: {suggestion(name, list(OPTIONS))}")
+            return method(self, query, make(*args, **options))
+
+        own, options = inspect.signature(method), inspect.signature(make)
+        first = [parameter.replace(kind=parameter.POSITIONAL_ONLY) for parameter in own.parameters.values()]
+        call.__signature__ = own.replace(  # type: ignore[attr-defined]
+            parameters=[*first[:2], *options.parameters.values()]
+        )
+        return call
+
+    return decorate
+
+
+takes_search_options = _accepting(SearchRequest)
+"""Makes a method ``(self, query, request)`` one that takes the options of a search as keyword arguments.
+
+Type checkers and ``help()`` see the fields of `SearchRequest` as its parameters.
+"""
 
 
 def _with_probability(hit: Hit, match: MatchModel) -> Hit:
     return replace(hit, probability=match.probability(hit.score)) if hit.kind == "image" else hit
-
-
-def _plan(candidates: Candidates | None, exact: bool, plan: Plan | None, recall: float | None) -> Plan | None:
-    asked = {"candidates": candidates is not None, "exact": exact, "recall": recall is not None}
-    given = [name for name, is_given in {**asked, "plan": plan is not None}.items() if is_given]
-    if len(given) > 1:
-        raise QueryError(f"{' and '.join(given)} exclude each other; give one of them")
-    if exact:
-        return Plan(name="exact", candidates="all")
-    return plan if candidates is None else Plan(candidates=candidates)

@@ -1,4 +1,4 @@
-"""Re-ranking: the best items of a query, scored anew together with its words by a model's fusion head."""
+"""Re-ranking: a model's fusion head scores the best images of a query again, together with its words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hivlp.types import FloatArray, Item
 
 
 class Scorer(Protocol):
-    """Scores prepared pictures against words; see `encode.rerank.FusionScorer`."""
+    """Scores prepared images against words; see `encode.scorer.FusionScorer`."""
 
     def scores(self, text: str, pixels_BCHW: NDArray[np.uint8], /) -> FloatArray: ...
 
@@ -35,11 +35,13 @@ def open_scorer(model: str) -> Scorer:
     """The fusion head of a model, by what `encode.load` takes.
 
     Raises:
-        ModelError: the model has none.
+        ModelError: the model has no fusion head.
         MissingExtraError: torch is not installed.
     """
     if not has_head(model):
-        raise ModelError(f"the model {model} has no fusion head; train one: {HOW_TO_TRAIN} --model {model}")
+        raise ModelError(
+            f"the model {model} has no fusion head: train one with {HOW_TO_TRAIN} --model {model}"
+        )
     try:
         from hivlp.encode.scorer import FusionScorer
     except ModuleNotFoundError as error:
@@ -48,16 +50,16 @@ def open_scorer(model: str) -> Scorer:
 
 
 @dataclass(frozen=True)
-class Reranking:
-    """What a store asks for the scores of each query's best items.
+class FusionReranker:
+    """A `stores.base.ItemScorer`: scores the best items of each query by a fusion head.
 
     Attributes:
-        scorer: scores pictures against words.
-        encoder: prepares the pictures.
-        place: where the picture of an item lies.
+        scorer: scores images against words.
+        encoder: prepares the images.
+        place: the path of the image of an item.
         texts: the words of each query.
-        depth: items of each query.
-        unread: how many items of each query could not be scored, filled while searching.
+        depth: number of items of each query to score.
+        unread: number of items of each query that could not be scored, filled while searching.
     """
 
     scorer: Scorer
@@ -68,7 +70,7 @@ class Reranking:
     unread: Counter[int] = field(default_factory=Counter[int])
 
     def __call__(self, query: int, items: Sequence[Item]) -> FloatArray:
-        """Scores of items, best first as they came; what has no picture to read stays last, as it came."""
+        """Scores of items given best first. Items without a readable image come last, in the given order."""
         places, pixels = [], []
         for place, item in enumerate(items):
             if item.kind != "image":
@@ -82,14 +84,14 @@ class Reranking:
         scores = np.zeros(len(items), np.float32)
         if pixels:
             scores[places] = self.scorer.scores(self.texts[query], np.stack(pixels))
-        left = np.setdiff1d(np.arange(len(items)), places)
-        scores[left] = scores.min(initial=0) - 1 - np.arange(len(left))
-        self.unread[query] += len(left)
+        rest = np.setdiff1d(np.arange(len(items)), places)
+        scores[rest] = scores.min(initial=0) - 1 - np.arange(len(rest))
+        self.unread[query] += len(rest)
         return scores
 
-    def note(self, query: int) -> tuple[str, ...]:
-        """What a person should know of one query's re-ranking."""
+    def notes(self, query: int) -> tuple[str, ...]:
+        """Notes for the user about the re-ranking of one query."""
         count = self.unread[query]
         if not count:
             return ()
-        return (f"{count} of the best {self.depth} have no picture that can be read again; they stand last",)
+        return (f"{count} of the best {self.depth} have no readable image and come last",)

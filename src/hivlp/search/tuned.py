@@ -1,4 +1,4 @@
-"""What tuning has measured on an index, as ``plan.json`` in its folder keeps it; it measures nothing."""
+"""The measurements of ``hivlp tune``, as stored in ``plan.json`` of an index; it measures nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hivlp.match import MatchModel
 from hivlp.search.plan import Plan, require_count
 
 STALE_GROWTH = 0.2
-"""After this share of items added or deleted since, what was measured may no longer hold."""
+"""Share of items added or deleted since tuning above which the measured recall may no longer hold."""
 _FORMAT, _VERSION = "hivlp-plan", 1
 
 _log = logging.getLogger(__name__)
@@ -26,13 +26,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One plan and what it was measured to do, on one thread.
+    """One plan and its measured recall, time and memory, on one thread.
 
     Attributes:
-        recall: share of the true k best that it returned, mean over the queries, in [0, 1].
+        recall: share of the true k best that it returns, mean over the queries, in [0, 1].
         recall_low: lower 95 % confidence bound of that.
         p50_ms, p99_ms: milliseconds of one search, without encoding and without reading the items.
-        hot_bytes_per_item: bytes of memory that its coarse index holds an item.
+        hot_bytes_per_item: bytes of memory that its coarse index takes per item.
     """
 
     plan: Plan
@@ -66,15 +66,15 @@ class Tuned:
 
     Attributes:
         k: of the recall@k that was measured.
-        target: recall that was asked for.
+        target: the recall to reach.
         chosen: the cheapest plan whose ``recall_low`` meets the target.
         pareto: the plans that no other one beats in both time and recall, fastest first; the last is exact.
         items: live items of the index at the time.
-        queries: what kind of queries was used: ``captions``, ``queries`` or ``points between items``.
-        query_count: how many of them.
+        queries: source of the queries: ``captions``, ``queries`` or ``points between items``.
+        query_count: number of queries.
         measured_at: ISO 8601, UTC.
         environment: machine, processors, versions.
-        match: how scores become probabilities; None where no captions told.
+        match: how scores become match probabilities; None without captions to fit it to.
     """
 
     k: int
@@ -89,7 +89,7 @@ class Tuned:
     match: MatchModel | None = None
 
     def cheapest(self, recall: float) -> Measured | None:
-        """The fastest measured plan that keeps a recall with 95 % confidence; None where none does."""
+        """The fastest measured plan that keeps a recall with 95 % confidence; None if no plan does."""
         return next((one for one in self.pareto if one.recall_low >= recall), None)
 
     def staleness(self, items: int) -> str | None:
@@ -97,8 +97,8 @@ class Tuned:
         if abs(items - self.items) <= STALE_GROWTH * self.items:
             return None
         return (
-            f"the plan was measured at {self.items:,} items and the index has {items:,} now, so its recall "
-            "is no longer promised; run hivlp tune again"
+            f"the plan was measured at {self.items:,} items and the index now has {items:,}, so its recall "
+            "may be lower; run hivlp tune again"
         )
 
     def specs(self, widths: tuple[int, ...]) -> set[CoarseSpec]:
@@ -107,13 +107,15 @@ class Tuned:
         return {plan.spec(widths) for plan in plans if plan.candidates != "all"}
 
     def _check(self, widths: tuple[int, ...]) -> None:
-        require_count("k", self.k, 1, "a whole number, at least 1")
+        require_count("k", self.k, 1)
         for plan in (self.chosen.plan, *(one.plan for one in self.pareto)):
             read = {plan.spec(widths).width, *(width for width, _ in plan.stages)}
             if not read <= set(widths):
                 raise ValueError(f"its plans read the levels {sorted(read)} and the index has {list(widths)}")
             if plan.rerank:
-                raise ValueError(f"its plan {plan.name!r} re-ranks, which needs a function")
+                raise ValueError(
+                    f"its plan {plan.name!r} re-ranks, but a stored plan has no re-ranking function"
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """The document of ``hivlp tune`` and of plan.json."""
@@ -137,17 +139,17 @@ class Tuned:
 
     @staticmethod
     def read(index_folder: Path, widths: tuple[int, ...]) -> Tuned | None:
-        """What plan.json says; None where there is none, or (the log says why) none that can be used.
+        """The content of plan.json; None if it is missing or (with a warning in the log) not usable.
 
-        ``widths`` are those of the index: plans for other ones came from elsewhere.
+        ``widths`` are those of the index: plans that read other levels belong to another index.
 
-        Plans are advice: a damaged one must not keep anybody from searching.
+        Plans are advice: a damaged file must not prevent searching.
         """
         path = index_folder / NAME
         try:
             record: Any = json.loads(path.read_text(encoding="utf-8"))
             if (record["format"], record["version"]) != (_FORMAT, _VERSION):
-                raise ValueError(f"it is of another format or version than {_FORMAT} {_VERSION}")
+                raise ValueError(f"its format or version is not {_FORMAT} {_VERSION}")
             match = record["match"]
             tuned = Tuned(
                 k=int(record["k"]),
@@ -166,10 +168,10 @@ class Tuned:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, QueryError) as error:
-            _log.warning("%s is not used: %s; run hivlp tune to write it anew", path, error)
+            _log.warning("%s is ignored: %s; run hivlp tune to write a new one", path, error)
             return None
 
 
 def _rounded_down(share: float) -> float:
-    """To five digits; what has no more already stays."""
+    """Rounded down to five digits; a value with fewer digits stays as it is."""
     return math.floor(share * 1e5 + 1e-6) / 1e5

@@ -1,4 +1,4 @@
-"""Work of concurrent requests, done together in threads; it knows nothing of what the work is."""
+"""Runs the tasks of concurrent requests together in threads; it does not know what the tasks are."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Task, Result]):
-    """Gathers tasks while a thread is at work, and hands all of them to the next free one.
+    """Collects tasks while its threads are busy, and gives all of them to the next free thread.
 
-    Nobody waits for a batch to fill: a task that meets an idle thread starts at once, and under load batches
-    grow by themselves. Belongs to one event loop.
+    No task waits for a batch to fill: with an idle thread it starts at once, and under load batches grow by
+    themselves. Belongs to one event loop.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Batcher(Generic[Task, Result]):
         """A batcher.
 
         Args:
-            work: does some tasks in a thread: one result each, in their order; an exception among the results
-                fails only its own task.
-            pool: where the threads are.
-            most: tasks that are done together.
-            threads: batches at work at a time.
-            observe: told the size of every batch.
+            work: does a batch of tasks in a thread and returns one result for each, in order; an exception
+                among the results fails only its own task.
+            pool: the threads.
+            most: largest number of tasks in a batch.
+            threads: largest number of batches at work at a time.
+            observe: called with the size of every batch.
         """
         self._work = work
         self._pool = pool
@@ -48,7 +48,7 @@ class Batcher(Generic[Task, Result]):
         self._waiting: deque[tuple[Task, asyncio.Future[Result]]] = deque()
 
     async def do(self, task: Task) -> Result:
-        """The result of one task. Who stops waiting (a time limit, a client that left) takes it back."""
+        """The result of one task. A caller that stops waiting (timeout, disconnect) cancels its task."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((task, future))
         self._start()
@@ -88,19 +88,23 @@ class Batcher(Generic[Task, Result]):
         self._start()
 
 
-class Gate:
-    """Lets so many requests in at a time; one more is told to come again. ``with gate: …``"""
+class RequestLimit:
+    """Limits the number of requests at work or waiting at a time. ``with limit: …``
+
+    Attributes:
+        active: requests at work or waiting now.
+    """
 
     def __init__(self, limit: int, refused: Callable[[], None] = lambda: None) -> None:
         self.limit = limit
-        self.inside = 0
+        self.active = 0
         self._refused = refused
 
     def __enter__(self) -> None:
-        if self.inside >= self.limit:
+        if self.active >= self.limit:
             self._refused()
-            raise busy(f"{self.inside} requests are at work or waiting, which is the limit; try again soon")
-        self.inside += 1
+            raise busy(f"{self.active} requests are at work or waiting, which is the limit: try again soon")
+        self.active += 1
 
     def __exit__(self, *error: object) -> None:
-        self.inside -= 1
+        self.active -= 1

@@ -1,4 +1,4 @@
-"""A cache of the things that were used last."""
+"""A cache of the most recently used values."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Value = TypeVar("Value")
 
 
 class LeastRecentlyUsed(Generic[Value]):
-    """Keeps values up to a total size, and forgets first what was not asked for the longest. For threads."""
+    """Keeps values up to a total size and drops the least recently used first. Safe for threads."""
 
     def __init__(self, limit: int, *, size: Callable[[Value], int] = lambda value: 1) -> None:
         """An empty cache.
 
         Args:
-            limit: of the sum of the sizes; 0 keeps nothing.
+            limit: of the sum of all sizes; 0 keeps nothing.
             size: of one value.
         """
         self._limit = limit
         self._size = size
-        self._held = 0
+        self._total = 0
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Value | None:
-        """The value, which counts as used now; None where there is none."""
+        """The value, which counts as used now; None for an unknown key."""
         with self._lock:
             if key not in self._values:
                 return None
@@ -35,15 +35,15 @@ class LeastRecentlyUsed(Generic[Value]):
             return self._values[key]
 
     def put(self, key: Hashable, value: Value) -> None:
-        """Keeps a value in place of an earlier one."""
+        """Stores a value, replacing an earlier one."""
         with self._lock:
             if key in self._values:
-                self._held -= self._size(self._values.pop(key))
+                self._total -= self._size(self._values.pop(key))
             self._values[key] = value
-            self._held += self._size(value)
-            while self._held > self._limit:
+            self._total += self._size(value)
+            while self._total > self._limit:
                 _, oldest = self._values.popitem(last=False)
-                self._held -= self._size(oldest)
+                self._total -= self._size(oldest)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -1,7 +1,7 @@
-"""The door of the service: every request passes here before anything reads its body.
+"""Checks every request before anything reads its body.
 
-It gives each request an id, an entry in the log and the counts of the metrics; looks at host, origin, key and
-rate; bounds the body (see ``body``); and puts the security headers on every answer, errors included.
+It gives each request an id, a log entry and its metrics; checks host, origin, key and rate; limits the body
+(see ``body``); and puts the security headers on every answer, errors included.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hivlp.serve.body import Body, Held, too_large
+from hivlp.serve.body import Body, BodyBudget, too_large
 from hivlp.serve.keys import Keys, Rate
 from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem, internal
-from hivlp.serve.settings import Settings
+from hivlp.serve.settings import ServiceSettings
 
 _log = logging.getLogger("hivlp.serve")
 
@@ -37,25 +37,25 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-# The page itself holds nothing of an index, and whoever watches the service has no key.
+# The page itself contains nothing of an index, and health checks have no key.
 _OPEN = ("/", "/healthz", "/readyz", "/favicon.ico")
 _OPEN_UNDER = "/page/"
-# A page of results loads dozens of these; they compute next to nothing once they are kept.
+# A page of results loads dozens of these; once cached they cost almost nothing.
 _NOT_COUNTED = ("/thumbnail", "/original")
 
 
 class Guard:
     """ASGI middleware; see the module."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, metrics: Metrics, rate: Rate) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, metrics: Metrics, rate: Rate) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.keys)
         self._rate = rate
-        # the system is asked for randomness once, not for every request
+        # one random prefix, instead of system randomness for every request
         self._ids, self._numbers = secrets.token_hex(4), count()
-        self._held = Held(settings.max_bodies_bytes)
+        self._budget = BodyBudget(settings.max_bodies_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +65,7 @@ class Guard:
         request_id = f"{self._ids}{next(self._numbers):08x}"
         scope.setdefault("state", {})["request_id"] = request_id
         headers = Headers(scope=scope)
-        body = Body(headers, receive, self._settings, self._held)
+        body = Body(headers, receive, self._settings, self._budget)
         answer = _Answer(send, request_id, body, private=scope["path"].startswith("/v1/"))
         start = time.perf_counter()
         try:
@@ -90,7 +90,7 @@ class Guard:
             raise Problem(
                 403,
                 "foreign_host",
-                "the service does not answer to this host name; use the address it printed",
+                "this service does not answer to this host name: use the address it printed",
             )
         origin = headers.get("origin")
         if origin is not None and not _is_of(origin, host) and origin not in self._settings.cors_origins:
@@ -110,22 +110,24 @@ class Guard:
             raise too_large(self._settings.max_body_bytes)
 
     async def _refuse(self, problem: Problem, answer: _Answer, scope: Scope) -> None:
-        if answer.status is None:  # else half of an answer is out, and only the connection can tell
+        if (
+            answer.status is None
+        ):  # else part of an answer was sent, and only closing the connection can signal the error
             await problem.response(answer.request_id)(scope, _nothing, answer)
 
     def _record(self, method: str, scope: Scope, status: int | None, request_id: str, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         self._metrics.requests.labels(route, str(status or 500)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-        # Neither the query string nor an item's id is logged: what people look for is their own affair.
+        # Neither the query string nor an item's id is logged: searches are private.
         _log.info("%s %s %s -> %s in %.1f ms", request_id, method, route, status or 500, seconds * 1e3)
 
 
 class _Answer:
     """``send`` of one request, with our headers; remembers the status.
 
-    Where the body was not read to its end, the connection can't be used again: the answer says so, and the
-    rest is thrown away for a moment before it closes.
+    Where the body was not read to its end, the connection can't be reused: the answer says so, and the rest
+    of the body is discarded for a moment before the connection closes.
     """
 
     def __init__(self, send: Send, request_id: str, body: Body, *, private: bool) -> None:
@@ -139,30 +141,30 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message["headers"], *self._headers(message["headers"])]}
-        elif not (self._body.whole or message.get("more_body", False)):
+        elif not (self._body.complete or message.get("more_body", False)):
             await self._send({**message, "more_body": True})
             await self._body.discard()
             message = {"type": "http.response.body"}
         await self._send(message)
 
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """Ours, beside those that are given."""
+        """Our headers, beside the given ones."""
         yield from _RAW_HEADERS
         yield b"x-request-id", self.request_id.encode()
-        # Answers of an index are nobody's to keep; the page is asked for anew, so that its parts agree.
+        # No cache may store answers of an index; the files of the page are revalidated, so that they match.
         if not any(name == b"cache-control" for name, _ in given):
             yield b"cache-control", b"no-store" if self._private else b"no-cache"
-        if not self._body.whole:
+        if not self._body.complete:
             yield b"connection", b"close"
 
 
 def _as_get(scope: Scope) -> Scope:
-    """HEAD is answered as GET; the server, whose own scope stays as it is, leaves the body out."""
+    """HEAD is answered as GET; the server leaves the body out, as its own scope still says HEAD."""
     return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _forget_range(scope: Scope) -> None:
-    """Files of the page are small and sent whole; thousands of ranges of one would be work for nothing."""
+    """Drops range requests: files of the page are small, and thousands of ranges would waste work."""
     scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
 
 
@@ -174,7 +176,7 @@ def _name_of(host: str) -> str:
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Whether an origin is the service itself; what is no address at all is not."""
+    """Whether an origin is the service itself; False for an invalid address."""
     try:
         return urlsplit(origin).netloc == host
     except ValueError:

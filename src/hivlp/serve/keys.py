@@ -1,4 +1,4 @@
-"""Who may ask, and how often: API keys and rates."""
+"""API keys, and request rates per caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hivlp.errors import ConfigError
 from hivlp.serve.problems import Problem
 
 ENVIRONMENT = "HIVLP_API_KEYS"
-_LEAST_LENGTH = 16
+_MIN_KEY_LENGTH = 16
 _CALLERS = 10_000
 _BUCKETS = "CREATE TABLE IF NOT EXISTS buckets(caller TEXT PRIMARY KEY, left REAL, since REAL) WITHOUT ROWID"
 _FORGET = """
@@ -22,24 +22,24 @@ DELETE FROM buckets WHERE caller IN (SELECT caller FROM buckets ORDER BY since D
 
 
 def read_keys(value: str) -> tuple[str, ...]:
-    """The keys of the environment variable: one or several, with commas between them.
+    """The keys in the environment variable: one or several, separated by commas.
 
     Raises:
-        ConfigError: a key that is too short to be a secret, or that no header can carry.
+        ConfigError: a key is too short, or has characters that a header can't carry.
     """
     keys = tuple(key for key in (part.strip() for part in value.split(",")) if key)
     for number, key in enumerate(keys, start=1):
-        if len(key) < _LEAST_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
+        if len(key) < _MIN_KEY_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigError(
-                f"key {number} in {ENVIRONMENT} can't be used: a key is at least {_LEAST_LENGTH} visible "
-                "ASCII characters without spaces. Make one with: python -c 'import secrets; "
+                f"key {number} in {ENVIRONMENT} is invalid: must have at least {_MIN_KEY_LENGTH} visible "
+                "ASCII characters and no spaces. Make one with: python -c 'import secrets; "
                 "print(secrets.token_urlsafe(24))'"
             )
     return keys
 
 
 class Keys:
-    """The keys of a service. Only their digests are kept."""
+    """The keys of a service, stored as digests."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._digests = [_digest(key) for key in keys]
@@ -48,20 +48,21 @@ class Keys:
         return bool(self._digests)
 
     def caller(self, authorization: str | None) -> str:
-        """A short name of the key that a header ``Authorization`` shows, for rates and logs.
+        """A short name of the key in a header ``Authorization``, for rates and logs.
 
         Raises:
-            Problem: 401, there is no key or it is not one of these.
+            Problem: 401, the key is missing or unknown.
         """
         scheme, _, key = (authorization or "").partition(" ")
         shown = _digest(key.strip())
-        # All are compared, each in constant time: the time tells neither which key nor how much of it fits.
+        # All keys are compared, each in constant time: the time reveals neither the key nor how much of it
+        # matches.
         fits = [hmac.compare_digest(shown, digest) for digest in self._digests]
         if scheme.lower() != "bearer" or not any(fits):
             raise Problem(
                 401,
                 "no_key",
-                "this service needs a key; send it as the header Authorization: Bearer KEY",
+                "this service needs a key: send it as the header Authorization: Bearer KEY",
                 {"WWW-Authenticate": "Bearer"},
             )
         return f"key {fits.index(True) + 1}"
@@ -72,20 +73,20 @@ def _digest(key: str) -> bytes:
 
 
 class Rate:
-    """So many requests a second for each caller, two seconds' worth of them at once (a token bucket).
+    """Limits the requests per second of each caller, with bursts of two seconds' worth (a token bucket).
 
-    The buckets are a table of SQLite, so that several processes can share them: whichever dies, and when,
-    leaves no lock behind.
+    The buckets are a table of SQLite, so that several processes can share them: a process that dies leaves no
+    lock behind.
     """
 
     def __init__(
         self, per_s: float, path: Path | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Buckets that are full.
+        """A rate limit with full buckets.
 
         Args:
-            per_s: requests a second; 0 for any number.
-            path: the table of several processes, made by the first; None for one process.
+            per_s: requests per second; 0 for no limit.
+            path: the table that several processes share; None for one process.
             clock: seconds, the same for all processes.
         """
         self._per_s = per_s
@@ -97,30 +98,32 @@ class Rate:
                 path or ":memory:", timeout=5, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=OFF")  # lost with the machine, as the service is
+            self._db.execute(
+                "PRAGMA synchronous=OFF"
+            )  # may be lost in a crash of the machine, as the service is
             self._db.execute(_BUCKETS)
 
     def take(self, caller: str) -> None:
-        """Counts one request. Raises Problem: 429, the caller had too many."""
+        """Counts one request. Raises Problem: 429, the caller made too many."""
         if self._per_s and (left := self._left(caller)) < 1:
             wait = max(1, round((1 - left) / self._per_s + 0.5))
             raise Problem(
                 429,
                 "rate_limited",
-                f"more than {self._per_s:g} requests a second; try again in {wait} s",
+                f"more than {self._per_s:g} requests per second: try again in {wait} s",
                 {"Retry-After": str(wait)},
             )
 
     def _left(self, caller: str) -> float:
-        """What was left to a caller; if it was enough for a request, there is one less now."""
+        """The requests left to a caller, before taking one if there is one."""
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             now = self._clock()
             row = self._db.execute("SELECT left, since FROM buckets WHERE caller = ?", [caller]).fetchone()
             left, since = row or (self._most, now)
             left = min(self._most, left + (now - since) * self._per_s)
-            kept = [caller, left - 1 if left >= 1 else left, now]
-            self._db.execute("INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", kept)
+            row = [caller, left - 1 if left >= 1 else left, now]
+            self._db.execute("INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)", row)
             self._taken += 1
             if self._taken % _CALLERS == 0:
                 self._db.execute(_FORGET, [_CALLERS])

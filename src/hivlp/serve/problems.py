@@ -1,4 +1,4 @@
-"""What can go wrong with a request, in words for people, and as the one form of error that the API has."""
+"""Error responses of the API, all in one form."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from starlette.responses import Response
 
 from hivlp.errors import DataError, FilterError, HivlpError, ImageError, QueryError
 
-# Messages name what was sent, which can be megabytes.
+# A message quotes the request, which can have megabytes.
 _LONGEST = 2_000
 
 
-class Problem(Exception):  # noqa: N818 - an answer, as often as not the right one
-    """An answer other than 2xx.
+class Problem(Exception):  # noqa: N818 - a response, often the right one
+    """A response other than 2xx.
 
     Attributes:
-        status: of HTTP.
-        code: a word that programs can compare.
-        message: words for people: the value, the rule, the remedy.
+        status: the HTTP status.
+        code: an error code for programs.
+        message: a message for people: the value, the rule, the remedy.
         headers: such as ``Retry-After``.
     """
 
@@ -33,7 +33,7 @@ class Problem(Exception):  # noqa: N818 - an answer, as often as not the right o
         self.headers = dict(headers or {})
 
     def response(self, request_id: str) -> Response:
-        """The answer that carries it."""
+        """The HTTP response."""
         message = self.message if len(self.message) <= _LONGEST else f"{self.message[:_LONGEST]} …"
         error = {"code": self.code, "message": message, "request_id": request_id}
         content = json.dumps({"error": error}, ensure_ascii=False).encode("utf-8", "replace")
@@ -41,25 +41,23 @@ class Problem(Exception):  # noqa: N818 - an answer, as often as not the right o
 
 
 def busy(message: str, *, retry_after_s: int = 1) -> Problem:
-    """Too much at a time: try again."""
+    """429: the service is overloaded."""
     return Problem(429, "busy", message, {"Retry-After": str(retry_after_s)})
 
 
 def of_error(error: HivlpError) -> Problem:
-    """The answer to what the library refuses; what only the owner of the service can mend stays vague."""
+    """The response to an error of the library; errors that only the operator can fix show no details."""
     if isinstance(error, ImageError):
         return Problem(422, "bad_image", str(error))
     if isinstance(error, FilterError):
         return Problem(400, "bad_filter", str(error))
     if isinstance(error, (QueryError, DataError)):
         return Problem(400, "bad_query", str(error))
-    return Problem(
-        503, "unavailable", "the index or its model can't be used now; the log of the service says why"
-    )
+    return Problem(503, "unavailable", "the index or its model can't be used now; see the log of the service")
 
 
 def internal() -> Problem:
-    """A bug: the log has it, the answer does not."""
+    """500, a bug: the details are in the log, not in the response."""
     return Problem(
-        500, "internal", "something went wrong in the service; its log has the details under this request_id"
+        500, "internal", "internal error: the log of the service has the details under this request_id"
     )

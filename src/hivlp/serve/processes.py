@@ -1,7 +1,7 @@
-"""Several processes behind one socket, each a whole service; uvicorn starts those anew that die.
+"""Several processes behind one socket, each a whole service; uvicorn restarts those that die.
 
-Python computes in one thread of a process at a time, and handing that turn over costs more than HTTP does.
-Each process has the indexes mapped (the system keeps one copy), and its own encoder and coarse indexes.
+Python computes in one thread of a process at a time, and switching between threads costs more than HTTP does.
+Each process maps the indexes (the system keeps one copy) and has its own encoder and coarse indexes.
 """
 
 from __future__ import annotations
@@ -24,92 +24,97 @@ from uvicorn.supervisors import Multiprocess
 
 from hivlp.errors import ConfigError, HivlpError
 from hivlp.serve.app import create_app
-from hivlp.serve.opening import open_indexes
+from hivlp.serve.indexes import open_indexes
 from hivlp.serve.run import configured, log_to_stderr
-from hivlp.serve.settings import Settings
-from hivlp.serve.shared import Shared
+from hivlp.serve.settings import ServiceSettings
+from hivlp.serve.shared_folder import SharedFolder
 
 _log = logging.getLogger("hivlp.serve")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What to serve; each process is sent it and makes its own application.
+class ServiceSpec:
+    """What to serve; each process gets a copy and makes its own application.
 
     Attributes:
-        indexes: their folders.
-        model: another place of the model that made them.
-        settings: of the whole service.
+        indexes: the index folders.
+        model: another path of the model that made them.
+        settings: settings of the whole service.
     """
 
     indexes: tuple[Path, ...]
     model: str | None
-    settings: Settings
+    settings: ServiceSettings
 
 
 @dataclass(frozen=True)
-class _Member:
+class _WorkerApp:
     """Makes the application of one process."""
 
-    recipe: Recipe
-    shared: Shared
+    spec: ServiceSpec
+    shared_folder: SharedFolder
 
     def __call__(self) -> FastAPI:
         log_to_stderr()
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        threads = threads_of_each(self.shared.processes)
+        threads = threads_of_each(self.shared_folder.processes)
         try:
-            indexes = open_indexes(self.recipe.indexes, self.recipe.model, threads=threads)
+            indexes = open_indexes(self.spec.indexes, self.spec.model, threads=threads)
         except HivlpError as error:
             _log.error("process %d can't start: %s", os.getpid(), error)
-            sys.exit(STARTUP_FAILURE)  # the one failure that ends the service instead of being tried again
-        return create_app(indexes, part_of(self.recipe.settings, self.shared.processes), self.shared)
+            sys.exit(STARTUP_FAILURE)  # the only failure that ends the service instead of a restart
+        return create_app(
+            indexes, settings_of_each(self.spec.settings, self.shared_folder.processes), self.shared_folder
+        )
 
 
 def run_processes(
-    recipe: Recipe, processes: int, listener: socket, *, started: Callable[[], None] = lambda: None
+    spec: ServiceSpec, processes: int, listener: socket, *, started: Callable[[], None] = lambda: None
 ) -> None:
-    """Serves from several processes until told to stop; each answers what it is at first.
+    """Serves from several processes until stopped; each answers its running requests first.
 
     Raises:
         ConfigError: the system or the settings allow only one process.
         HivlpError: a process could not start.
     """
-    check(recipe.settings, processes)
+    check(spec.settings, processes)
     log_to_stderr()
     with TemporaryDirectory(prefix="hivlp-serve-") as folder:
-        # Read when a library is loaded, so set before the processes start.
+        # Libraries read these when they are loaded, so they are set before the processes start.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ.setdefault("OMP_NUM_THREADS", str(threads_of_each(processes)))
-        member = _Member(recipe, Shared(Path(folder), processes))
-        supervisor = Multiprocess(configured(member, processes=processes), sockets=[listener])
+        worker = _WorkerApp(spec, SharedFolder(Path(folder), processes))
+        supervisor = Multiprocess(configured(worker, processes=processes), sockets=[listener])
         started()
         supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             raise HivlpError("a process of the service could not start; the lines above say why")
 
 
-def check(settings: Settings, processes: int) -> None:
-    """Raises ConfigError where settings, or the system, need one process."""
+def check(settings: ServiceSettings, processes: int) -> None:
+    """Raises ConfigError where the settings or the system allow only one process."""
     if processes == 1:
         return
     if settings.writable:
         raise ConfigError(
-            f"--writable and --processes {processes} exclude each other: an index has one writer. Leave "
-            "out --processes; or serve the index twice, for reading by several processes, and --writable "
-            "on another --port by one, whose changes the others take up"
+            f"--writable and --processes {processes} exclude each other: an index has one writer. Leave out "
+            "--processes; or serve the index twice, read-only with several processes, and with --writable "
+            "in one process on another --port, whose changes the others take up"
         )
     if os.name == "nt":
-        raise ConfigError(f"--processes {processes}: on Windows the service is one process; leave it out")
+        raise ConfigError(
+            f"--processes {processes} is not possible on Windows: the service has one process there; leave "
+            "it out"
+        )
 
 
 def threads_of_each(processes: int) -> int:
-    """Computing threads of one of several processes, so that all together are no more than processors."""
+    """Computing threads per process, so that all processes together have no more than there are CPUs."""
     return max(1, (os.cpu_count() or 1) // processes)
 
 
-def part_of(settings: Settings, processes: int) -> Settings:
-    """The settings of one of several processes: what is a limit of all of them together is divided."""
+def settings_of_each(settings: ServiceSettings, processes: int) -> ServiceSettings:
+    """The settings of each of several processes: limits of the whole service are divided."""
     return settings.model_copy(
         update={
             "queue": -(-settings.queue // processes),
@@ -121,7 +126,7 @@ def part_of(settings: Settings, processes: int) -> Settings:
 
 
 def _end_with_parent() -> None:
-    """Stops this process, in order, where the one that started it was killed: nobody else would."""
+    """Stops this process cleanly if its parent was killed, since nothing else would stop it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,8 +1,8 @@
-"""HTTP/1.1 on one connection, by uvicorn; with the bounds that it has none of.
+"""HTTP/1.1 on one connection, by uvicorn, with limits that uvicorn lacks.
 
-uvicorn waits for ever for the head of a request, keeps as much of it as comes, and holds an answer as long as
-nobody reads it. Here a client that does not go on, or sends a head without an end, loses its connection, and
-what is no HTTP is answered in the one form of error that the API has.
+uvicorn waits for ever for the head of a request, stores a head of any length, and keeps an answer as long as
+the client does not read it. Here a client that stalls, or sends an endless head, loses its connection, and
+invalid HTTP gets an error response in the form of the API.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from hivlp.serve.guard import HEADERS
 from hivlp.serve.problems import Problem
 
-_NO_HTTP = Problem(400, "bad_request", "this is not a request of HTTP/1.1 that can be read")
+_NO_HTTP = Problem(400, "bad_request", "not a valid HTTP/1.1 request")
 _LONG_HEAD = Problem(
-    431, "too_large", "the head of the request is too long; send a long query by POST /v1/search"
+    431, "too_large", "the head of the request is too long: send a long query by POST /v1/search"
 )
 _SLOW_HEAD = Problem(408, "too_slow", "the head of the request took too long to arrive")
 
@@ -28,10 +28,10 @@ class Protocol(HttpToolsProtocol):
     """One connection.
 
     Attributes:
-        head_s: seconds that the head of a request may take; those of its body are bounded by the guard.
-        head_bytes: bytes of a head that is not whole yet.
-        linger_s: seconds that a refused client has to read why.
-        read_s: seconds in which a client must read something of an answer that waits for it.
+        head_s: seconds that the head of a request may take; the guard limits those of the body.
+        head_bytes: largest size of an incomplete head.
+        linger_s: seconds that a refused client has to read the error.
+        read_s: seconds within which a client must read some part of a waiting answer.
     """
 
     head_s = 20.0
@@ -54,7 +54,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop(self._head_timer)
         self._stop(self._read_timer)
-        if self._running is not None:  # uvicorn tells the last of several requests only
+        if self._running is not None:  # uvicorn notifies only the last of several requests
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -100,7 +100,7 @@ class Protocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         if self._head:
             self._refuse(_SLOW_HEAD)
-        else:  # a browser's connection in advance, or nobody
+        else:  # a browser opened the connection in advance, or the client is idle
             self.transport.close()
 
     def _watch_reader(self) -> None:
@@ -115,9 +115,9 @@ class Protocol(HttpToolsProtocol):
         self._read_timer = self.loop.call_later(self.read_s, look)
 
     def _refuse(self, problem: Problem) -> None:
-        """Answers what can't be understood, and closes the connection.
+        """Answers an invalid request with an error, and closes the connection.
 
-        A request before it that is whole gets its answer instead, as the last one.
+        If an earlier request on the connection is complete, it gets its answer instead, as the last one.
         """
         self._refused = True
         self._stop(self._head_timer)
@@ -131,7 +131,7 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # A client that still sends must have a moment to come to the answer.
+        # A client that is still sending needs a moment to read the answer.
         self._head_timer = self.loop.call_later(self.linger_s, self.transport.close)
 
     @staticmethod

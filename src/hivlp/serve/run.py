@@ -1,4 +1,4 @@
-"""Runs a service on a socket: which addresses it may take, and what it prints."""
+"""Runs a service on a socket; checks addresses and sets up the log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hivlp.serve.protocol import Protocol
 _BACKLOG = 1_024
 _IDLE_S = 15
 _STOP_S = 20
-_HANGS_S = 30  # a process that says nothing for so long is started anew
+_HANGS_S = 30  # a process without a sign of life for this long is restarted
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether only this machine can reach an address."""
     if host == "localhost":
         return True
     try:
@@ -38,7 +38,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigError: the address can't be had; the message says what to do.
+        ConfigError: the address can't be used; the message says what to do.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -57,14 +57,16 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where a browser finds it."""
+    """The address for a browser."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))  # what to bind is none to open
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(
+        str(host), str(host)
+    )  # addresses to bind that a browser can't open
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = lambda: None) -> None:
-    """Serves until the process is told to stop (SIGTERM, Ctrl-C); requests at work are answered first."""
+    """Serves until SIGTERM or Ctrl-C; running requests are answered first."""
     log_to_stderr()
     config = configured(app)
     started()
@@ -72,7 +74,7 @@ def run(app: FastAPI, listener: socket.socket, *, started: Callable[[], None] = 
 
 
 def configured(app: FastAPI | Callable[[], FastAPI], processes: int | None = None) -> uvicorn.Config:
-    """How uvicorn is to serve; with ``processes``, ``app`` is what makes the application of each."""
+    """The configuration of uvicorn; with ``processes``, ``app`` is a factory of applications."""
     return uvicorn.Config(
         app,
         factory=processes is not None,
@@ -81,7 +83,7 @@ def configured(app: FastAPI | Callable[[], FastAPI], processes: int | None = Non
         ws="none",
         log_config=None,
         log_level="warning",
-        access_log=False,  # ours names no query
+        access_log=False,  # our own log does not name queries
         server_header=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_STOP_S,
@@ -90,7 +92,7 @@ def configured(app: FastAPI | Callable[[], FastAPI], processes: int | None = Non
 
 
 def log_to_stderr() -> None:
-    """Our log and the server's errors, a line each; other packages keep their own ways."""
+    """Sends our log and the errors of the server to stderr; other loggers stay as they are."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("hivlp", "uvicorn.error"):

@@ -1,24 +1,34 @@
-"""The bodies of requests and answers; FastAPI writes the OpenAPI document from them."""
+"""The schemas of requests and responses; FastAPI writes the OpenAPI document from them."""
 
 from __future__ import annotations
 
 import base64
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Json, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    create_model,
+    model_validator,
+)
 from pydantic import WithJsonSchema as Schema
 
-from hivlp.index.where import MAX_LENGTH
 from hivlp.search.query import MAX_WEIGHT, Part
-from hivlp.search.request import SearchOptions
+from hivlp.search.request import DEFAULTS, OPTIONS, SearchRequest
 
 MAX_TEXT = 20_000
 MAX_ID = 4_000
 MAX_PARTS = 16
-MAX_RERANK = 100  # pictures that are read and decoded for one query
-_THINGS = ("query", "image_base64", "item", "mix")
-MAX_THINGS = 10_000
+MAX_LIST = 10_000
+_MAXIMUM = {"rerank": 100}  # images that are read and decoded for one query
+_QUERY_FIELDS = ("query", "image_base64", "item", "mix")
+
+Model = TypeVar("Model", bound="SearchFields")
 
 
 def _decoded(value: object) -> object:
@@ -28,7 +38,7 @@ def _decoded(value: object) -> object:
         return base64.b64decode("".join(value.split()), validate=True)
     except ValueError:
         raise ValueError(
-            "this is not base64; send the bytes of the picture file, without data: before"
+            "not valid base64: encode the bytes of the image file, without the prefix data:"
         ) from None
 
 
@@ -37,134 +47,131 @@ def _storable(meta: dict[str, Any]) -> dict[str, Any]:
         json.dumps(meta, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         raise ValueError(
-            "numbers must be finite and texts Unicode, so that every answer can hold them"
+            "numbers must be finite and texts valid Unicode, so that JSON can carry them"
         ) from None
     return meta
 
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
-Picture = Annotated[
+ImageBytes = Annotated[
     bytes, BeforeValidator(_decoded), Schema({"type": "string", "format": "base64", "minLength": 1})
 ]
 Meta = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class Strict(BaseModel):
-    """A body whose names and types are exactly these."""
+    """A body with exactly these fields and types."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class OneThing(Strict):
-    """Words, a picture, or an item of the index: exactly one of them."""
+class SingleQuery(Strict):
+    """Words, an image, or an item of the index: exactly one of them."""
 
     query: str | None = Field(default=None, max_length=MAX_TEXT, description="Words.")
-    image_base64: Picture | None = Field(default=None, description="A picture file in base64.")
+    image_base64: ImageBytes | None = Field(default=None, description="An image file in base64.")
     item: str | None = Field(default=None, max_length=MAX_ID, description="The id of an item of the index.")
 
     def part(self, weight: float = 1.0) -> Part:
-        """What the library takes."""
+        """The same for the library."""
         return Part(text=self.query, image=self.image_base64, item=self.item, weight=weight)
 
     @model_validator(mode="after")
-    def _is_one(self) -> OneThing:
-        names = [name for name in _THINGS if name in type(self).model_fields]
+    def _is_one(self) -> SingleQuery:
+        names = [name for name in _QUERY_FIELDS if name in type(self).model_fields]
         if sum(getattr(self, name) is not None for name in names) != 1:
             raise ValueError(f"give exactly one of {', '.join(names)}")
         return self
 
 
-class MixPart(OneThing):
-    """One part of a mix and how much it counts; a negative weight leads away from it."""
+class MixPart(SingleQuery):
+    """One part of a mix and its weight; a negative weight leads away from the part."""
 
     weight: float = Field(default=1.0, ge=-MAX_WEIGHT, le=MAX_WEIGHT)
 
 
-class OneQuery(OneThing):
-    """One query: words, a picture, an item, or a weighted mix of these."""
+class AnyQuery(SingleQuery):
+    """One query: words, an image, an item, or a weighted mix of these."""
 
     mix: list[MixPart] | None = Field(default=None, min_length=1, max_length=MAX_PARTS)
 
     def parts(self) -> list[Part]:
-        """What the library takes."""
+        """The same for the library."""
         return [self.part()] if self.mix is None else [part.part(part.weight) for part in self.mix]
 
 
-class Options(Strict):
-    """What a search may be asked besides its query; see ``hivlp.search.request.SearchOptions``."""
+class SearchFields(Strict):
+    """The index to search; `_with_search_options` adds the options of a search."""
 
-    k: int = Field(default=10, ge=1, description="How many hits.")
-    index: str | None = Field(default=None, description="Name of the index; the first one without.")
-    candidates: int | None = Field(default=None, ge=1, description="Rows that the coarse level hands on.")
-    exact: bool = Field(default=False, description="Score every item at the finest level.")
-    recall: float | None = Field(
-        default=None, gt=0, le=1, description="Take a plan measured to keep this recall."
-    )
-    min_score: float | None = Field(default=None, ge=-1, le=1, description="Least cosine of a hit.")
-    min_probability: float | None = Field(
-        default=None, ge=0, le=1, description="Least probability that a hit is a match."
-    )
-    where: str | None = Field(
-        default=None, max_length=MAX_LENGTH, description="A filter, such as color = 'red' and price < 20."
-    )
-    kind: Literal["image", "text"] | None = Field(default=None, description="Only items of this kind.")
-    rerank: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_RERANK,
-        description="Score so many of the best anew, with the words.",
-    )
+    index: str | None = Field(default=None, description="Name of the index. [default: the first one]")
 
-    def options(self) -> SearchOptions:
-        """What the library takes."""
-        return {
-            "candidates": self.candidates,
-            "exact": self.exact,
-            "recall": self.recall,
-            "min_score": self.min_score,
-            "min_probability": self.min_probability,
-            "where": self.where,
-            "kind": self.kind,
-            "rerank": self.rerank,
-        }
+    def request(self) -> SearchRequest:
+        """The options for the library. Raises QueryError where they exclude each other."""
+        return SearchRequest(**{name: getattr(self, name) for name in _HTTP_OPTIONS})
 
 
-class SearchParameters(Options):
-    """The query string of ``GET /v1/search``; with both, words and item are mixed in equal parts."""
+_HTTP_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.type is not None)
 
-    q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words to look for.")
-    item: str | None = Field(default=None, max_length=MAX_ID, description="The id of an item to look alike.")
+
+def _with_search_options(model: type[Model]) -> type[Model]:
+    """The model with one more field for each option of `SearchRequest`, with its range and help text."""
+    added: dict[str, Any] = {}
+    for name in _HTTP_OPTIONS:
+        option, default = OPTIONS[name], DEFAULTS[name]
+        about = Field(
+            default=default,
+            description=option.help,
+            ge=option.least,
+            gt=option.above,
+            le=_MAXIMUM.get(name, option.most),
+            max_length=option.max_length,
+        )
+        added[name] = (option.type if default is not None else option.type | None, about)
+    made: Any = create_model(model.__name__, __base__=model, __module__=__name__, **added)
+    made.__doc__ = model.__doc__
+    return made
+
+
+@_with_search_options
+class SearchParameters(SearchFields):
+    """The query string of ``GET /v1/search``; words and item together are mixed in equal parts."""
+
+    q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words to search for.")
+    item: str | None = Field(default=None, max_length=MAX_ID, description="The id of an item to search with.")
 
     def parts(self) -> list[Part]:
-        """What the library takes."""
+        """The same for the library."""
         words = [] if self.q is None else [Part(text=self.q)]
         return words + ([] if self.item is None else [Part(item=self.item)])
 
     @model_validator(mode="after")
-    def _asks_something(self) -> SearchParameters:
+    def _has_query(self) -> SearchParameters:
         if self.q is None and self.item is None:
             raise ValueError("give q (words) or item (an id)")
         return self
 
 
-class SearchBody(OneQuery, Options):
+@_with_search_options
+class SearchBody(AnyQuery, SearchFields):
     """A search of one query."""
 
 
-class SearchesBody(Options):
+@_with_search_options
+class SearchesBody(SearchFields):
     """A search of several queries with the same options."""
 
-    queries: list[OneQuery] = Field(min_length=1, max_length=MAX_THINGS)
+    queries: list[AnyQuery] = Field(min_length=1, max_length=MAX_LIST)
 
 
-class SearchForm(Options):
-    """The fields beside the file ``image`` of a search by an uploaded picture."""
+@_with_search_options
+class SearchForm(SearchFields):
+    """The fields of a search by an uploaded image, beside the file ``image``."""
 
-    q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words, mixed with the picture.")
+    q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words, mixed with the image.")
 
 
 class HitModel(BaseModel):
-    """One answer to a query."""
+    """One hit of a search."""
 
     rank: int
     id: str
@@ -182,7 +189,7 @@ class HitModel(BaseModel):
 
 
 class TimingsModel(BaseModel):
-    """Milliseconds that a query spent in each stage, waiting not counted."""
+    """Milliseconds that a query spent in each stage, without waiting."""
 
     encode: float
     coarse: float
@@ -220,16 +227,19 @@ class ItemModel(BaseModel):
 
 
 class NewItem(Strict):
-    """A picture or a text to add."""
+    """An image or a text to add."""
 
     id: str | None = Field(
-        default=None, min_length=1, max_length=MAX_ID, description="Made of the content without."
+        default=None,
+        min_length=1,
+        max_length=MAX_ID,
+        description="Id of the item. [default: made from the content]",
     )
-    image_base64: Picture | None = Field(default=None, description="A picture file in base64.")
+    image_base64: ImageBytes | None = Field(default=None, description="An image file in base64.")
     text: str | None = Field(
-        default=None, max_length=MAX_TEXT, description="A text to find by words or pictures."
+        default=None, max_length=MAX_TEXT, description="A text, to be found by words or images."
     )
-    caption: str | None = Field(default=None, max_length=MAX_TEXT, description="Of a picture.")
+    caption: str | None = Field(default=None, max_length=MAX_TEXT, description="Caption of an image.")
     meta: Meta = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -237,7 +247,7 @@ class NewItem(Strict):
         if (self.image_base64 is None) == (self.text is None):
             raise ValueError("give exactly one of image_base64, text")
         if self.text is not None and self.caption is not None:
-            raise ValueError("a text is its own caption; leave caption out")
+            raise ValueError("a text is its own caption: leave caption out")
         return self
 
 
@@ -249,7 +259,7 @@ class NewItems(Strict):
 
 
 class NewItemForm(Strict):
-    """The fields beside the file ``image`` of an uploaded picture to add."""
+    """The fields of an uploaded image to add, beside the file ``image``."""
 
     index: str | None = None
     id: str | None = Field(default=None, min_length=1, max_length=MAX_ID)
@@ -258,7 +268,7 @@ class NewItemForm(Strict):
 
 
 class AddedModel(BaseModel):
-    """What became of the items to add."""
+    """The result of adding items."""
 
     ids: list[str]
     indexed: int
@@ -271,21 +281,21 @@ class Ids(Strict):
     """Items to delete."""
 
     index: str | None = None
-    ids: list[str] = Field(min_length=1, max_length=MAX_THINGS)
+    ids: list[str] = Field(min_length=1, max_length=MAX_LIST)
 
 
 class DeletedModel(BaseModel):
-    """What was deleted."""
+    """The result of deleting items."""
 
     deleted: int
     unknown: list[str]
 
 
 class EmbeddingInput(Strict):
-    """One thing to embed, where it is no plain text."""
+    """A text or an image to embed."""
 
     text: Text | None = None
-    image_base64: Picture | None = None
+    image_base64: ImageBytes | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> EmbeddingInput:
@@ -295,18 +305,20 @@ class EmbeddingInput(Strict):
 
 
 class EmbeddingsBody(Strict):
-    """The body of ``POST /v1/embeddings``, after OpenAI's, with pictures."""
+    """The body of ``POST /v1/embeddings``, compatible with OpenAI's, with images added."""
 
-    input: Text | EmbeddingInput | Annotated[list[Text | EmbeddingInput], Field(max_length=MAX_THINGS)]
-    model: str | None = Field(default=None, description="Name of a model that one of the indexes uses.")
-    dimensions: int | None = Field(default=None, ge=1, description="A trained width; the widest without.")
+    input: Text | EmbeddingInput | Annotated[list[Text | EmbeddingInput], Field(max_length=MAX_LIST)]
+    model: str | None = Field(
+        default=None, description="Name of the model of one of the indexes. [default: that of the first]"
+    )
+    dimensions: int | None = Field(default=None, ge=1, description="A trained width. [default: the widest]")
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
 
     def inputs(self) -> list[EmbeddingInput]:
-        """All things to embed."""
+        """All inputs as a list."""
         several = self.input if isinstance(self.input, list) else [self.input]
-        return [EmbeddingInput(text=thing) if isinstance(thing, str) else thing for thing in several]
+        return [EmbeddingInput(text=one) if isinstance(one, str) else one for one in several]
 
 
 class EmbeddingModel(BaseModel):
@@ -318,7 +330,7 @@ class EmbeddingModel(BaseModel):
 
 
 class UsageModel(BaseModel):
-    """There for clients that look for it: tokens are not counted, so both are 0."""
+    """Present for OpenAI clients; tokens are not counted, so both are 0."""
 
     prompt_tokens: int = 0
     total_tokens: int = 0
@@ -334,7 +346,7 @@ class EmbeddingsModel(BaseModel):
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong."""
+    """An error: a code for programs and a message for people."""
 
     code: str
     message: str
@@ -342,6 +354,6 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorModel(BaseModel):
-    """The one form of error."""
+    """The form of every error."""
 
     error: ErrorDetail

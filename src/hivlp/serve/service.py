@@ -1,4 +1,4 @@
-"""What requests ask of the indexes, computed in threads and in batches; it knows no HTTP but its problems."""
+"""Answers requests from the indexes, in threads and in batches; of HTTP it knows only the error responses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
 from hivlp.retriever import Index, notes_on
-from hivlp.search.query import Part, clean_query, items_of, mixed
-from hivlp.search.request import Asked, SearchOptions
-from hivlp.serve import pictures, uploads
-from hivlp.serve.batching import Batcher, Gate
+from hivlp.search.query import Part, clean_query, items_of, mixed, words_of
+from hivlp.search.request import SearchRequest
+from hivlp.serve import images, uploads
+from hivlp.serve.batching import Batcher, RequestLimit
 from hivlp.serve.cache import LeastRecentlyUsed
+from hivlp.serve.indexes import ServedIndex
 from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem
-from hivlp.serve.served import Served
-from hivlp.serve.settings import Settings
-from hivlp.serve.shared import Shared
+from hivlp.serve.settings import ServiceSettings
+from hivlp.serve.shared_folder import SharedFolder
 from hivlp.types import Embeddings, Hits, Item
 
 Answer = TypeVar("Answer")
@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Encoded:
-    """A query's embeddings (1 × D at every level), the milliseconds they cost, and what is to be said."""
+    """Embeddings of a query (1 × D at every level), the milliseconds of encoding, and notes for the user."""
 
     embeddings: Embeddings
     ms: float = 0.0
@@ -40,39 +40,37 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Search:
-    """One search to do. Those that agree in everything but the vectors are done in one call."""
+class SearchTask:
+    """One search to do. Tasks that differ only in their vectors are done in one call."""
 
-    served: Served
+    served: ServedIndex
     query: Embeddings
-    k: int
-    options: SearchOptions
+    request: SearchRequest
     text: str | None
-    without: frozenset[str]
 
     @property
-    def alike(self) -> tuple[Any, ...]:
-        """Equal for searches that can be done together."""
-        return self.served.name, self.k, tuple(self.options.values()), self.text is not None, self.without
+    def group(self) -> tuple[Any, ...]:
+        """Equal for tasks that can be done in one call."""
+        return self.served.name, self.request, self.text is not None
 
 
 class Service:
-    """Indexes under their names, and the threads that work for them. Belongs to one event loop."""
+    """Indexes by name, and the threads that search them. Belongs to one event loop."""
 
     def __init__(
         self,
         indexes: Mapping[str, Index],
-        settings: Settings,
+        settings: ServiceSettings,
         metrics: Metrics,
-        shared: Shared | None = None,
+        shared_folder: SharedFolder | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.served = {name: Served(name, index, settings.writable) for name, index in indexes.items()}
-        self.gate = Gate(settings.queue, refused=metrics.refused.labels("queue").inc)
+        self.served = {name: ServedIndex(name, index, settings.writable) for name, index in indexes.items()}
+        self.request_limit = RequestLimit(settings.queue, refused=metrics.refused.labels("queue").inc)
         self._ready = False
-        self._shared = shared
-        self._kept: LeastRecentlyUsed[Encoded] = LeastRecentlyUsed(settings.cached_queries)
+        self._shared_folder = shared_folder
+        self._encoded_texts: LeastRecentlyUsed[Encoded] = LeastRecentlyUsed(settings.cached_queries)
         self._thumbnails: LeastRecentlyUsed[bytes] = LeastRecentlyUsed(
             settings.cached_thumbnail_bytes, size=len
         )
@@ -84,8 +82,10 @@ class Service:
         self._searches = self._batcher(
             "search", _search, most=settings.batch, threads=settings.search_threads
         )
-        self._alone = self._batcher("alone", _call, most=1, threads=2)  # decoding pictures, reading files
-        self._short = self._batcher("short", _call, most=1, threads=4)  # looking items up
+        self._image_tasks = self._batcher(
+            "image", _call, most=1, threads=2
+        )  # decoding pictures, reading files
+        self._lookups = self._batcher("lookup", _call, most=1, threads=4)  # looking items up
         self._writes = self._batcher("write", _call, most=1)
 
     def _batcher(self, name: str, work: Callable[[list[Any]], Any], **how: int) -> Batcher[Any, Any]:
@@ -95,110 +95,113 @@ class Service:
         """The encoders of the indexes by their names, those of the first index first."""
         return {served.index.encoder.name: served.index.encoder for served in self.served.values()}
 
-    def find(self, name: str | None) -> Served:
+    def find(self, name: str | None) -> ServedIndex:
         """The index of a name; the first one for None. Raises Problem: 404."""
         if name is None:
             return next(iter(self.served.values()))
         if name not in self.served:
             known = ", ".join(sorted(self.served))
-            raise Problem(404, "not_found", f"there is no index {name!r} in this service; it has {known}")
+            raise Problem(404, "not_found", f"this service has no index {name!r}; it has {known}")
         return self.served[name]
 
     async def in_time(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What some work gives, where there is a place in the queue and it ends within the time limit."""
-        with self.gate:
-            self.metrics.in_flight.set(self.gate.inside)
+        """The result of some work, if the queue has a free place and the work ends within the time limit."""
+        with self.request_limit:
+            self.metrics.in_flight.set(self.request_limit.active)
             try:
-                with anyio.fail_after(self.settings.timeout_s):  # unlike wait_for without a task of its own
+                with anyio.fail_after(self.settings.timeout_s):  # unlike wait_for, without a task of its own
                     return await work()
             except TimeoutError:
                 raise Problem(
                     504,
                     "timeout",
-                    f"no answer within {self.settings.timeout_s:g} s; ask for less, or try again",
+                    f"no answer within {self.settings.timeout_s:g} s: request less, or try again",
                 ) from None
             finally:
-                self.metrics.in_flight.set(self.gate.inside - 1)
+                self.metrics.in_flight.set(self.request_limit.active - 1)
 
-    async def search(self, served: Served, parts: Sequence[Part], k: int, options: SearchOptions) -> Hits:
-        """The answer to one query."""
-        if k > self.settings.max_k:
+    async def search(self, served: ServedIndex, parts: Sequence[Part], request: SearchRequest) -> Hits:
+        """The answer to one query. An invalid request is refused before anything is decoded or encoded."""
+        if request.k > self.settings.max_k:
             raise Problem(
-                400, "bad_query", f"k={k} is more than {self.settings.max_k:,}, the limit of this service"
+                400,
+                "bad_query",
+                f"k={request.k} is out of range: this service gives at most {self.settings.max_k:,} hits",
             )
-        Asked.of(options)  # what can't be is refused before anything is computed
+        words = words_of(parts)
+        served.index.check(request, words=words is not None)
         encoded = await _all(self._encoded(served, part) for part in parts)
-        search = Search(
+        task = SearchTask(
             served=served,
             query=mixed([one.embeddings for one in encoded], [part.weight for part in parts]),
-            k=k,
-            options=options,
-            text=clean_query(parts[0].text) if len(parts) == 1 and parts[0].text is not None else None,
-            without=items_of(parts),
+            request=request.leaving_out(items_of(parts)),
+            text=words,
         )
-        if options.get("rerank"):  # reads pictures, so it must not hold up what only searches
-            hits: Hits = await self._alone.do(lambda: _answers([search])[0])
+        if request.rerank:  # reads images, so it must not hold up other searches
+            hits: Hits = await self._image_tasks.do(lambda: _search_group([task])[0])
         else:
-            hits = await self._searches.do(search)
+            hits = await self._searches.do(task)
         timings = replace(hits.timings_ms, encode=sum(one.ms for one in encoded))
-        self.metrics.saw(timings)
+        self.metrics.observe_stages(timings)
         notes = [note for one in encoded for note in one.notes]
         return replace(hits, timings_ms=timings, notes=(*notes, *hits.notes))
 
     async def embed(self, encoder: Encoder, *, text: str | None, image: bytes | None) -> Embeddings:
-        """The embedding of a text or a picture: 1 × D at every level."""
-        one = await (self._text(encoder, text) if text is not None else self._picture(encoder, image or b""))
+        """The embedding of a text or an image: 1 × D at every level."""
+        one = await (self._text(encoder, text) if text is not None else self._image(encoder, image or b""))
         return one.embeddings
 
-    async def item(self, served: Served, name: str) -> Item:
+    async def item(self, served: ServedIndex, name: str) -> Item:
         """An item by its id. Raises Problem: 404."""
-        (item,) = await self._short.do(lambda: served.index.store.fetch([name]))
+        (item,) = await self._lookups.do(lambda: served.index.store.fetch([name]))
         if item is None:
-            raise Problem(404, "not_found", f"there is no item {name!r} in the index {served.name!r}")
+            raise Problem(404, "not_found", f"the index {served.name!r} has no item {name!r}")
         return item
 
-    async def original(self, served: Served, item: Item) -> tuple[bytes, str]:
-        """The picture file of an item and its media type."""
-        return await self._alone.do(lambda: _original(served, item))
+    async def original(self, served: ServedIndex, item: Item) -> tuple[bytes, str]:
+        """The image file of an item and its media type."""
+        return await self._image_tasks.do(lambda: _original(served, item))
 
-    async def thumbnail(self, served: Served, item: Item, side: int) -> bytes:
-        """A small JPEG of an item's picture."""
+    async def thumbnail(self, served: ServedIndex, item: Item, side: int) -> bytes:
+        """A small JPEG of an item's image."""
         key = (item.sha256, side)
-        kept = self._thumbnails.get(key)
-        if kept is None:
-            kept = await self._alone.do(lambda: pictures.thumbnail(_original(served, item)[0], side))
-            self._thumbnails.put(key, kept)
-        return kept
+        cached = self._thumbnails.get(key)
+        if cached is None:
+            cached = await self._image_tasks.do(lambda: images.thumbnail(_original(served, item)[0], side))
+            self._thumbnails.put(key, cached)
+        return cached
 
-    async def add(self, served: Served, uploads_: Sequence[uploads.Upload]) -> uploads.Added:
-        """Adds pictures and texts to an index, durably."""
+    async def add(self, served: ServedIndex, uploads_: Sequence[uploads.Upload]) -> uploads.Added:
+        """Adds images and texts to an index, durably."""
         self._check_writable(served)
         limit = self.settings.max_image_pixels
-        return await self._writes.do(lambda: _then_look(served, uploads.add(served.index, uploads_, limit)))
+        return await self._writes.do(
+            lambda: _then_read_facts(served, uploads.add(served.index, uploads_, limit))
+        )
 
-    async def delete(self, served: Served, ids: Sequence[str]) -> list[str]:
-        """Removes items. Returns the ids that there were none of."""
+    async def delete(self, served: ServedIndex, ids: Sequence[str]) -> list[str]:
+        """Removes items. Returns the unknown ids."""
         self._check_writable(served)
-        return await self._writes.do(lambda: _then_look(served, uploads.delete(served.index, ids)))
+        return await self._writes.do(lambda: _then_read_facts(served, uploads.delete(served.index, ids)))
 
     async def warm_up(self) -> None:
-        """One search in every index, so that the first person does not wait for graphs and coarse indexes."""
+        """Searches every index once, so that the first user does not wait for models and coarse indexes."""
         for served in self.served.values():
-            await self._short.do(served.look)
-            await self.search(served, [Part(text="warm up")], 1, {})
+            await self._lookups.do(served.read_facts)
+            await self.search(served, [Part(text="warm up")], SearchRequest(k=1))
         self._count()
         self._ready = True
-        if self._shared is not None:
-            self._shared.say_ready()
+        if self._shared_folder is not None:
+            self._shared_folder.mark_ready()
 
     def is_ready(self) -> bool:
-        """Whether it has warmed up, and so have the other processes of the service."""
-        return self._ready and (self._shared is None or self._shared.all_ready())
+        """Whether this process and all other processes of the service have warmed up."""
+        return self._ready and (self._shared_folder is None or self._shared_folder.all_ready())
 
     async def refresh(self) -> None:
         """Takes up what other processes have written into the indexes."""
         for served in self.served.values():
-            await self._short.do(served.refresh)
+            await self._lookups.do(served.refresh)
         self._count()
 
     def close(self) -> None:
@@ -212,7 +215,7 @@ class Service:
         for served in self.served.values():
             self.metrics.items.labels(served.name).set(served.facts["items"])
 
-    def _check_writable(self, served: Served) -> None:
+    def _check_writable(self, served: ServedIndex) -> None:
         if not served.writable:
             raise Problem(
                 403,
@@ -220,28 +223,28 @@ class Service:
                 f"the index {served.name!r} is served for reading only; see hivlp serve --writable",
             )
 
-    async def _encoded(self, served: Served, part: Part) -> Encoded:
+    async def _encoded(self, served: ServedIndex, part: Part) -> Encoded:
         if part.text is not None:
             return await self._text(served.index.encoder, part.text)
         if part.item is not None:
             name = (await self.item(served, part.item)).id
-            return Encoded(await self._short.do(lambda: served.index.store.embeddings([name])))
+            return Encoded(await self._lookups.do(lambda: served.index.store.embeddings([name])))
         assert isinstance(part.image, bytes)
-        return await self._picture(served.index.encoder, part.image)
+        return await self._image(served.index.encoder, part.image)
 
     async def _text(self, encoder: Encoder, text: str) -> Encoded:
         words = clean_query(text)
-        key = (id(encoder), words)  # two indexes may turn the vectors of one model each its own way
-        kept = self._kept.get(key)
-        self.metrics.query_cache.labels("miss" if kept is None else "hit").inc()
-        if kept is not None:
-            return kept
+        key = (id(encoder), words)  # two indexes may rotate the vectors of one model differently
+        cached = self._encoded_texts.get(key)
+        self.metrics.query_cache.labels("miss" if cached is None else "hit").inc()
+        if cached is not None:
+            return cached
         one: Encoded = await self._texts[id(encoder)].do(words)
-        self._kept.put(key, replace(one, ms=0.0))
+        self._encoded_texts.put(key, replace(one, ms=0.0))
         return one
 
-    async def _picture(self, encoder: Encoder, data: bytes) -> Encoded:
-        return await self._alone.do(lambda: _encode_picture(encoder, data, self.settings))
+    async def _image(self, encoder: Encoder, data: bytes) -> Encoded:
+        return await self._image_tasks.do(lambda: _encode_image(encoder, data, self.settings))
 
 
 class _TextWork:
@@ -259,48 +262,42 @@ class _TextWork:
         return [Encoded(embeddings.take([rows[t]]), ms, notes_on(t, self._encoder)) for t in texts]
 
 
-def _encode_picture(encoder: Encoder, data: bytes, settings: Settings) -> Encoded:
+def _encode_image(encoder: Encoder, data: bytes, settings: ServiceSettings) -> Encoded:
     begin = time.perf_counter()
     if len(data) > settings.max_image_bytes:
         raise ImageError(
-            f"it has {len(data):,} bytes, the limit is {settings.max_image_bytes:,}; make it smaller"
+            f"the image has {len(data):,} bytes, the limit is {settings.max_image_bytes:,}: make it smaller"
         )
     check(data, max_pixels=settings.max_image_pixels)
     embeddings = encoder.encode_images([data])
     return Encoded(embeddings, (time.perf_counter() - begin) * 1e3)
 
 
-def _search(tasks: list[Search]) -> list[Hits | Exception]:
-    """Some searches; those that are alike in one call each. A call that fails fails only its own."""
+def _search(tasks: list[SearchTask]) -> list[Hits | Exception]:
+    """Results of some searches, each group in one call. A failing call fails only its own group."""
     results: list[Hits | Exception | None] = [None] * len(tasks)
     groups: dict[tuple[Any, ...], list[int]] = {}
     for place, task in enumerate(tasks):
-        groups.setdefault(task.alike, []).append(place)
+        groups.setdefault(task.group, []).append(place)
     for places in groups.values():
-        found = _search_alike([tasks[place] for place in places])
+        try:
+            found: Sequence[Hits | Exception] = _search_group([tasks[place] for place in places])
+        except Exception as error:
+            found = [error] * len(places)
         for place, result in zip(places, found, strict=True):
             results[place] = result
     return [result for result in results if result is not None]
 
 
-def _search_alike(tasks: list[Search]) -> list[Hits] | list[Exception]:
-    try:
-        return _answers(tasks)
-    except Exception as error:
-        return [error] * len(tasks)
-
-
-def _answers(tasks: list[Search]) -> list[Hits]:
+def _search_group(tasks: list[SearchTask]) -> list[Hits]:
     first = tasks[0]
     queries = Embeddings.concatenate([task.query for task in tasks])
-    texts = [task.text for task in tasks if task.text is not None]  # all of them have one, or none
-    return first.served.index.search_vectors(
-        queries, first.k, texts=texts or None, without=first.without, **first.options
-    )
+    texts = [task.text for task in tasks if task.text is not None]  # of all tasks of a group, or of none
+    return first.served.index.search_vectors(queries, first.request, texts=texts or None)
 
 
 def _call(tasks: list[Callable[[], Any]]) -> list[Any]:
-    """Runs one call; what it raises is its result."""
+    """Runs calls; an error that one raises becomes its result."""
     results: list[Any] = []
     for task in tasks:
         try:
@@ -310,16 +307,16 @@ def _call(tasks: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def _original(served: Served, item: Item) -> tuple[bytes, str]:
-    return pictures.original(item, served.index.place(item))
+def _original(served: ServedIndex, item: Item) -> tuple[bytes, str]:
+    return images.original(item, served.index.place(item))
 
 
-def _then_look(served: Served, result: Answer) -> Answer:
-    served.look()
+def _then_read_facts(served: ServedIndex, result: Answer) -> Answer:
+    served.read_facts()
     return result
 
 
 async def _all(work: Any) -> list[Any]:
-    """Several results, computed at the same time."""
+    """Results of several awaitables, computed at the same time."""
     tasks = list(work)
     return [await tasks[0]] if len(tasks) == 1 else await asyncio.gather(*tasks)

@@ -1,36 +1,35 @@
-"""What a service allows: keys, limits and times, with safe values for one machine."""
+"""Keys, limits and times of a service, with safe defaults for one machine."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Settings(BaseModel):
+class ServiceSettings(BaseModel):
     """Settings of one service.
 
     Attributes:
-        keys: whoever shows one of these may use the API; without any, everybody who reaches the port may.
-        hosts: values of the header ``Host`` that are answered, without port; empty for all. A page of another
-            site that makes its own name point to this machine (DNS rebinding) is refused by it.
+        keys: API keys; without any, everybody who can reach the port may use the API.
+        hosts: accepted values of the header ``Host``, without port; empty for all. Refuses pages of other
+            sites whose own name points to this machine (DNS rebinding).
         cors_origins: origins (``https://shop.example``) whose pages may call the API; none by default.
-        writable: items can be added and deleted.
-        max_image_bytes: of one picture, encoded.
-        max_image_pixels: of one picture; it is refused before it is decoded.
-        max_body_bytes: of one request.
-        max_bodies_bytes: of all requests together that are at work; one more is answered with 429.
-        max_queries: queries, or texts to embed, in one request.
-        max_k: hits of one query.
-        max_hits: hits of all queries of one request together.
-        queue: requests that compute or wait at a time; one more is answered with 429.
-        batch: texts or searches that are computed together.
+        writable: requests may add and delete items.
+        max_image_bytes: largest encoded image.
+        max_image_pixels: largest image in pixels; a larger one is refused before it is decoded.
+        max_body_bytes: largest request body.
+        max_bodies_bytes: largest size of all request bodies in memory; above it a request gets 429.
+        max_queries: largest number of queries, or of texts to embed, in one request.
+        max_k: largest number of hits of one query.
+        max_hits: largest number of hits of all queries of one request together.
+        queue: largest number of requests at work or waiting; above it a request gets 429.
+        batch: largest number of texts or searches in one batch.
         search_threads: batches of searches at work at a time.
         timeout_s: seconds that a request may compute and wait.
         body_timeout_s: seconds that a client may take to send a request.
-        rate_per_s: requests a second that one key (or one address, without keys) may make for long; 0 for
-            any number.
-        refresh_s: seconds between looks for what other processes have written into the indexes.
-        cached_queries: embeddings of so many texts are kept.
-        cached_thumbnail_bytes: thumbnails are kept in memory up to this many bytes.
+        rate_per_s: requests per second allowed for one key (without keys: for one address); 0 for no limit.
+        refresh_s: seconds between checks for what other processes have written into the indexes.
+        cached_queries: number of texts whose embeddings are cached.
+        cached_thumbnail_bytes: largest size of all cached thumbnails.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

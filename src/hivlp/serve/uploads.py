@@ -1,4 +1,4 @@
-"""Adding and deleting items by requests: pictures that are sent are kept inside the index folder."""
+"""Adds and deletes items for requests; uploaded images are stored inside the index folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hivlp.types import Failure, Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """One thing to add: a picture or a text.
+    """An image or a text to add.
 
     Attributes:
-        name: its id; None makes one of the content.
-        image: an encoded picture.
+        name: its id; None makes one from the content.
+        image: an encoded image.
         text: a text.
-        caption: of the picture.
+        caption: caption of the image.
         meta: JSON-compatible.
     """
 
@@ -37,7 +37,7 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
-    """What became of some uploads: the ids under which they are found, and the reports of adding them."""
+    """The result of adding uploads: the ids of the items, and the reports."""
 
     ids: list[str]
     reports: list[AddReport]
@@ -51,7 +51,10 @@ class Added:
 
 
 def add(index: Index, uploads: Sequence[Upload], max_pixels: int) -> Added:
-    """Adds pictures and texts, durably. One that can't be used is listed and does not disturb the others."""
+    """Adds images and texts, durably.
+
+    An upload that can't be used is reported and does not stop the others.
+    """
     refused = AddReport()
     samples: list[Sample] = []
     for number, upload in enumerate(uploads, start=1):
@@ -69,11 +72,12 @@ def add(index: Index, uploads: Sequence[Upload], max_pixels: int) -> Added:
 
 
 def delete(index: Index, ids: Sequence[str]) -> list[str]:
-    """Removes items, and the pictures that were sent for them. Returns the ids that there were none of."""
-    items = dict(zip(ids, index.store.fetch(ids), strict=True))
+    """Removes items and their uploaded images. Returns the unknown ids."""
+    folder = index.folder_store("served for writing")
+    items = dict(zip(ids, folder.fetch(ids), strict=True))
     index.delete(ids)
     for item in items.values():
-        if item is None or index.store.known_uris([item.uri]):
+        if item is None or folder.known_uris([item.uri]):
             continue
         place = Path(index.place(item))
         if place.parent == _folder(index):
@@ -110,12 +114,12 @@ def _text_id(upload: Upload) -> str:
 
 
 def _folder(index: Index) -> Path:
-    """Where pictures that were sent lie, by their content: ``uploads`` in the index folder."""
+    """The folder of uploaded images, named by their content: ``uploads`` in the index folder."""
     return Path(index.info()["path"]).resolve() / UPLOADS
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Writes a file that is there as a whole or not at all, before the item that names it."""
+    """Writes a file completely or not at all, before the item that names it."""
     if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return
     path.parent.mkdir(exist_ok=True)

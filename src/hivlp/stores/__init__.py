@@ -1,1 +1,1 @@
-"""Where items and their vectors live while they are searched: on this machine, or on a server."""
+"""Stores: where items and their vectors are kept and searched."""

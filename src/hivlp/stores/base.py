@@ -1,26 +1,28 @@
-"""What every store promises: items and their vectors go in, the answers to queries come out.
+"""The interface of a store: items and their vectors go in, the hits of a search come out.
 
-A store knows nothing of models or pictures: it takes embeddings and gives hits. Ids are strings and are the
+A store knows nothing of models or images: it takes embeddings and gives hits. Ids are strings and are the
 only names that leave a store; row numbers stay inside. A store may be used by several threads at a time.
+
+The interface has what an index folder and a database server can both do. Compacting, verifying, tuning,
+pruning and exporting work on the files of an index folder and belong to `LocalStore`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hivlp.index.batch import AppendReport
-from hivlp.index.compact import CompactReport
 from hivlp.match import MatchModel
 from hivlp.search.plan import Plan
-from hivlp.types import Embeddings, FloatArray, Hits, Item, Progress
+from hivlp.types import Embeddings, FloatArray, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")
 
 
-class Rerank(Protocol):
-    """Scores the best ``depth`` items of a query anew; one finite score an item, higher is better."""
+class ItemScorer(Protocol):
+    """Scores the best ``depth`` items of a query again: one finite score per item, higher is better."""
 
     @property
     def depth(self) -> int: ...
@@ -29,10 +31,10 @@ class Rerank(Protocol):
 
 
 class Store(Protocol):
-    """Where an index lives. ``create`` and ``open`` take the address: a folder, or a URL of a server.
+    """Where the items of an index are stored. ``create`` and ``open`` take its address.
 
-    All methods raise IndexFolderError for a damaged, locked or foreign index, and QueryError for a query that
-    can't be answered as asked.
+    All methods raise IndexFolderError for a damaged, locked or foreign index, and QueryError for a search
+    that the store can't answer.
     """
 
     @classmethod
@@ -69,20 +71,17 @@ class Store(Protocol):
         """Widths of the stored levels, narrowest first."""
         ...
 
-    def check_model(self, fingerprint: str, name: str) -> None:
-        """Refuses another model than the one that made the index, naming both."""
+    @property
+    def match(self) -> MatchModel | None:
+        """How the score of a search by words becomes a match probability, where tuning measured it."""
         ...
 
     def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
-        """Adds items; durable on return. An id that is known is replaced where its content changed."""
+        """Adds items; durable on return. An item with a known id is replaced where its content changed."""
         ...
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Removes items by id; unknown ids are no error. Returns how many there were."""
-        ...
-
-    def compact(self, progress: Progress | None = None) -> CompactReport:
-        """Gives back the space of deleted items. A store that does so by itself reports nothing done."""
+        """Removes items by id; unknown ids are no error. Returns the number of items removed."""
         ...
 
     def search(
@@ -91,72 +90,62 @@ class Store(Protocol):
         *,
         k: int,
         plan: Plan | None = None,
-        rerank: Rerank | None = None,
+        rerank: ItemScorer | None = None,
         where: str | None = None,
         kind: str | None = None,
         recall: float | None = None,
+        without: Collection[str] = (),
     ) -> list[Hits]:
         """The best k items of each query, best first.
 
-        Without ``plan`` the index chooses: the plan that was tuned, else one by its size. ``recall`` asks for
-        the fastest plan that was measured to keep it.
+        Milliseconds of a batch are shared out evenly among its queries; ``timings_ms.encode`` is 0, since the
+        caller made the embeddings.
 
-        ``where`` lets only items through that meet a filter (see ``index.where``), ``kind`` only those of one
-        kind; a note says so where they leave fewer than k.
-        ``rerank`` puts the best of them into another order, whatever the plan.
-        ``timings_ms.encode`` is 0: whoever made the embeddings knows what they cost. Milliseconds of a batch
-        are shared out evenly among its queries. Fewer than k hits come back where the index or the plan's
-        candidates hold fewer.
+        Args:
+            queries: unit vectors at the levels of the index, Q × D at each.
+            k: number of hits; fewer come back where the index or the plan's candidates hold fewer.
+            plan: None lets the index choose: the plan that was tuned, else one by its size.
+            rerank: puts the best hits into another order, whatever the plan.
+            where: only items that pass this filter (see ``index.where``).
+            kind: only items of this kind. A note says so where filter or kind leave fewer than k items.
+            recall: use the fastest plan that was measured to keep this recall.
+            without: ids of items that are left out. Unknown ids are no error.
         """
         ...
 
-    @property
-    def match(self) -> MatchModel | None:
-        """How likely a hit of a search by words is a match, where tuning could tell."""
+    def fetch(self, ids: Sequence[str]) -> list[Item | None]:
+        """The items of these ids in their order, None for an unknown id."""
         ...
 
-    def prepare(self) -> None:
-        """What makes the next opening and searching quick, after much was added. May do nothing."""
+    def embeddings(self, ids: Sequence[str]) -> Embeddings:
+        """The stored vectors of these ids, float32 and of unit length.
+
+        Raises QueryError for an unknown id.
+        """
         ...
 
     def count(self) -> int:
         """Number of items that a search can find."""
         ...
 
-    def fetch(self, ids: Sequence[str]) -> list[Item | None]:
-        """The items of these ids in their order, None where there is none."""
-        ...
-
     def sample(self, count: int) -> list[Item]:
-        """Some items, to see what their metadata looks like."""
+        """Some items, as examples of the metadata."""
         ...
 
-    def embeddings(self, ids: Sequence[str]) -> Embeddings:
-        """The stored vectors of these ids, float32 and of unit length: to search by an item of the index."""
+    def info(self) -> dict[str, Any]:
+        """The facts that ``hivlp info`` shows, JSON-compatible: at least ``items``, ``kinds``, ``tuned``."""
         ...
 
-    def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
-        """Those of the ids that are in the index, with the SHA-256 of their content."""
-        ...
-
-    def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
-        """Those of the uris that are in the index, with the SHA-256 of their content."""
+    def prepare(self) -> None:
+        """Called after much was added, to make the next opening and search quick. May do nothing."""
         ...
 
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""
         ...
 
-    def info(self) -> dict[str, Any]:
-        """What ``hivlp info`` shows, JSON-compatible: at least ``items``, ``kinds`` and ``tuned``."""
-        ...
-
-    def verify(self, progress: Progress | None = None) -> list[str]:
-        """Checks every promise of the format; one sentence a problem, an empty list when all is well."""
-        ...
-
     def close(self) -> None:
-        """Gives back files and the lock; a second call does nothing."""
+        """Releases files and locks; a second call does nothing."""
         ...
 
     def __enter__(self: SelfStore) -> SelfStore: ...

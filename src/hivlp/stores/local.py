@@ -1,9 +1,9 @@
-"""An index folder on this machine as a store; it knows no models and no pictures."""
+"""An index folder on this machine as a store; it knows no models and no images."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +21,12 @@ from hivlp.index.mask import RowMask
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
 from hivlp.match import MatchModel
-from hivlp.search import cascade as search
+from hivlp.search import cascade
 from hivlp.search.cascade import RawResult
-from hivlp.search.choice import Choice, choose, few
+from hivlp.search.choice import Choice, choose, few_candidates
 from hivlp.search.plan import Plan, default_plan
 from hivlp.search.tuned import Tuned
-from hivlp.stores.base import Rerank
+from hivlp.stores.base import ItemScorer
 from hivlp.stores.filters import Filters, note
 from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item, Progress
 
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalStore:
-    """``Store`` over an ``IndexFolder``; coarse indexes are built when a plan first asks for them."""
+    """``Store`` over an ``IndexFolder``; a coarse index is built when a plan first needs it."""
 
     def __init__(self, folder: IndexFolder) -> None:
         self.folder = folder
@@ -84,10 +84,6 @@ class LocalStore:
     def widths(self) -> tuple[int, ...]:
         return self.folder.manifest.widths
 
-    def check_model(self, fingerprint: str, name: str) -> None:
-        """Refuses another model than the one that made the index, naming both."""
-        self.folder.check_model(fingerprint, name)
-
     def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
         """Adds items; durable on return. See ``IndexFolder.append``."""
         return self.folder.append(items, embeddings)
@@ -97,12 +93,12 @@ class LocalStore:
         return self.folder.delete(ids)
 
     def compact(self, progress: Progress | None = None) -> CompactReport:
-        """Gives back the space of deleted items. See ``IndexFolder.compact``."""
+        """Frees the space of deleted items. See ``IndexFolder.compact``."""
         before = sum(sizes(self.folder.path).values())
         report = self.folder.compact(progress)
         if not report.dropped:
             return report
-        self.prepare()  # rows were renumbered: what is kept in coarse/ is of no use any more
+        self.prepare()  # rows were renumbered, so the files in coarse/ are out of date
         return replace(report, bytes_freed=before - sum(sizes(self.folder.path).values()))
 
     def count(self) -> int:
@@ -115,44 +111,49 @@ class LocalStore:
         *,
         k: int,
         plan: Plan | None = None,
-        rerank: Rerank | None = None,
+        rerank: ItemScorer | None = None,
         where: str | None = None,
         kind: str | None = None,
         recall: float | None = None,
+        without: Collection[str] = (),
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
 
         def answer(state: State) -> list[Hits]:
-            view = self._view(state, where, kind)
+            view = self._view(state, where, kind, without)
             choice = self._choice(plan, recall, state, view, k)
-            chosen, scores = choice.plan, None
+            chosen, row_scorer = choice.plan, None
             if rerank is not None:
-                chosen, scores = replace(chosen, rerank=rerank.depth), self._scores(rerank, state)
-            results = search.run(chosen, queries, view, k, rerank=scores)
+                chosen, row_scorer = replace(chosen, rerank=rerank.depth), self._row_scorer(rerank, state)
+            results = cascade.run(chosen, queries, view, k, rerank=row_scorer)
             items = self._items_of(results, state.generation)
-            notes = (*choice.notes, *note(state.mask, view.mask, k, where=where, kind=kind), *few(chosen, k))
+            notes = (
+                *choice.notes,
+                *note(state.mask, view.mask, k, where=where, kind=kind),
+                *few_candidates(chosen, k),
+            )
             return [_hits(result, items, chosen, notes) for result in results]
 
-        return self._of_one_moment(answer)
+        return self._at_one_state(answer)
 
     def view(self, *, where: str | None = None, kind: str | None = None) -> LocalView:
-        """The index as of the last ``refresh``, for ``search.run``; stays valid while the index changes."""
-        return self._of_one_moment(lambda state: self._view(state, where, kind))
+        """The index as of the last ``refresh``, for ``cascade.run``; stays valid while the index changes."""
+        return self._at_one_state(lambda state: self._view(state, where, kind))
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
-        """The items of these ids in their order, None where there is none."""
+        """The items of these ids in their order, None for an unknown id."""
         with self.folder.items.one_moment():
             rows = self.folder.items.rows_of(ids)
             items = dict(zip(rows, self.folder.items.fetch(list(rows.values())), strict=True))
         return [items.get(name) for name in ids]
 
     def sample(self, count: int) -> list[Item]:
-        """Some items, to see what their metadata looks like; the first ones."""
+        """The first items, as examples of the metadata."""
         return self.folder.items.sample(count)
 
     def embeddings(self, ids: Sequence[str]) -> Embeddings:
         """The stored vectors of these ids, float32, of unit length. Raises QueryError for an unknown id."""
-        return self._of_one_moment(lambda state: self._stored(ids, state))
+        return self._at_one_state(lambda state: self._embeddings(ids, state))
 
     def known_ids(self, ids: Iterable[str]) -> dict[str, str | None]:
         """Those of the ids that are in the index, with the SHA-256 of their content."""
@@ -174,7 +175,7 @@ class LocalStore:
 
     @property
     def match(self) -> MatchModel | None:
-        """How likely a hit of a search by words is a match, where tuning could tell."""
+        """How the score of a search by words becomes a match probability, where tuning measured it."""
         return None if self._tuned is None else self._tuned.match
 
     def check_writable(self) -> None:
@@ -185,16 +186,17 @@ class LocalStore:
         """Writes what tuning has measured, and the coarse indexes that its plans need, into the folder."""
         self.folder.check_writable()
         tuned.write(self.folder.path)
-        self._tuned = Tuned.read(self.folder.path, self.widths)  # rounded, as everybody else sees it
+        self._tuned = Tuned.read(self.folder.path, self.widths)  # rounded, as every other process reads it
         self._coarse.keep_only(tuned.specs(self.widths))
         self.prepare()
 
     def prepare(self) -> None:
-        """Keeps the coarse indexes that searches will ask for in the folder, so that opening it is quick.
+        """Writes the coarse indexes that searches will need into the folder, so that opening it is quick.
 
-        Only what lacks much of the rows is written: a tenth. What no search will ask for is removed. Does
-        nothing where the folder is not open for writing. A full disk is no error: the items are safe, and
-        what is kept here can be built again at any time.
+        A coarse index is written only when it lacks a tenth of the rows or more; those that no search will
+        need
+        are removed. Does nothing where the folder is not open for writing. A full disk is no error: the items
+        are safe, and a coarse index can be built again at any time.
         """
         if not self.folder.writable:
             return
@@ -207,7 +209,7 @@ class LocalStore:
             for spec in specs:
                 self._coarse.keep(spec, state.levels[spec.width], generation=state.generation)
         except OSError as error:
-            _log.warning("the coarse index of %s was not kept on the disk: %s", self.folder.path, error)
+            _log.warning("the coarse index of %s was not written to disk: %s", self.folder.path, error)
 
     def rows_where(self, condition: Condition | None, *, kind: str | None = None) -> IntArray:
         """Row numbers of the items that meet a condition and are of a kind, ascending."""
@@ -222,16 +224,16 @@ class LocalStore:
         return self.folder.items.rows_of(ids)
 
     def info(self) -> dict[str, Any]:
-        """The facts of the index, JSON-compatible; ``coarse_bytes`` are held in memory right now."""
-        held = {spec.name: index.nbytes() for spec, index in self._coarse.held().items()}
-        return {**self.folder.info(), "tuned": self._tuned is not None, "coarse_bytes": held}
+        """The facts of the index, JSON-compatible; ``coarse_bytes`` are those in memory right now."""
+        coarse_bytes = {spec.name: index.nbytes() for spec, index in self._coarse.held().items()}
+        return {**self.folder.info(), "tuned": self._tuned is not None, "coarse_bytes": coarse_bytes}
 
     def verify(self, progress: Progress | None = None) -> list[str]:
-        """Checks every promise of the format; an empty list when all is well."""
+        """Checks every promise of the format; one sentence per problem, an empty list for a sound index."""
         return self.folder.verify(progress)
 
     def close(self) -> None:
-        """Gives back files and the lock; a second call does nothing."""
+        """Releases files and the lock; a second call does nothing."""
         self.folder.close()
 
     def __enter__(self) -> LocalStore:
@@ -241,22 +243,27 @@ class LocalStore:
         self.close()
 
     def coarse(self, spec: CoarseSpec, state: State) -> CoarseIndex:
-        """The coarse index of this recipe, made or grown so that it holds the rows of the state."""
+        """The coarse index of this spec, built or grown until it holds the rows of the state."""
         return self._coarse.get(spec, state.levels[spec.width], generation=state.generation)
 
-    def _of_one_moment(self, answer: Callable[[State], Answer]) -> Answer:
-        """What is answered of the current state, or of a newer one where a compaction has renumbered rows."""
+    def _at_one_state(self, answer: Callable[[State], Answer]) -> Answer:
+        """The answer from the current state, or from a newer one where a compaction has renumbered rows."""
         while True:
             try:
                 return answer(self.folder.state())
             except StaleState:
                 self.folder.refresh()
 
-    def _view(self, state: State, where: str | None, kind: str | None) -> LocalView:
-        if where is None and kind is None:
+    def _view(
+        self, state: State, where: str | None, kind: str | None, without: Collection[str] = ()
+    ) -> LocalView:
+        if where is None and kind is None and not without:
             return LocalView(state, self)
         with self.folder.items.at(state.generation):
             mask = self._filters.narrowed(state.mask, self.folder.items, where=where, kind=kind)
+            if without:
+                left_out = self.folder.items.rows_of(without).values()
+                mask = mask.without(np.fromiter(left_out, np.int64))
         return LocalView(replace(state, mask=mask), self)
 
     def _choice(
@@ -273,24 +280,24 @@ class LocalStore:
             where=self.folder.path,
         )
 
-    def _scores(self, rerank: Rerank, state: State) -> search.Rerank:
-        """The same of rows in place of items."""
+    def _row_scorer(self, rerank: ItemScorer, state: State) -> cascade.RowScorer:
+        """The scorer of items as a scorer of rows."""
 
-        def of_rows(query: int, rows_K: IntArray) -> FloatArray:
+        def score(query: int, rows_K: IntArray) -> FloatArray:
             with self.folder.items.at(state.generation):
                 items = self.folder.items.fetch(rows_K.tolist())
             return rerank(query, items)
 
-        return of_rows
+        return score
 
-    def _stored(self, ids: Sequence[str], state: State) -> Embeddings:
+    def _embeddings(self, ids: Sequence[str], state: State) -> Embeddings:
         with self.folder.items.at(state.generation):
             row_of = self.folder.items.rows_of(ids)
         for name in ids:
             if row_of.get(name, state.mask.rows) >= state.mask.rows:
                 raise QueryError(
-                    f"there is no item {name!r} in the index {self.folder.path}. Take an id as "
-                    "`hivlp search --json` shows it; the path of a picture is its uri."
+                    f"the index {self.folder.path} has no item {name!r}. Give an id as `hivlp search` "
+                    "shows it; the path of an image is its uri, not its id."
                 )
         rows = np.array([row_of[name] for name in ids], dtype=np.int64)
         by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
@@ -305,7 +312,7 @@ class LocalStore:
 
 @dataclass(frozen=True)
 class LocalView:
-    """One moment of a local store, as ``search.View`` wants it."""
+    """One state of a local store, as a ``cascade.View``."""
 
     state: State
     store: LocalStore
@@ -327,7 +334,7 @@ class LocalView:
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:
     rows: list[int] = result.rows.tolist()
-    anew = result.rerank_scores
+    rerank_scores = result.rerank_scores
     hits = [
         Hit(
             rank=rank,
@@ -339,7 +346,7 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple
             coarse_rank=int(result.coarse_ranks[rank - 1]),
             caption=items[row].caption,
             meta=items[row].meta,
-            rerank_score=None if anew is None else float(anew[rank - 1]),
+            rerank_score=None if rerank_scores is None else float(rerank_scores[rank - 1]),
             width=items[row].width,
             height=items[row].height,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from hivlp.index.coarse.kinds import default_lists
 from hivlp.search import cascade as search
-from hivlp.search.cascade import Rerank
+from hivlp.search.cascade import RowScorer
 from hivlp.search.plan import Plan
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.speed.pools import NARROW, WIDE, Pool
@@ -27,7 +27,7 @@ _LINKS, _EF_CONSTRUCTION, _EF_SEARCH = 512, 200, 128  # of LightningDOT's code
 def cascade(
     pool: Pool,
     *,
-    rerank: Rerank | None = None,
+    rerank: RowScorer | None = None,
     depth: int = 0,
     spent: Callable[[float], None] = lambda milliseconds: None,
 ) -> Ask:

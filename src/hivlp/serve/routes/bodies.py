@@ -1,12 +1,13 @@
-"""Reading parameters and bodies, these by their declared type and no other; and writing JSON.
+"""Reads parameters and bodies, a body only by its declared type; and writes JSON.
 
-FastAPI could read both. For a query string of a model it takes longer than the search does, and it reads a
-body before anybody can say that its type is wrong.
+FastAPI could read both. For the query string of a model it takes longer than the search does, and it reads a
+body before a route can refuse its type.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,45 +20,46 @@ from starlette.responses import Response
 
 from hivlp.messages import rule
 from hivlp.serve.problems import Problem
-from hivlp.serve.routes.values import has_more_values
 from hivlp.serve.schemas import ErrorModel
 
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-_MOST_VALUES = 50_000
+_MAX_VALUES = 50_000
+# A string as a whole, or a mark before another value. Strings are matched in long steps: images are such.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[,\[{]', re.DOTALL)
 _ERRORS = {
-    400: "The query or a part of it can't be.",
-    401: "A key is needed.",
-    403: "Not allowed here.",
-    404: "There is no such thing.",
-    408: "The body came too slowly.",
-    410: "The picture is gone, or another one now.",
+    400: "The query, an option or a filter is invalid.",
+    401: "An API key is needed.",
+    403: "The request is not allowed here.",
+    404: "The item, index or model does not exist.",
+    408: "The body took too long to arrive.",
+    410: "The image is gone or was replaced.",
     413: "The body is too large.",
-    415: "The body is of another type.",
-    422: "The body or the parameters have another form, or a picture can't be read.",
-    429: "Too much at a time; Retry-After says how many seconds to wait.",
+    415: "The type of the body is not supported.",
+    422: "The body or the parameters do not fit the schema, or an image can't be decoded.",
+    429: "Too many requests; Retry-After gives the seconds to wait.",
     503: "The index can't be used now.",
-    504: "No answer within the time limit.",
+    504: "The time limit was exceeded.",
 }
 
 
 class Form(NamedTuple):
-    """A form that was sent: the file ``image``, and the other fields."""
+    """An uploaded form: the file ``image``, and the other fields."""
 
     image: bytes
     fields: dict[str, str]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers other than 2xx that a route may give, for the OpenAPI document."""
+    """The error responses of a route, for the OpenAPI document."""
     always = (400, 401, 403, 422, 429, 503)
     return {s: {"model": ErrorModel, "description": _ERRORS[s]} for s in sorted({*always, *statuses})}
 
 
 def body_of(*models: type[BaseModel], form: type[BaseModel] | None = None) -> dict[str, Any]:
-    """The description of a body that a route reads by itself, for the OpenAPI document."""
+    """The schema of a body that a route reads itself, for the OpenAPI document."""
     schemas = [_schema(model) for model in models]
     content: dict[str, Any] = {JSON: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
     if form is not None:
@@ -65,7 +67,7 @@ def body_of(*models: type[BaseModel], form: type[BaseModel] | None = None) -> di
         picture = {
             "type": "string",
             "contentMediaType": "application/octet-stream",
-            "description": "A picture file.",
+            "description": "An image file.",
         }
         schema["properties"] = {"image": picture, **schema.get("properties", {})}
         schema["required"] = ["image", *schema.get("required", [])]
@@ -74,7 +76,7 @@ def body_of(*models: type[BaseModel], form: type[BaseModel] | None = None) -> di
 
 
 def query_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The description of a query string that a route reads by itself, for the OpenAPI document."""
+    """The schema of a query string that a route reads itself, for the OpenAPI document."""
     schema = _schema(model)
     required = schema.get("required", [])
     return {
@@ -86,7 +88,7 @@ def query_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a model in one piece."""
+    """The JSON schema of a model, without references."""
     schema = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions = schema.pop("$defs", {})
 
@@ -101,7 +103,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def media_type(request: Request) -> str:
-    """The type that a request says its body is of, without parameters."""
+    """The declared media type of a body, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -109,7 +111,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     """The body as a model.
 
     Raises:
-        Problem: 415, it is not declared as JSON; 422, it is something else than the model.
+        Problem: 415, the body is not declared as JSON; 422, it does not fit the model.
     """
     if media_type(request) != JSON:
         raise wrong_type(request, JSON)
@@ -120,33 +122,31 @@ async def read_form(request: Request) -> Form:
     """The body as a form with the file ``image``.
 
     Raises:
-        Problem: 422, it can't be read, or there is no such file.
+        Problem: 422, the form can't be read, or has no such file.
     """
     try:
         async with request.form(max_files=1, max_fields=32, max_part_size=1 << 20) as form:
             image = form.get("image")
             if not isinstance(image, UploadFile):
                 raise Problem(
-                    422, "invalid", "the form has no file field named image; send the picture under this name"
+                    422, "invalid", "the form has no file field named image: send the image under this name"
                 )
             fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
             return Form(await image.read(), fields)
     except HTTPException as error:
         raise Problem(422, "invalid", f"the form can't be read: {error.detail}") from error
     except UnicodeError as error:
-        raise Problem(422, "invalid", "the form is not in the charset that it names; send UTF-8") from error
+        raise Problem(422, "invalid", "the form is not in its declared charset: send UTF-8") from error
 
 
 def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
     """JSON, or the fields of a form, as a model.
 
     Raises:
-        Problem: 422, with the parts that are wrong; 413, there are too many parts to look at.
+        Problem: 422, naming the invalid fields; 413, the body has too many values.
     """
-    if isinstance(value, bytes) and has_more_values(value, _MOST_VALUES):
-        raise Problem(
-            413, "too_large", f"the body has more than {_MOST_VALUES:,} values; send less at a time"
-        )
+    if isinstance(value, bytes) and has_more_values(value, _MAX_VALUES):
+        raise Problem(413, "too_large", f"the body has more than {_MAX_VALUES:,} values: send less at a time")
     try:
         return model.model_validate_json(value) if isinstance(value, bytes) else model.model_validate(value)
     except ValidationError as error:
@@ -154,22 +154,22 @@ def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
 
 
 def invalid(found: Any) -> Problem:
-    """The answer to a body or parameters of another form than the schema's."""
+    """The response to a body or parameters that do not fit the schema."""
     lines = [f"{_place(one['loc'])}{rule(one)}" for one in found[:5]]
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
     return Problem(422, "invalid", "; ".join(lines) + more)
 
 
 def wrong_type(request: Request, *known: str) -> Problem:
-    """The answer to a body of another type than the route reads."""
+    """The response to a body of a type that the route does not read."""
     given = media_type(request) or "nothing"
     return Problem(
-        415, "bad_type", f"the header Content-Type says {given[:80]!r}; this needs {' or '.join(known)}"
+        415, "bad_type", f"the header Content-Type is {given[:80]!r}: must be {' or '.join(known)}"
     )
 
 
 def as_json(document: Mapping[str, Any]) -> Response:
-    """An answer; faster than by a model, for what is known to be right."""
+    """A JSON response, written without a model: faster, for documents that are known to be valid."""
     try:
         content = orjson.dumps(document)
     except TypeError:  # a file name that is not Unicode, or a number of more than 64 bits
@@ -180,3 +180,19 @@ def as_json(document: Mapping[str, Any]) -> Response:
 def _place(location: tuple[str | int, ...]) -> str:
     path = ".".join(str(part) for part in location if part not in ("query", "path") or len(location) == 1)
     return f"{path}: " if path else ""
+
+
+def has_more_values(text: bytes, limit: int) -> bool:
+    """Whether a JSON text has more than about ``limit`` values; values inside strings do not count.
+
+    Parsing takes time and memory for each value, a kilobyte for each invalid one, and blocks all other
+    requests.
+    """
+    if sum(text.count(mark) for mark in (b",", b"[", b"{")) < limit:
+        return False  # nearly always
+    marks = 0
+    for token in _TOKEN.finditer(text):
+        marks += token[0][0] != ord('"')
+        if marks >= limit:
+            return True
+    return False

@@ -1,4 +1,4 @@
-"""``/v1/embeddings``: the vectors of texts and pictures at any trained width, in OpenAI's form."""
+"""``/v1/embeddings``: the vectors of texts and images at any trained width, in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra=body_of(EmbeddingsBody),
     )
     async def embeddings(request: Request) -> Response:
-        """Unit-length embeddings of texts and pictures."""
+        """Unit-length embeddings of texts and images."""
         body = await read_json(request, EmbeddingsBody)
         encoder = _encoder(service, body.model)
         width = _width(encoder, body.dimensions)
@@ -60,9 +60,7 @@ def _encoder(service: Service, name: str | None) -> Encoder:
     if name is None:
         return next(iter(encoders.values()))
     if name not in encoders:
-        raise Problem(
-            404, "not_found", f"there is no model {name!r} in this service; it has {', '.join(encoders)}"
-        )
+        raise Problem(404, "not_found", f"this service has no model {name!r}; it has {', '.join(encoders)}")
     return encoders[name]
 
 
@@ -71,7 +69,9 @@ def _width(encoder: Encoder, dimensions: int | None) -> int:
         return encoder.widths[-1]
     if dimensions not in encoder.widths:
         known = ", ".join(str(width) for width in encoder.widths)
-        raise Problem(400, "bad_query", f"dimensions={dimensions} was not trained; this model has {known}")
+        raise Problem(
+            400, "bad_query", f"dimensions={dimensions} is invalid: this model has the widths {known}"
+        )
     return dimensions
 
 

@@ -1,4 +1,4 @@
-"""``/v1/items``: what an index holds, its pictures, adding and deleting."""
+"""``/v1/items``: items of an index and their images, adding and deleting."""
 
 from __future__ import annotations
 
@@ -37,25 +37,26 @@ from hivlp.serve.schemas import (
 from hivlp.serve.service import Service
 from hivlp.serve.uploads import Upload
 
-Id = Annotated[str, Path(max_length=MAX_ID, description="The id of an item; it may hold slashes.")]
-Name = Annotated[str | None, Query(description="Name of the index; the first one without.")]
-Side = Annotated[Literal["160", "320", "640"], Query(description="Pixels of the longer side.")]
+Id = Annotated[str, Path(max_length=MAX_ID, description="The id of an item; it may contain slashes.")]
+Name = Annotated[str | None, Query(description="Name of the index. [default: the first one]")]
+Side = Annotated[Literal["160", "320", "640"], Query(description="Length of the longer side in pixels.")]
 
-_PICTURES: dict[int | str, Any] = {
+_IMAGES: dict[int | str, Any] = {
     200: {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-        "description": "The picture.",
+        "description": "The image.",
     },
-    304: {"description": "The picture that the client has is the one."},
+    304: {"description": "The image that the client has is up to date."},
 }
-# A browser asks again each time, and gets a 304: the id may have got another picture.
+# A browser revalidates each time, and gets a 304: the id may have another image by now.
 _CACHE = "private, no-cache"
 
 
 class _ByRawPath(APIRoute):
-    """A route that is chosen by the path as it was sent, so that %2F belongs to an id and / need not.
+    """A route matched by the undecoded path, in which %2F belongs to an id.
 
-    Else ``a%2Fthumbnail`` (the item ``a/thumbnail``) could not be told from ``a/thumbnail`` (that of ``a``).
+    Otherwise ``a%2Fthumbnail`` (the item ``a/thumbnail``) would be the same as ``a/thumbnail`` (of item
+    ``a``).
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -73,36 +74,36 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/v1/items/{item_id:path}/thumbnail",
         response_class=Response,
-        responses=_PICTURES | errors(404, 410, 504),
+        responses=_IMAGES | errors(404, 410, 504),
     )
     async def thumbnail(request: Request, item_id: Id, index: Name = None, size: Side = "320") -> Response:
-        """A small JPEG of the item's picture."""
+        """A small JPEG of the item's image."""
         served = service.find(index)
         item = await service.item(served, item_id)
-        kept = {"ETag": f'"{item.sha256}-{size}"', "Cache-Control": _CACHE}
-        if request.headers.get("if-none-match") == kept["ETag"]:
-            return Response(status_code=304, headers=kept)
+        headers = {"ETag": f'"{item.sha256}-{size}"', "Cache-Control": _CACHE}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
         data = await service.in_time(lambda: service.thumbnail(served, item, int(size)))
-        return Response(data, media_type="image/jpeg", headers=kept)
+        return Response(data, media_type="image/jpeg", headers=headers)
 
     @routes.get(
         "/v1/items/{item_id:path}/original",
         response_class=Response,
-        responses=_PICTURES | errors(404, 410, 504),
+        responses=_IMAGES | errors(404, 410, 504),
     )
     async def original(request: Request, item_id: Id, index: Name = None) -> Response:
-        """The item's picture as it was indexed."""
+        """The item's image as it was indexed."""
         served = service.find(index)
         item = await service.item(served, item_id)
-        kept = {"ETag": f'"{item.sha256}"', "Cache-Control": _CACHE}
-        if request.headers.get("if-none-match") == kept["ETag"]:
-            return Response(status_code=304, headers=kept)
+        headers = {"ETag": f'"{item.sha256}"', "Cache-Control": _CACHE}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
         data, kind = await service.in_time(lambda: service.original(served, item))
-        return Response(data, media_type=kind, headers=kept)
+        return Response(data, media_type=kind, headers=headers)
 
     @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
     async def item(item_id: Id, index: Name = None) -> Response:
-        """What is known of an item."""
+        """The facts of an item."""
         found = await service.item(service.find(index), item_id)
         facts = ("id", "uri", "kind", "caption", "width", "height")
         return as_json({**{name: getattr(found, name) for name in facts}, "meta": dict(found.meta)})
@@ -114,7 +115,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra=body_of(NewItems, form=NewItemForm),
     )
     async def add(request: Request) -> Response:
-        """Adds pictures and texts. On return they are durable, and searches find them."""
+        """Adds images and texts. On return they are durable, and searches find them."""
         kind = media_type(request)
         if kind == FORM:
             image, fields = await read_form(request)
@@ -130,7 +131,7 @@ def router(service: Service) -> APIRouter:
                 raise Problem(
                     413,
                     "too_large",
-                    f"a picture has {len(upload.image):,} bytes; the limit is "
+                    f"an image has {len(upload.image):,} bytes; the limit is "
                     f"{service.settings.max_image_bytes:,}",
                 )
         added = await service.in_time(lambda: service.add(service.find(name), uploads))
@@ -143,7 +144,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra=body_of(Ids),
     )
     async def delete_several(request: Request) -> Response:
-        """Removes items by their ids; those that there are none of are named in the answer."""
+        """Removes items by their ids; the answer names unknown ids."""
         body = await read_json(request, Ids)
         unknown = await service.in_time(lambda: service.delete(service.find(body.index), body.ids))
         return as_json({"deleted": len(set(body.ids)) - len(unknown), "unknown": unknown})
@@ -153,7 +154,7 @@ def router(service: Service) -> APIRouter:
         """Removes one item."""
         served = service.find(index)
         if await service.in_time(lambda: service.delete(served, [item_id])):
-            raise Problem(404, "not_found", f"there is no item {item_id!r} in the index {served.name!r}")
+            raise Problem(404, "not_found", f"the index {served.name!r} has no item {item_id!r}")
         return as_json({"deleted": 1, "unknown": []})
 
     return routes

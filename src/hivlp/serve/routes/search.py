@@ -1,4 +1,4 @@
-"""``/v1/search``: by words, a picture, an item, or a mix of these; one query or several."""
+"""``/v1/search``: by words, an image, an item, or a mix of these; one query or several."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from hivlp.serve.routes.bodies import (
 from hivlp.serve.schemas import (
     AnswerModel,
     AnswersModel,
-    Options,
     SearchBody,
     SearchesBody,
+    SearchFields,
     SearchForm,
     SearchParameters,
 )
@@ -39,9 +39,9 @@ def router(service: Service) -> APIRouter:
     """The routes over one service."""
     routes = APIRouter(tags=["search"])
 
-    async def answer(options: Options, parts: Sequence[Part]) -> dict[str, Any]:
-        served = service.find(options.index)
-        hits = await service.search(served, parts, options.k, options.options())
+    async def answer(fields: SearchFields, parts: Sequence[Part]) -> dict[str, Any]:
+        served = service.find(fields.index)
+        hits = await service.search(served, parts, fields.request())
         return {**hits.as_dict(), "index": served.name}
 
     @routes.get(
@@ -51,9 +51,9 @@ def router(service: Service) -> APIRouter:
         openapi_extra=query_of(SearchParameters),
     )
     async def search(request: Request) -> Response:
-        """The items that fit words, or an item, best."""
-        asked = checked(SearchParameters, request.query_params)
-        return as_json(await service.in_time(lambda: answer(asked, asked.parts())))
+        """The items that fit words or an item best."""
+        fields = checked(SearchParameters, request.query_params)
+        return as_json(await service.in_time(lambda: answer(fields, fields.parts())))
 
     @routes.post(
         "/v1/search",
@@ -62,20 +62,21 @@ def router(service: Service) -> APIRouter:
         openapi_extra=body_of(SearchBody, SearchesBody, form=SearchForm),
     )
     async def search_by_body(request: Request) -> Response:
-        """The items that fit a query best: words, a picture, an item, a mix, or several queries at once."""
+        """The items that fit a query best: words, an image, an item, a mix, or several queries at once."""
         kind = media_type(request)
         if kind == FORM:
-            image, fields = await read_form(request)
-            form = checked(SearchForm, fields)
+            image, form_fields = await read_form(request)
+            form = checked(SearchForm, form_fields)
             words = [] if form.q is None else [Part(text=form.q)]
             return as_json(await service.in_time(lambda: answer(form, [Part(image=image), *words])))
         if kind != JSON:
             raise wrong_type(request, JSON, FORM)
         body = await request.body()
         if not _has_queries(body):
-            asked = checked(SearchBody, body)
-            return as_json(await service.in_time(lambda: answer(asked, asked.parts())))
+            fields = checked(SearchBody, body)
+            return as_json(await service.in_time(lambda: answer(fields, fields.parts())))
         several = checked(SearchesBody, body)
+        k = several.request().k
         if len(several.queries) > service.settings.max_queries:
             raise Problem(
                 413,
@@ -84,12 +85,12 @@ def router(service: Service) -> APIRouter:
             )
 
         most = service.settings.max_hits
-        if len(several.queries) * several.k > most:
+        if len(several.queries) * k > most:
             raise Problem(
                 413,
                 "too_large",
-                f"{len(several.queries)} queries with k={several.k} may find more than {most:,} items, "
-                "which is the limit of one request; ask for less at a time",
+                f"{len(several.queries)} queries with k={k} may find more than {most:,} items, "
+                "the limit of one request: send fewer queries, or a smaller k",
             )
 
         def all_of_them() -> Awaitable[list[dict[str, Any]]]:
@@ -101,5 +102,5 @@ def router(service: Service) -> APIRouter:
 
 
 def _has_queries(body: bytes) -> bool:
-    """Whether a body is of several queries; a wrong guess costs a less fitting message and nothing else."""
+    """Whether a body has several queries; a wrong guess only makes an error message less specific."""
     return b'"queries"' in body

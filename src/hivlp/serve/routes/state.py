@@ -1,4 +1,4 @@
-"""What the service is and how it does: statistics, health, readiness, metrics."""
+"""State of the service: statistics, health, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/v1/stats", responses=errors())
     async def stats() -> Response:
-        """The indexes, what one may filter by, and the limits."""
+        """The indexes, their metadata to filter by, and the limits."""
         return as_json(
             {
                 "version": hivlp.__version__,
@@ -42,16 +42,16 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/readyz", responses={503: errors()[503]})
     async def readiness() -> Response:
-        """Every index was searched once, so the next search is quick."""
+        """Every index was searched once, so the next search is fast."""
         if not service.is_ready():
             raise Problem(
-                503, "not_ready", "the service is warming up; try again in a moment", {"Retry-After": "1"}
+                503, "not_ready", "the service is warming up: try again in a moment", {"Retry-After": "1"}
             )
         return as_json({"status": "ready"})
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """Counts and times for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

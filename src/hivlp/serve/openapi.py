@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside the routes: the key."""
+"""Adds the API key to the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _KEY = "key"
 _OPEN = ("/healthz", "/readyz")
 
 
-def tell_of_keys(app: FastAPI, *, needed: bool) -> None:
-    """Adds the key to the document of an app, as needed or as accepted; health is told without."""
+def describe_keys(app: FastAPI, *, needed: bool) -> None:
+    """Adds the key to the document of an app, as required or as optional; health checks need no key."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The picture of an item as a file to send; only what was indexed, whatever lies at its place by now."""
+"""The image of an item as a file to send: the indexed content only, never another file at its path."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _QUALITY = 82
 
 
 def original(item: Item, place: str) -> tuple[bytes, str]:
-    """The picture file of an item, read from its place, and its media type.
+    """The image file of an item, read from its path, and its media type.
 
-    The content must have the hash that was indexed. So nothing else can leave by this way: not a file that
-    took the picture's place, nor what a link that did points to.
+    The content must have the hash that was indexed. So no other file can be sent this way: neither a file
+    that replaced the image nor the target of a link in its place.
 
     Raises:
-        Problem: 404, the item has no picture; 410, it is gone or is another one now.
+        Problem: 404, the item has no image; 410, the image is gone or was replaced.
     """
     if item.kind != "image" or item.sha256 is None:
-        raise Problem(404, "not_found", "this item has no picture that could be shown")
+        raise Problem(404, "not_found", "this item has no image")
     try:
         data = read_original(place, sha256=item.sha256)
         return data, check(data)
@@ -34,15 +34,15 @@ def original(item: Item, place: str) -> tuple[bytes, str]:
         raise Problem(
             410,
             "changed",
-            "the picture of this item is gone, or another file has taken its place since; index it again",
+            "the image of this item is gone or was replaced by another file: index it again",
         ) from None
 
 
 def thumbnail(data: bytes, side: int) -> bytes:
-    """A JPEG of a picture, at most so many pixels wide and high; without any of its metadata.
+    """A JPEG of an image, at most ``side`` pixels wide and high, without its metadata.
 
     Raises:
-        ImageError: the picture can't be decoded.
+        ImageError: the image can't be decoded.
     """
     image = decode(data, hint=side)
     image.info = {}  # a comment of the original would be written into the JPEG
