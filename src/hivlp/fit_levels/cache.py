@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from hivlp.encode import Encoder
 from hivlp.errors import DataError
 from hivlp.evaluate.protocols import Pairs
 from hivlp.stores.local import LocalStore
+from hivlp.train.watch import Progress
 from hivlp.types import Embeddings, Failure, IntArray, Item
 
-Progress = Callable[[str], None]
 _EVERY = 2_000
 _WITHOUT_CAPTIONS = (
     "the source has no picture with a caption, and levels are learned from pairs; give a source with "

@@ -26,9 +26,9 @@ from hivlp.fit_levels.cache import Cached, cached
 from hivlp.fit_levels.learn import Learned, learn, recalls, through
 from hivlp.index.rotation import joint_rotation
 from hivlp.train.distributed import choose_device
+from hivlp.train.watch import Progress
 from hivlp.types import FloatArray
 
-Progress = Callable[[str], None]
 CONFIG, CACHE, MODEL, RESULT = "fit-levels.json", "cache", "model", "result.json"
 FREE = ("kept", "pca", "truncated", "rotated")  # of equals the first is taken
 METHODS = (*FREE, "learned")

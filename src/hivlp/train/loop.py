@@ -24,10 +24,9 @@ from hivlp.train import checkpoint
 from hivlp.train.checkpoint import Best
 from hivlp.train.distributed import World
 from hivlp.train.optim import learning_rate, make_optimizer
-from hivlp.train.watch import Watch
+from hivlp.train.watch import Progress, Watch
 
 CHECKPOINTS = "checkpoints"
-Progress = Callable[[str], None]
 B = TypeVar("B")
 B_co = TypeVar("B_co", covariant=True)
 

@@ -31,10 +31,9 @@ from hivlp.train.memory import keep_freed
 from hivlp.train.prepare import START, TOKENIZER, Prepared, opened, prepare
 from hivlp.train.starts.linear import given
 from hivlp.train.starts.lora import merge
-from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
+from hivlp.train.watch import METRICS, Progress, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
 
-Progress = Callable[[str], None]
 CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
 
 
@@ -67,12 +66,8 @@ def run(
     """
     with joined(config.device, gather_group=config.gather_group) as world:
         world.check_batch(config.batch_size)
-        say = progress if world.leads else _silent
+        say = progress if world.leads else lambda line: None
         return _run(config, world, out=out, resume=resume, progress=say, stop_after=stop_after)
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _run(
