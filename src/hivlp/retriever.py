@@ -229,7 +229,7 @@ class Index:
         """Frees the disk space of deleted items; searches go on meanwhile.
 
         Args:
-            progress: called with (rows copied, rows to copy).
+            progress: see `types.Progress`; it counts rows over all levels.
 
         Returns:
             ``dropped``, the number of deleted rows that were removed, and ``bytes_freed``.
@@ -244,7 +244,7 @@ class Index:
         """Reads all files of the index and checks every promise of the format.
 
         Args:
-            progress: called with (rows checked, rows to check).
+            progress: see `types.Progress`; it counts rows over all levels.
 
         Returns:
             ``problems``, one sentence each and empty for a sound index, and ``notes``.

@@ -75,12 +75,10 @@ class LevelMaps(Learner[VectorBatch]):
         make_levels, source = resolve("levels", config.kind), len(rotation_SS)
         hidden = HIDDEN if config.heads == "mlp" else 0
         self.image, self.text = (_begun(make_levels(source, widths, hidden), rotation_SS) for _ in range(2))
-        self.image_code: SeparateLevels | None = None
-        self.text_code: SeparateLevels | None = None
+        self.image_code = self.text_code = None
         if turned_SK is not None:
-            width = turned_SK.shape[1]
-            self.image_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
-            self.text_code = _begun(SeparateLevels(source, (width,), hidden), turned_SK)
+            codes = [SeparateLevels(source, (turned_SK.shape[1],), hidden) for _ in range(2)]
+            self.image_code, self.text_code = (_begun(code, turned_SK) for code in codes)
         start = math.log(LOGIT_SCALE)
         self.log_scale_L = nn.Parameter(torch.full((len(widths),), start))
         self.log_code_scale = nn.Parameter(torch.tensor(start))
@@ -194,7 +192,7 @@ def learn(
         for width in averages:
             if averages[width] > best_ar[width]:
                 best[width], best_ar[width] = heads[width], averages[width]
-        mean = _mean(averages)
+        mean = float(np.mean(list(averages.values())))
         progress(f"mean AR of the levels {mean:.2f}")
         return {"AR": mean, "levels": {str(width): average for width, average in averages.items()}}
 
@@ -215,7 +213,7 @@ def learn(
         folder,
         resume=False,
         evaluate=evaluate,
-        best=Best(average=_mean(best_ar)),
+        best=Best(average=float(np.mean(list(best_ar.values())))),
         progress=progress,
     )
     return Learned(best, ended.best.step // batches.an_epoch, ended.step)
@@ -276,7 +274,3 @@ def recalls(pairs: EncodedPairs, heads: dict[int, Head], bits: int = 0) -> dict[
 def _averages(pairs: EncodedPairs, heads: dict[int, Head], bits: int = 0) -> dict[int, float]:
     """AR by width, in percent."""
     return {width: level.average for width, level in recalls(pairs, heads, bits).items()}
-
-
-def _mean(averages: dict[int, float]) -> float:
-    return float(np.mean(list(averages.values())))

@@ -70,7 +70,8 @@ class Watch:
     ) -> None:
         """Drops log entries past step `start`, from which a resumed run continues."""
         self.clock = Clock()
-        self._log = MetricsLog(folder / METRICS, keep_until=start)
+        self._log = folder / METRICS
+        _drop_after(self._log, start)
         self._board = _board(folder / BOARD, start)
         self._first, self._steps, self._began = start, steps, time.perf_counter()
         self._device, self._progress = device, progress
@@ -115,25 +116,18 @@ class Watch:
             self._board.close()
 
     def _write(self, step: int, numbers: Mapping[str, Any]) -> None:
-        self._log.write({"step": step, **numbers})
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\n")
         if self._board is not None:
             for name, value in _flat(numbers):
                 self._board.add_scalar(name, value, step)
 
 
-class MetricsLog:
-    """One JSON object in each line. A resumed run drops lines past its checkpoint."""
-
-    def __init__(self, path: Path, *, keep_until: int) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() and keep_until else []
-        kept = [line for line in lines if _step_of(line) <= keep_until]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-
-    def write(self, values: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+def _drop_after(path: Path, step: int) -> None:
+    """Removes the lines of a log past a step, or the log where the run starts anew; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() and step else []
+    path.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

@@ -26,7 +26,6 @@ from hivlp_lab.flickr8k.tflite import Tflite
 VIEWS = ("whole", "mirror")
 GRID_TENSOR = 175
 """The last grid of ``mobilenet_v2_1.0_224_quant.tflite``, 7×7×1280, before it is averaged."""
-_BLOCK = 512
 _LEAST_STD = 0.05  # of a feature in units of the backbone; rarer ones would be blown up
 
 
@@ -110,7 +109,7 @@ class Scaling:
     @staticmethod
     def of(grid_ICF: NDArray[np.int8], rows_P: IntArray, backbone: Backbone) -> Scaling:
         cells_CF = torch.cat(
-            [_numbers(grid_ICF[rows], backbone).flatten(0, 1) for rows in _blocks(rows_P[::6])]
+            [_numbers(grid_ICF[rows], backbone).flatten(0, 1) for rows in blocks(rows_P[::6])]
         )
         return Scaling(cells_CF.mean(dim=0), cells_CF.std(dim=0).clamp(min=_LEAST_STD))
 
@@ -141,7 +140,7 @@ def as_tensors(
         parts = [
             # averaging first and standardising then is the same and touches fewer numbers
             ((weights_RC @ _numbers(grid_ICF[rows], backbone)) - scaling.mean_F) / scaling.std_F
-            for rows in _blocks(np.arange(len(grid_ICF)))
+            for rows in blocks(np.arange(len(grid_ICF)))
         ]
         regions.append(torch.cat([part[:, :-1].half() for part in parts]))
         pooled.append(torch.cat([part[:, -1] for part in parts]))
@@ -184,12 +183,13 @@ def require_all(grid_ICF: NDArray[np.int8], samples: Sequence[Sample]) -> None:
 
 def readable(grid_ICF: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Which rows (I,) are of images that could be decoded."""
-    return np.concatenate([grid_ICF[rows].any(axis=(1, 2)) for rows in _blocks(np.arange(len(grid_ICF)))])
+    return np.concatenate([grid_ICF[rows].any(axis=(1, 2)) for rows in blocks(np.arange(len(grid_ICF)))])
 
 
 def _numbers(cells_BCF: NDArray[np.int8], backbone: Backbone) -> Tensor:
     return (torch.from_numpy(np.array(cells_BCF)).float() - backbone.zero) * backbone.scale
 
 
-def _blocks(rows_N: IntArray) -> Iterator[IntArray]:
-    yield from (rows_N[start : start + _BLOCK] for start in range(0, len(rows_N), _BLOCK))
+def blocks(rows_N: IntArray, *, size: int = 256) -> Iterator[IntArray]:
+    """Rows in blocks of at most this size, one after the other."""
+    yield from (rows_N[start : start + size] for start in range(0, len(rows_N), size))

@@ -25,6 +25,7 @@ from hivlp_lab.baselines.uniter import Uniter
 from hivlp_lab.flickr8k import scoring, training
 from hivlp_lab.flickr8k.batches import RegionBatches
 from hivlp_lab.flickr8k.corpus import TRAIN, VAL
+from hivlp_lab.flickr8k.features import blocks
 from hivlp_lab.flickr8k.fusion import RegionFusion
 from hivlp_lab.flickr8k.learners import DualLearner, FusionLearner, TeacherTargets
 from hivlp_lab.flickr8k.materials import Materials
@@ -38,7 +39,6 @@ VERSION = 2
 """Part of every stored result's name; a change of the code that changes results needs another."""
 Vectors: TypeAlias = "dict[int, FloatArray]"
 SystemLearner: TypeAlias = "DualLearner | FusionLearner"
-_BLOCK = 256
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,7 @@ class Systems:
         kept_PRS = torch.cat(
             [
                 model.image_states(images.regions_VIRF[0, rows].float(), self._boxes(len(rows)))
-                for rows in map(torch.from_numpy, _blocks(rows_P))
+                for rows in map(torch.from_numpy, blocks(rows_P))
             ]
         )
 
@@ -219,12 +219,12 @@ class Systems:
     @torch.inference_mode()
     def images(self, learner: DualLearner, rows_P: IntArray, *, view: int) -> Vectors:
         """Vectors of one view of some images, by width."""
-        return joined([self._images(learner, rows_B, view) for rows_B in _blocks(rows_P)])
+        return joined([self._images(learner, rows_B, view) for rows_B in blocks(rows_P)])
 
     @torch.inference_mode()
     def texts(self, learner: DualLearner, rows_T: IntArray) -> Vectors:
         """Vectors of some captions, by width."""
-        return joined([_numpy(learner.towers.text(*self.tokens(rows_B))) for rows_B in _blocks(rows_T)])
+        return joined([_numpy(learner.towers.text(*self.tokens(rows_B))) for rows_B in blocks(rows_T)])
 
     def _images(self, learner: DualLearner, rows_B: IntArray, view: int) -> Vectors:
         images, rows = self.materials.images, torch.from_numpy(rows_B)
@@ -251,7 +251,3 @@ def _numpy(found: dict[int, torch.Tensor]) -> Vectors:
 def joined(parts: list[Vectors]) -> Vectors:
     """Parts one after the other, at every width."""
     return {width: np.concatenate([part[width] for part in parts]) for width in parts[0]}
-
-
-def _blocks(rows_N: IntArray) -> Iterator[IntArray]:
-    yield from (rows_N[start : start + _BLOCK] for start in range(0, len(rows_N), _BLOCK))
