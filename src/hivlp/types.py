@@ -146,7 +146,7 @@ class Hit:
         score: cosine at the fine level in [-1, 1], computed in float32.
         coarse_score: cosine at the coarse level in [-1, 1], as the coarse index estimates it.
         coarse_rank: rank by the coarse score alone, 1 for the best.
-        probability: how likely this picture is a match for the words, in [0, 1]; None if it is not calibrated.
+        probability: how likely this picture is a match for the words, in [0, 1]; None if not calibrated.
         rerank_score: score of the re-ranker, above 0 for a match; None without a re-ranker.
         width: of the picture as it is shown, in pixels; so ``height``. None where it isn't known.
     """
