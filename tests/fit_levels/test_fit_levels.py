@@ -107,7 +107,9 @@ def test_a_folder_of_heads_is_a_model_that_can_be_moved(tmp_path: Path) -> None:
         np.testing.assert_allclose(encoder.encode_texts(TEXTS)[width], expected.encode_texts(TEXTS)[width])
     other = HeadsEncoder.of(load(moved / "base"), some_heads(24, np.random.default_rng(2)))
     assert other.fingerprint != encoder.fingerprint
-    with pytest.raises(ModelError, match="is levels on top of another model, which the runtime 'onnx' does not run"):
+    with pytest.raises(
+        ModelError, match="is levels on top of another model, which the runtime 'onnx' does not run"
+    ):
         load(moved, runtime="onnx")
 
 
