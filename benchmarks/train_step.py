@@ -33,7 +33,7 @@ from hivlp.train.presets import load_preset
 
 
 def prepared(config: TrainConfig, folder: Path) -> Prepared:
-    return prepare(config, [opened(source) for source in config.sources], folder, World(), lambda line: None)
+    return prepare(config, [opened(source) for source in config.sources], folder, World(), lambda *_: None)
 
 
 def ours(config: TrainConfig, folder: Path, steps: int, waited: list[float]) -> Iterator[None]:

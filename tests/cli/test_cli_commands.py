@@ -289,7 +289,7 @@ def test_demo_over_scenes(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) 
     shown = hivlp("demo", "--scenes", "--out", tmp_path / "demo", "--count", "10")
     assert "hivlp index ~/Pictures" in shown.out
     assert "its picture at rank" in shown.out
-    assert "10 were there before" in shown.err
+    assert "10 were in the index already" in shown.err
     assert "earlier demo" not in shown.err
 
 

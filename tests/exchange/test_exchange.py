@@ -306,7 +306,7 @@ def manifest_with(**changes: Any) -> Callable[[Path], Any]:
         (text_into("metadata/metadata_0.parquet", "words"), "metadata_0.parquet can't be read as parquet"),
         (text_into("manifest.json", "{"), "manifest.json is damaged.*export the index again"),
         (text_into("manifest.json", "[]"), "has format None"),
-        (manifest_with(format="hivlp-index"), "'hivlp-index', and 'hivlp-embeddings' is needed"),
+        (manifest_with(format="hivlp-index"), "'hivlp-index' instead of 'hivlp-embeddings'"),
         (manifest_with(version=2), "version 2, this hivlp reads 1; upgrade"),
         (manifest_with(model=None), "is damaged"),
         (manifest_with(parts=[{"kind": "image"}]), "is damaged.*levels"),

@@ -216,7 +216,7 @@ def test_creating_over_something_is_refused(folder, tmp_path):
     "widths, dtype", [((), "float16"), ((0, 4), "float16"), ((4, 4), "float16"), ((4,), "int3")]
 )
 def test_impossible_levels_are_refused(tmp_path, widths, dtype):
-    with pytest.raises(IndexFolderError, match=r"can't (have the levels|be stored)"):
+    with pytest.raises(IndexFolderError, match=r"can't have the levels|dtype='int3' is invalid"):
         IndexFolder.create(
             tmp_path / "x",
             model_name="m",

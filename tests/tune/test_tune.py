@@ -404,7 +404,7 @@ def test_what_can_not_be_tuned_is_refused(tmp_path, store):
     few = queries(count=49)
     with pytest.raises(QueryError, match=r"49 queries are too few .* at least 50"):
         tune(store, few)
-    with pytest.raises(QueryError, match=r"'tree' is no kind .* exact, pq, bits, ivf, hnsw"):
+    with pytest.raises(QueryError, match=r"'tree' is not a kind .* exact, pq, bits, ivf, hnsw"):
         tune(store, queries(), kinds=["ivf", "tree"])
     for recall in (0, 1.1, float("nan")):
         with pytest.raises(QueryError, match=r"recall=.* is invalid: must be in \(0, 1\]"):

@@ -49,9 +49,7 @@ class Manifest:
                 "narrowest first. Pass the widths of the model, for example (32, 64, 128, 512)."
             )
         if self.dtype not in DTYPES:
-            raise IndexFolderError(
-                f"dtype={self.dtype!r} is invalid: choose from {', '.join(DTYPES)}. Take one of these."
-            )
+            raise IndexFolderError(f"dtype={self.dtype!r} is invalid: choose from {', '.join(DTYPES)}.")
 
     def write(self, folder: Path) -> None:
         """Replaces the manifest of a folder as a whole: a reader sees the old one or the new one."""

@@ -170,12 +170,12 @@ class FaissIndex(ABC):
         """The search parameters of faiss; made once for searches of all rows."""
         selector = self._selector(mask)
         if selector is not None:
-            return self._parameters(count, mask, effort, selector)
+            return self._new_parameters(count, mask, effort, selector)
         if effort not in self._plain:
-            self._plain[effort] = self._parameters(count, mask, effort, None)
+            self._plain[effort] = self._new_parameters(count, mask, effort, None)
         return self._plain[effort]
 
-    def _parameters(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
+    def _new_parameters(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
         return self._faiss.SearchParameters(sel=selector)
 
     def _selector(self, mask: RowMask) -> Any:

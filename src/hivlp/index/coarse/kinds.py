@@ -73,7 +73,7 @@ class IvfIndex(FaissIndex):
     def _row_bytes(self) -> int:
         return int(self._inner().code_size) + 8  # every list keeps the row numbers of its codes
 
-    def _parameters(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
+    def _new_parameters(self, count: int, mask: RowMask, effort: Effort, selector: Any) -> Any:
         # Where few rows are allowed the nearest of them lie in more lists: as many allowed rows are visited
         # as without a filter.
         nprobe = min(math.ceil(effort.nprobe * len(self) / mask.live), int(self._inner().nlist))
