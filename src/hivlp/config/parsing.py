@@ -60,9 +60,10 @@ def _groups(values: Any, path: Sequence[str]) -> list[dict[str, Any]]:
     group = cast("dict[str, Any]", values)
     if not path:
         return [group]
-    inner = group.get(path[0].removesuffix("[]"))
-    is_list = path[0].endswith("[]") and isinstance(inner, list | tuple)
-    members = list(cast("Sequence[Any]", inner)) if is_list else [inner]
+    inner: Any = group.get(path[0].removesuffix("[]"))
+    members: list[Any] = [inner]
+    if path[0].endswith("[]") and isinstance(inner, list | tuple):
+        members = [*cast("Sequence[Any]", inner)]
     return [found for member in members for found in _groups(member, path[1:])]
 
 

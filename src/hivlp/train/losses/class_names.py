@@ -103,7 +103,7 @@ class ClassNames(nn.Module):
 
 def class_names() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The names of each of ImageNet's thousand classes, in its order, and those of its hypernyms."""
-    table = (files("hivlp.train") / "kinds.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    table = (files("hivlp.train.losses") / "kinds.tsv").read_text(encoding="utf-8").splitlines()[1:]
     found = list[tuple[tuple[str, ...], tuple[str, ...]]]()
     for line in table:
         own, _, hypernyms = line.partition("\t")
