@@ -9,9 +9,6 @@ from pathlib import Path
 
 PRODUCT = Path(__file__).parents[2] / "src/hivlp"
 
-# Names that still have two meanings; each goes when one of its classes gets a name of its own.
-AMBIGUOUS = {"Answer", "Asked", "Fusion", "Part", "Rerank", "Settings", "Task"}
-
 
 def named_types(module: ast.Module) -> Iterator[str]:
     """Names of the classes of a module, and of its type aliases and type variables."""
@@ -37,8 +34,7 @@ def places(root: Path) -> dict[str, list[str]]:
 
 def test_every_class_name_has_one_meaning() -> None:
     shared = {name: files for name, files in places(PRODUCT).items() if len(files) > 1}
-    assert {name: files for name, files in shared.items() if name not in AMBIGUOUS} == {}
-    assert set(shared) >= AMBIGUOUS, "a name that has one meaning by now is still in the list"
+    assert shared == {}
 
 
 def test_the_search_for_names_finds_them(tmp_path: Path) -> None:

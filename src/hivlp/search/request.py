@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hivlp.types import Hit, Hits
 
 Caller = TypeVar("Caller")
-Query = TypeVar("Query")
-Answer = TypeVar("Answer")
+Queried = TypeVar("Queried")
+Found = TypeVar("Found")
 Parameters = ParamSpec("Parameters")
 
 KindOfItem: TypeAlias = Literal["image", "text"]
@@ -258,16 +258,16 @@ DEFAULTS: Mapping[str, Any] = {declared.name: declared.default for declared in f
 def _accepting(
     make: Callable[Parameters, SearchRequest],
 ) -> Callable[
-    [Callable[[Caller, Query, SearchRequest], Answer]],
-    Callable[Concatenate[Caller, Query, Parameters], Answer],
+    [Callable[[Caller, Queried, SearchRequest], Found]],
+    Callable[Concatenate[Caller, Queried, Parameters], Found],
 ]:
     def decorate(
-        method: Callable[[Caller, Query, SearchRequest], Answer],
-    ) -> Callable[Concatenate[Caller, Query, Parameters], Answer]:
+        method: Callable[[Caller, Queried, SearchRequest], Found],
+    ) -> Callable[Concatenate[Caller, Queried, Parameters], Found]:
         @wraps(method)
         def call(
-            self: Caller, query: Query, /, *args: Parameters.args, **options: Parameters.kwargs
-        ) -> Answer:
+            self: Caller, query: Queried, /, *args: Parameters.args, **options: Parameters.kwargs
+        ) -> Found:
             for name in options:
                 if name not in OPTIONS:
                     raise TypeError(f"a search has no option {name!r}: {suggestion(name, list(OPTIONS))}")

@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 
 from hivlp.serve.problems import busy
 
-Task = TypeVar("Task")
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class Batcher(Generic[Task, Result]):
+class Batcher(Generic[Job, Result]):
     """Collects tasks while its threads are busy, and gives all of them to the next free thread.
 
     No task waits for a batch to fill: with an idle thread it starts at once, and under load batches grow by
@@ -23,7 +23,7 @@ class Batcher(Generic[Task, Result]):
 
     def __init__(
         self,
-        work: Callable[[list[Task]], Sequence[Result | Exception]],
+        work: Callable[[list[Job]], Sequence[Result | Exception]],
         pool: Executor,
         *,
         most: int,
@@ -45,9 +45,9 @@ class Batcher(Generic[Task, Result]):
         self._most = most
         self._idle = threads
         self._observe = observe
-        self._waiting: deque[tuple[Task, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[Job, asyncio.Future[Result]]] = deque()
 
-    async def do(self, task: Task) -> Result:
+    async def do(self, task: Job) -> Result:
         """The result of one task. A caller that stops waiting (timeout, disconnect) cancels its task."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((task, future))
@@ -62,8 +62,8 @@ class Batcher(Generic[Task, Result]):
             done = asyncio.get_running_loop().run_in_executor(self._pool, self._work, tasks)
             done.add_done_callback(lambda done, batch=batch: self._finish(done, batch))
 
-    def _next(self) -> list[tuple[Task, asyncio.Future[Result]]]:
-        batch: list[tuple[Task, asyncio.Future[Result]]] = []
+    def _next(self) -> list[tuple[Job, asyncio.Future[Result]]]:
+        batch: list[tuple[Job, asyncio.Future[Result]]] = []
         while self._waiting and len(batch) < self._most:
             task, future = self._waiting.popleft()
             if not future.done():
@@ -73,7 +73,7 @@ class Batcher(Generic[Task, Result]):
     def _finish(
         self,
         done: asyncio.Future[Sequence[Result | Exception]],
-        batch: list[tuple[Task, asyncio.Future[Result]]],
+        batch: list[tuple[Job, asyncio.Future[Result]]],
     ) -> None:
         self._idle += 1
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()

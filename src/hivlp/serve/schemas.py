@@ -28,7 +28,7 @@ MAX_LIST = 10_000
 _MAXIMUM = {"rerank": 100}  # images that are read and decoded for one query
 _QUERY_FIELDS = ("query", "image_base64", "item", "mix")
 
-Model = TypeVar("Model", bound="SearchFields")
+Fields = TypeVar("Fields", bound="SearchFields")
 
 
 def _decoded(value: object) -> object:
@@ -113,7 +113,7 @@ class SearchFields(Strict):
 _HTTP_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.type is not None)
 
 
-def _with_search_options(model: type[Model]) -> type[Model]:
+def _with_search_options(model: type[Fields]) -> type[Fields]:
     """The model with one more field for each option of `SearchRequest`, with its range and help text."""
     added: dict[str, Any] = {}
     for name in _HTTP_OPTIONS:

@@ -27,7 +27,7 @@ from hivlp.serve.settings import ServiceSettings
 from hivlp.serve.shared_folder import SharedFolder
 from hivlp.types import Embeddings, Hits, Item
 
-Answer = TypeVar("Answer")
+HttpAnswer = TypeVar("HttpAnswer")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Service:
             raise Problem(404, "not_found", f"this service has no index {name!r}; it has {known}")
         return self.served[name]
 
-    async def in_time(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def in_time(self, work: Callable[[], Awaitable[HttpAnswer]]) -> HttpAnswer:
         """The result of some work, if the queue has a free place and the work ends within the time limit."""
         with self.request_limit:
             self.metrics.in_flight.set(self.request_limit.active)
@@ -311,7 +311,7 @@ def _original(served: ServedIndex, item: Item) -> tuple[bytes, str]:
     return images.original(item, served.index.place(item))
 
 
-def _then_read_facts(served: ServedIndex, result: Answer) -> Answer:
+def _then_read_facts(served: ServedIndex, result: HttpAnswer) -> HttpAnswer:
     served.read_facts()
     return result
 

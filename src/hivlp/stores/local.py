@@ -30,7 +30,7 @@ from hivlp.stores.base import ItemScorer
 from hivlp.stores.filters import Filters, note
 from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item, Progress
 
-Answer = TypeVar("Answer")
+StateAnswer = TypeVar("StateAnswer")
 
 _log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class LocalStore:
         """The coarse index of this spec, built or grown until it holds the rows of the state."""
         return self._coarse.get(spec, state.levels[spec.width], generation=state.generation)
 
-    def _at_one_state(self, answer: Callable[[State], Answer]) -> Answer:
+    def _at_one_state(self, answer: Callable[[State], StateAnswer]) -> StateAnswer:
         """The answer from the current state, or from a newer one where a compaction has renumbered rows."""
         while True:
             try:

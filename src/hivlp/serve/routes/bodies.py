@@ -22,7 +22,7 @@ from hivlp.messages import rule
 from hivlp.serve.problems import Problem
 from hivlp.serve.schemas import ErrorModel
 
-Model = TypeVar("Model", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -107,7 +107,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(request: Request, model: type[Model]) -> Model:
+async def read_json(request: Request, model: type[Parsed]) -> Parsed:
     """The body as a model.
 
     Raises:
@@ -139,7 +139,7 @@ async def read_form(request: Request) -> Form:
         raise Problem(422, "invalid", "the form is not in its declared charset: send UTF-8") from error
 
 
-def checked(model: type[Model], value: bytes | Mapping[str, str]) -> Model:
+def checked(model: type[Parsed], value: bytes | Mapping[str, str]) -> Parsed:
     """JSON, or the fields of a form, as a model.
 
     Raises:
