@@ -161,7 +161,7 @@ class Systems:
             rate_shares=dual and dual.rate_shares,
             evaluate=dual and partial(self._evaluate, dual),
             evaluations=materials.sizes.evaluations,
-            progress=lambda line: self.say(f"{name}, seed {seed}: {line}"),
+            progress=lambda line, *_: self.say(f"{name}, seed {seed}: {line}"),
         )
         self._open[str(folder)] = learner
         reached, curve = self._reached(learner, recipe, seed), training.curve(folder)
