@@ -107,7 +107,7 @@ def test_a_level_that_was_not_trained_is_an_error(tmp_path):
         embeddings(1)[12]
     with create(tmp_path / "x.hivlp", 20) as store:
         for plan in (Plan(coarse_width=12, candidates=5), Plan(candidates=5, stages=((12, 3),))):
-            with pytest.raises(QueryError, match=r"needs the level 12; the index has \[4, 8, 16\]"):
+            with pytest.raises(QueryError, match=r"needs level 12, but the index has \[4, 8, 16\]"):
                 store.search(embeddings(1), k=1, plan=plan)
 
 

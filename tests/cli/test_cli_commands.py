@@ -337,7 +337,7 @@ def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: 
     assert ran.document["max_abs_diff"] == 2e-6
     assert "2.00e-06" in hivlp("export", tmp_path).out
     wrote = hivlp("export", tmp_path, "--int8").out
-    assert "mean cosine of 8 bits to float32: pictures 0.995, texts 0.9999" in wrote
+    assert "mean cosine of 8 bits to float32: images 0.995, texts 0.9999" in wrote
 
 
 def test_every_document_is_the_last_line_and_whole(photos: Path, hivlp: Hivlp) -> None:
@@ -470,4 +470,4 @@ def test_a_probability_can_be_asked_for(captioned: Path, hivlp: Hivlp) -> None:
     assert all(0.5 <= hit["probability"] <= 1 for hit in ran.document["hits"])
     ran = hivlp("search", captioned, "cyan", "--min-probability", "0.5", "--json")
     assert (ran.code, ran.document["hits"]) == (0, [])
-    assert "nothing found: no hit is a match with a probability of 0.5 or more" in ran.err
+    assert "nothing found: no image matches with a probability of at least 0.5" in ran.err

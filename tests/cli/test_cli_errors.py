@@ -356,7 +356,7 @@ def test_training_data_for_a_preset_that_takes_none(tmp_path: Path, hivlp: Hivlp
     ran = hivlp("train", "--preset", "tiny", "--data", "my/pictures", "--out", out, "--json")
     refused(ran, "'tiny' draws its own scenes", "--data my/pictures", "--preset small")
     ran = hivlp("train", "--preset", "small", "--out", out, "--json")
-    refused(ran, "'small' needs pictures", "--data SOURCE")
+    refused(ran, "'small' needs images", "--data SOURCE")
     own = ("--set", 'sources=[{"spec": "other/place"}]', "--set", "validation=[]")
     ran = hivlp("train", "--preset", "small", "--data", "my/pictures", *own, "--out", out, "--json")
     refused(ran, "names its own (other/place)", "--data my/pictures")

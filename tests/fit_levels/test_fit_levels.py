@@ -351,7 +351,7 @@ def test_the_command_makes_a_model_like_any_other(tmp_path: Path, hivlp: Callabl
     assert hivlp("index", "scenes:5?size=32", "--out", index, "--model", out / "model").code == 0
     assert len(hivlp("search", index, "a red boat", "--json").document["hits"]) == 5
     again = hivlp(*command)
-    assert again.code == 0 and "60 of 60 pictures: 60 skipped" in again.err
+    assert again.code == 0 and "60 of 60 images: 60 skipped" in again.err
     assert again.document["levels"] == document["levels"]
 
 
@@ -423,7 +423,8 @@ def test_the_recipe_of_the_documentation_runs_as_written(
         assert done.code == 0, f"{command}\n{done.err}"
         if arguments[:2] == ["info", "rotated.hivlp"]:
             assert done.document["rotation"] == {"kind": "pca", "width": 32, "fitted_on": 12}
-            assert "levels up to 32 are a PCA rotation's, fitted on 12 items" in hivlp(*arguments[:2]).out
+            shown = hivlp(*arguments[:2]).out
+            assert "levels up to 32 are those of a PCA rotation, fitted on 12 items" in shown
 
 
 def test_each_level_is_kept_as_it_was_in_its_best_epoch(

@@ -25,7 +25,7 @@ from hivlp.search.rerank import open_scorer
 from hivlp.train.run import run
 
 Hivlp = Callable[..., Ran]
-FUSION = {"layers": 1, "width": 24, "heads": 2}
+FUSION = {"layers": 1}
 NO_HEAD = r"rerank=5 needs a model with a fusion head, and .* has none\. Leave it out, or index with"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 

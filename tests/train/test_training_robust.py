@@ -157,7 +157,7 @@ def test_bad_pictures_are_left_out_counted_and_named(tmp_path, no_graphs):
         ('sources=[{"spec":"x","spilt":"train"}]', r"unknown key 'sources\.0\.spilt': did you mean 'split'"),
         ("distil.modles=x", r"unknown key 'distil\.modles': did you mean 'models'"),
         ("grad_cahce=5", r"unknown key 'grad_cahce': did you mean 'grad_cache'"),
-        ("objective.lrm.share=1", r"objective\.lrm\.share: .*less than 1"),
+        ("augmentation.word_dropout=1", r"augmentation\.word_dropout: .*(less than|at most)"),
         ("objective.form=triplet", r"objective\.form: .*'softmax' or 'sigmoid'"),
         ("data_workers=0", r"data_workers: must be at least 1"),
     ],

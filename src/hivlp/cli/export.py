@@ -34,7 +34,7 @@ def export(
     shard_size: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="NUMBER", help="For an index: number of rows per file. [default: 1,000,000]"
+            min=1, metavar="NUMBER", help="For an index: number of rows per file. Default: 1,000,000."
         ),
     ] = None,
     json: output.JsonOption = False,

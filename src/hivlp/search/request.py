@@ -63,10 +63,10 @@ class Option:
             raise QueryError(f"{name}={value!r} is invalid: must be a number")
         if self.type is str and not isinstance(value, str):
             raise QueryError(f"{name}={value!r} is invalid: must be text")
-        if isinstance(value, Real) and self.type in (int, float) and not self._is_in_range(float(value)):
+        if isinstance(value, Real) and self.type in (int, float) and not self._is_in_range(value):
             raise QueryError(f"{name}={value} is out of range: {self.why}must be {self._range()}")
 
-    def _is_in_range(self, value: float) -> bool:
+    def _is_in_range(self, value: Any) -> bool:
         # written so that NaN is outside of every range
         return (
             (self.least is None or value >= self.least)
