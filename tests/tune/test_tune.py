@@ -386,8 +386,8 @@ def test_a_damaged_plan_is_ignored_and_the_log_says_so(tmp_path, caplog, damage)
         assert store.match is None
         assert len(store.search(clustered(1, seed=9), k=3)[0]) == 3
         store.prepare()
-    assert "plan.json is not used" in caplog.text
-    assert "run hivlp tune to write it anew" in caplog.text
+    assert "plan.json is ignored" in caplog.text
+    assert "run hivlp tune to write a new one" in caplog.text
 
 
 def test_a_plan_of_another_process_is_taken_up(tmp_path, store):
