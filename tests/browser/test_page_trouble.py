@@ -133,7 +133,7 @@ def test_too_many_searches_are_told_and_tried_again(page: Driver, server: Server
 def test_other_errors_are_shown_in_the_services_words(page: Driver) -> None:
     page.expected += ["404"]
     page.tab.goto(f"{page.server.url}?item=of+another+index")
-    page.says("#notice", "there is no item 'of another index'")
+    page.says("#notice", "has no item 'of another index'")
     page.tab.locator("#words").fill("a boat")
     page.tab.locator("#chip-drop").click()
     page.settled(q="a boat", item="")
