@@ -450,13 +450,17 @@ def test_an_empty_index_knows_no_keys_and_refuses_none(tmp_path: Path) -> None:
         (hits,) = empty.search(embeddings(1), k=1, where="colour = 'red'")
     assert (len(hits), hits.notes) == (
         0,
-        ("the index is empty; add pictures with hivlp index (Index.add)",),
+        ("the index is empty; add images with hivlp index (Index.add)",),
     )
 
 
 def test_a_note_tells_how_many_a_filter_leaves(store: Any) -> None:
     store.append([Item(id="one", uri="1", meta={"only": 1})], embeddings(1))
-    for where, words in [("only = 1", "leaves 1 item;"), ("only = 2", "leaves no item"), ("id > ''", None)]:
+    for where, words in [
+        ("only = 1", "only 1 item passed"),
+        ("only = 2", "no item passes"),
+        ("id > ''", None),
+    ]:
         (hits,) = store.search(embeddings(1), k=10, where=where)
         assert [words in note for note in hits.notes] == ([True] if words else [])
 

@@ -113,7 +113,7 @@ def test_early_stopping_resumes_with_its_patience(tmp_path, worse, cut: int):
 
 
 def test_without_something_to_evaluate_on_there_is_no_early_stopping(tmp_path):
-    with pytest.raises(ConfigError, match=r"patience=2 counts evaluations .* set evaluate_every"):
+    with pytest.raises(ConfigError, match=r"patience=2 counts evaluations.* set evaluate_every"):
         micro_run(early_stopping={"patience": 2})
     table = tmp_path / "pairs.tsv"
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
