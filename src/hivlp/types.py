@@ -131,6 +131,11 @@ class Embeddings:
         return Embeddings({width: rows_ND[rows] for width, rows_ND in self.by_width.items()})
 
     @staticmethod
+    def normalised(by_width: Mapping[int, FloatArray]) -> Embeddings:
+        """Rows brought to unit length at every level; half precision has moved stored ones a little."""
+        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+
+    @staticmethod
     def concatenate(parts: list[Embeddings]) -> Embeddings:
         """Several parts, one after the other."""
         return Embeddings({w: np.concatenate([part[w] for part in parts]) for w in parts[0].widths})

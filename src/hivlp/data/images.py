@@ -164,7 +164,7 @@ def decode(source: ImageInput, *, hint: int | None = None, max_pixels: int = MAX
         max_pixels: pictures with more pixels (width × height) are refused before they are decoded.
 
     Raises:
-        ImageError: it can't be decoded; the message gives the reason without the name of the file.
+        ImageError: the file is not a readable image; the message has the reason and no file name.
     """
     return decode_with_size(source, hint=hint, max_pixels=max_pixels).image
 

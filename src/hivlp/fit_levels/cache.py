@@ -145,4 +145,4 @@ def _vectors(store: LocalStore, items: list[Item], row_of: dict[str, int]) -> Em
     rows_N = np.array([row_of[item.id] for item in items], np.int64)
     view = store.view()
     levels = {width: np.asarray(view.level(width)[rows_N], np.float32) for width in view.widths}
-    return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in levels.items()})
+    return Embeddings.normalised(levels)

@@ -38,7 +38,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Raises:
-        ConfigError: the address can't be used; the message says what to do.
+        ConfigError: the host or the port is not available; the message gives the remedy.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -301,8 +301,7 @@ class LocalStore:
                 )
         rows = np.array([row_of[name] for name in ids], dtype=np.int64)
         by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
-        # Rounding to half precision moved the lengths a little.
-        return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+        return Embeddings.normalised(by_width)
 
     def _items_of(self, results: list[RawResult], generation: int) -> dict[int, Item]:
         rows = sorted({int(row) for result in results for row in result.rows})

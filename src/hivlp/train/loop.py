@@ -137,7 +137,8 @@ def fit(
     optimizer = make_optimizer(learner, settings.optimisation, shares=rate_shares)
     start = 0
     if resume:
-        start, best = checkpoint.restore(checkpoints, learner=learner, optimizer=optimizer)
+        start, restored = checkpoint.restore(checkpoints, learner=learner, optimizer=optimizer)
+        best = restored if start else best
     world.check_same(start, "the step of the newest checkpoint")
     stop = start if best.is_final(patience) else min(settings.steps, stop_after or settings.steps)
     if start:

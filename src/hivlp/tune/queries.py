@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +102,7 @@ def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQue
     share_Q1 = rng.uniform(0.3, 0.7, (len(rows), 1)).astype(np.float32)
     others = _stored(view, other)
     mixed = {w: items[w] + share_Q1 * (others[w] - items[w]) for w in items.widths}
-    return TuningQueries(embeddings=_unit(mixed), described="points between items")
+    return TuningQueries(embeddings=Embeddings.normalised(mixed), described="points between items")
 
 
 def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:
@@ -112,8 +112,4 @@ def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:
 
 
 def _stored(view: View, rows: IntArray) -> Embeddings:
-    return _unit({w: view.level(w)[rows].astype(np.float32) for w in view.widths})
-
-
-def _unit(by_width: Mapping[int, np.ndarray]) -> Embeddings:
-    return Embeddings({w: v / np.linalg.norm(v, axis=1, keepdims=True) for w, v in by_width.items()})
+    return Embeddings.normalised({w: view.level(w)[rows].astype(np.float32) for w in view.widths})

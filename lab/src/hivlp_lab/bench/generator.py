@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from hivlp.encode.heads import unit
 from hivlp.types import FloatArray, IntArray
 
 VERSION = 1  # part of the key of stored data; a change of what comes out needs another
@@ -72,11 +73,6 @@ def fit(real_RD: FloatArray, count: int, *, seed: int = 0) -> Generator:
     draft = Generator(real_RD, spread_R, _root(real_RD, near_RK[:, 1], rows_RK[:, 1]), 0.0, slope, typical)
     scale = _scale(draft, rows_RK, count, rng)
     return Generator(real_RD, spread_R, draft.root_DD, scale, slope, typical)
-
-
-def unit(rows_ND: FloatArray) -> FloatArray:
-    """Rows of length 1."""
-    return rows_ND / np.linalg.norm(rows_ND, axis=1, keepdims=True)
 
 
 def neighbours(items_ND: FloatArray, queries_QD: FloatArray, count: int) -> tuple[FloatArray, IntArray]:

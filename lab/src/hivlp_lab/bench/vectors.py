@@ -21,11 +21,11 @@ import numpy as np
 
 from hivlp.data.sources import open_source
 from hivlp.encode import Encoder, encode_stream, load
+from hivlp.encode.heads import unit
 from hivlp.errors import DataError, ModelError
 from hivlp.index.vectors import LevelArray
 from hivlp.types import Embeddings, FloatArray
 from hivlp_lab.bench import check, generator, recall
-from hivlp_lab.bench.generator import unit
 
 Say: TypeAlias = Callable[[str], None]
 DEFAULT_SOURCE = "scenes:5000"

@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from hivlp.encode import load
+from hivlp.encode.heads import unit
 from hivlp.errors import QueryError
 from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore, LocalView
@@ -28,7 +29,6 @@ from hivlp.tune.measure import Measuring
 from hivlp.tune.trials import Trial
 from hivlp.types import Embeddings, FloatArray, Item
 from hivlp_lab.bench import generator
-from hivlp_lab.bench.generator import unit
 from hivlp_lab.bench.vectors import DEFAULT_SOURCE, encoded
 
 Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
