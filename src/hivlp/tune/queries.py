@@ -14,7 +14,7 @@ from hivlp.search import cascade as search
 from hivlp.search.cascade import View
 from hivlp.search.plan import default_plan
 from hivlp.stores.local import LocalStore
-from hivlp.types import Embeddings, IntArray, Item
+from hivlp.types import Embeddings, FloatArray, IntArray, Item
 
 LEAST = 50
 """Fewer queries say too little about a recall."""
@@ -101,7 +101,9 @@ def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQue
     )
     share_Q1 = rng.uniform(0.3, 0.7, (len(rows), 1)).astype(np.float32)
     others = _stored(view, other)
-    mixed = {w: items[w] + share_Q1 * (others[w] - items[w]) for w in items.widths}
+    mixed: dict[int, FloatArray] = {
+        w: np.asarray(items[w] + share_Q1 * (others[w] - items[w]), np.float32) for w in items.widths
+    }
     return TuningQueries(embeddings=Embeddings.normalised(mixed), described="points between items")
 
 
