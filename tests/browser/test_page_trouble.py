@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from page_driver import Driver, Server
 
 SEARCHES = re.compile("/v1/search")

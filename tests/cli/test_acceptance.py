@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import ColourEncoder, gallery
-from index_tools import WIDTHS, create, embeddings, items, unit
 
+from fakes import ColourEncoder, gallery
 from hivlp.errors import IndexFolderError, QueryError
 from hivlp.index.coarse import CODES, CoarseShelf, faiss_index
 from hivlp.retriever import Index
 from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits
+from index_tools import WIDTHS, create, embeddings, items, unit
 
 CASCADES = [
     *(Plan(coarse=kind, code=code) for kind, codes in CODES.items() for code in codes),

@@ -10,8 +10,9 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from PIL import Image
+
+from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from ran import Ran
 
 Hivlp = Callable[..., Ran]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import COLOURS, ColourEncoder, gallery, png
 from PIL import Image
+
+from fakes import COLOURS, ColourEncoder, gallery, png
 from ran import Ran
 
 Hivlp = Callable[..., Ran]

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import ColourEncoder, gallery, png
-from ran import Ran
 
+from fakes import ColourEncoder, gallery, png
 from hivlp.cli import output
 from hivlp.data.sources import open_source
 from hivlp.errors import QueryError
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

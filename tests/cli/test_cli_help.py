@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from ran import Ran
 from typer.models import ArgumentInfo, OptionInfo
 
 from hivlp.cli.main import app
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 COMMANDS = {str(command.name): command for command in app.registered_commands} | {

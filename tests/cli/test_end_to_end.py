@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ran import Ran
 
 from hivlp import scenes
+from ran import Ran
 
 pytest.importorskip("torch")
 
-from micro import model_values
-
 import hivlp as package
 from hivlp.cli.main import main
+from micro import model_values
 
 Hivlp = Callable[..., Ran]
 COUNT = 24

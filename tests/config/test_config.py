@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from micro import micro_run, model_values
 
 from hivlp.config import ModelConfig, TrainConfig, parse
 from hivlp.errors import ConfigError, DataError
 from hivlp.train.presets import check_data, load_preset
+from micro import micro_run, model_values
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from fakes import painted
 from PIL import Image
 
+from fakes import painted
 from hivlp.data.images import check, decode
 from hivlp.data.jpeg import has_more_scans
 from hivlp.errors import ImageError

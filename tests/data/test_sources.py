@@ -8,11 +8,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from fakes import gallery
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fakes import gallery
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import clean_captions, clean_text, plain
 from hivlp.errors import DataError

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import ColourEncoder, gallery, painted, png
-from ran import Ran
 
+from fakes import ColourEncoder, gallery, painted, png
 from hivlp.data.sources import open_texts
 from hivlp.errors import DataError, QueryError
 from hivlp.retriever import Index
 from hivlp.search.query import Part
 from hivlp.types import Item, Sample
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

@@ -14,7 +14,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from micro import micro_folder, micro_model, with_bag
 from PIL import Image
 
 from hivlp import Index, scenes
@@ -27,6 +26,7 @@ from hivlp.errors import MissingExtraError, ModelError
 from hivlp.export import quantise
 from hivlp.export.graphs import OPSET, TOLERANCE, compare, export, with_short_names
 from hivlp.types import Sample
+from micro import micro_folder, micro_model, with_bag
 
 TEXTS = ["a red boat on the sea", "two dogs in the snow", "", "狗", "🐶", "x " * 500]
 

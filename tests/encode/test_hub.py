@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import gallery, painted
-from hub_models import FAMILIES, LENGTH, made
 from PIL import Image
-from ran import Ran
 from transformers import AutoModel, AutoProcessor
 
 import hivlp as package
+from fakes import gallery, painted
 from hivlp.encode import encode_stream, hub, load
 from hivlp.encode.base import Encoder
 from hivlp.errors import ImageError, MissingExtraError, ModelError
 from hivlp.types import FloatArray, Sample
+from hub_models import FAMILIES, LENGTH, made
+from ran import Ran
 
 TEXTS = ["a dog", "two boats, left of a lighthouse 3", "x"]
 SIZES = [(50, 70), (33, 90), (120, 40)]

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, ColourEncoder, gallery, png
-from ran import Ran
-from serve_tools import client
 
+from fakes import COLOURS, ColourEncoder, gallery, png
 from hivlp.config import Preprocessing
 from hivlp.encode import rotated
 from hivlp.encode.base import SquareInput
@@ -21,6 +19,8 @@ from hivlp.errors import IndexFolderError
 from hivlp.retriever import Index, import_index
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, Sample
+from ran import Ran
+from serve_tools import client
 
 WIDE = 128
 

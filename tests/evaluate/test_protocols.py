@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import COLOURS, WIDTHS, ColourEncoder, png
 from rich.console import Console
 
+from fakes import COLOURS, WIDTHS, ColourEncoder, png
 from hivlp.errors import DataError
 from hivlp.evaluate import metrics, report
 from hivlp.evaluate.protocols import EncodedPairs, at_level, encode_pairs, evaluate_karpathy, through_cascade

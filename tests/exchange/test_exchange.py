@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fakes import WIDTHS as FAKE_WIDTHS
 from fakes import ColourEncoder, gallery
-from index_tools import WIDTHS, create, embeddings, items, unit
-from ran import Ran
-
 from hivlp.errors import DataError, HivlpError, IndexFolderError, MissingExtraError, QueryError
 from hivlp.exchange import ModelRecord, export_index, import_index
 from hivlp.exchange.layout import shard_name
@@ -22,6 +20,8 @@ from hivlp.retriever import Index
 from hivlp.retriever import import_index as import_for_people
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
+from index_tools import WIDTHS, create, embeddings, items, unit
+from ran import Ran
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

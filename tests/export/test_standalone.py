@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_models import FAMILIES, made
 from PIL import Image
-from ran import Ran
 
 from hivlp.encode import load
 from hivlp.encode.heads import Head, Mlp, write_heads
 from hivlp.encode.onnx import OnnxEncoder
+from hub_models import FAMILIES, made
+from ran import Ran
 
 TEXTS = ["a dog", "Two cats, left of a 7.30 boat", "x", "", "a very long text about nothing at all"]
 PICTURES = [

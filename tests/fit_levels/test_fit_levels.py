@@ -12,12 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import ColourEncoder, gallery, painted
-from hub_models import made
-from micro import micro_folder, with_bag
-from ran import Ran
 from torch import device
 
+from fakes import ColourEncoder, gallery, painted
 from hivlp.config import FitLevelsConfig, Optimisation, parse
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import Report
@@ -36,6 +33,9 @@ from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.train.loop import LoopSettings, fit
 from hivlp.types import Embeddings, Sample
+from hub_models import made
+from micro import micro_folder, with_bag
+from ran import Ran
 
 CPU = device("cpu")
 TEXTS = ["a red boat", "two dogs in the snow", "x"]

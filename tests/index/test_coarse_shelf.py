@@ -11,15 +11,15 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from fault_points import watch
-from index_tools import create, embeddings, items, unit
 
+from fault_points import watch
 from hivlp.index.coarse import CODES, CoarseShelf, CoarseSpec, Effort, faiss_index, kinds
 from hivlp.index.mask import RowMask
 from hivlp.index.verify import verify
 from hivlp.search.plan import Plan
 from hivlp.stores import local
 from hivlp.stores.local import LocalStore
+from index_tools import create, embeddings, items, unit
 
 WIDTH = 16
 SPECS = [

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import unit
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, kinds, make, principal_directions
 from hivlp.index.mask import RowMask
+from index_tools import unit
 
 WIDTH = 16
 EVERYTHING = Effort(nprobe=1_000, ef_search=1_000)

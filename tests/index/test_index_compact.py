@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_tools import WIDTHS, create, embeddings, items
 
 from hivlp.errors import IndexFolderError
 from hivlp.index import compact as compact_module
@@ -16,6 +15,7 @@ from hivlp.index.items import ItemTable, StaleState
 from hivlp.search.cascade import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Item
+from index_tools import WIDTHS, create, embeddings, items
 
 PLANS = [None, Plan(candidates=7), Plan(candidates="all")]
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_points import watch
-from index_model import changed, held, make
-from index_tools import create, items
 from test_index_kill import CHANGES, new_index, reopened
 
+from fault_points import watch
 from hivlp.errors import IndexFolderError
 from hivlp.index import lock
 from hivlp.stores.local import LocalStore
+from index_model import changed, held, make
+from index_tools import create, items
 
 SUPPORT = Path(__file__).parents[1] / "support"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_tools import WIDTHS, create, embeddings, items
 
 from hivlp.errors import IndexFolderError
 from hivlp.index import items as items_module
 from hivlp.index.folder import IndexFolder
 from hivlp.index.items import ItemTable
 from hivlp.types import Embeddings, Item
+from index_tools import WIDTHS, create, embeddings, items
 
 
 @pytest.fixture

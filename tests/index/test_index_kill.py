@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import index_model
 import numpy as np
 import pytest
-from fault_points import watch
-from index_model import Model, changed, held, make
 
+import index_model
+from fault_points import watch
 from hivlp.errors import IndexFolderError
 from hivlp.stores.local import LocalStore
+from index_model import Model, changed, held, make
 
 KILLS, SEEDS = 10, range(5)  # 50 in all
 

@@ -8,16 +8,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import index_model
 import numpy as np
 import pytest
-from index_model import Model, changed, make, random_change, vectors
 from test_index_kill import new_index
 
+import index_model
 from hivlp.errors import QueryError
 from hivlp.search.cascade import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Hits
+from index_model import Model, changed, make, random_change, vectors
 
 PLANS = [Plan(candidates="all"), Plan(candidates=5)]
 QUERIES = vectors([(1_000 + n, 0) for n in range(3)])

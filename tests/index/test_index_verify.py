@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_tools import create, embeddings, items
 
 from hivlp.errors import IndexFolderError
 from hivlp.index.folder import IndexFolder
 from hivlp.index.items import ItemTable
 from hivlp.index.verify import verify
+from index_tools import create, embeddings, items
 
 
 @pytest.fixture(params=[False, True], ids=["never compacted", "compacted"])

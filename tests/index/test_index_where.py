@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import create, embeddings
 
 from hivlp.errors import QueryError
 from hivlp.index.items import ItemTable
 from hivlp.index.where import MAX_LENGTH, MAX_NESTING, parse
 from hivlp.search.cascade import Plan
 from hivlp.types import Item
+from index_tools import create, embeddings
 
 WORDS = ["red", "Red", "blue", "", "it's", "20", "-1.5", "100%", "a_b", "雪", "\\", "é", "É"]
 NUMBERS = [0, 1, 2, 20, -1, -1.5, 0.25, 1e30, 2**53 + 1]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fakes import ColourEncoder, gallery, painted
 
+from fakes import ColourEncoder, gallery, painted
 from hivlp.ingest.pictures import _Pictures
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore

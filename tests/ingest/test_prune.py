@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import ColourEncoder, gallery
-from ran import Ran
 
+from fakes import ColourEncoder, gallery
 from hivlp.errors import IndexFolderError
 from hivlp.retriever import Index
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ColourEncoder
-from index_tools import unit
 
+from fakes import ColourEncoder
 from hivlp.errors import DataError, MissingExtraError, ModelError, QueryError
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings
@@ -31,6 +30,7 @@ from hivlp_lab.bench import (
 from hivlp_lab.bench.faiss_index import assemble
 from hivlp_lab.bench.ours import Ours, our_plans
 from hivlp_lab.bench.search import Suite
+from index_tools import unit
 
 WIDTHS = (8, 32)
 

@@ -14,8 +14,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from flickr8k_scenes import LEFT_OVER, TRAIN, VAL, drawn  # noqa: E402
-from index_tools import unit  # noqa: E402
-
 from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import DataError, QueryError  # noqa: E402
 from hivlp.evaluate.protocols import EncodedPairs, through_cascade  # noqa: E402
@@ -42,6 +40,7 @@ from hivlp_lab.flickr8k.recipes import SMALL, SYSTEMS, small  # noqa: E402
 from hivlp_lab.flickr8k.systems import Systems  # noqa: E402
 from hivlp_lab.speed.clock import TimeLimit  # noqa: E402
 from hivlp_lab.speed.ledger import Ledger  # noqa: E402
+from index_tools import unit  # noqa: E402
 
 
 @pytest.fixture(scope="module")

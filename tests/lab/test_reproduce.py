@@ -13,8 +13,6 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from index_tools import unit  # noqa: E402
-
 from hivlp.cli.main import main  # noqa: E402
 from hivlp.errors import QueryError  # noqa: E402
 from hivlp.search.plan import Plan  # noqa: E402
@@ -24,6 +22,7 @@ from hivlp_lab.speed.clock import TimeLimit, medians  # noqa: E402
 from hivlp_lab.speed.ledger import Ledger  # noqa: E402
 from hivlp_lab.speed.pools import NARROW, WIDE, Pool, PoolSource  # noqa: E402
 from hivlp_lab.speed.run import Speed  # noqa: E402
+from index_tools import unit  # noqa: E402
 
 CONTRACT = {
     "direction",

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from micro import micro_folder, micro_model, model_values
 from torch.nn import functional as F
 
 from hivlp.config import ImageTowerConfig, ModelConfig, parse
@@ -15,6 +14,7 @@ from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.model.levels import NestedLevels, SeparateLevels
 from hivlp.model.towers import ImageTower
+from micro import micro_folder, micro_model, model_values
 
 PIXELS = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

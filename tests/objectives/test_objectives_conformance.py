@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from objective_cases import CASES, Case, Tensors
 
 from hivlp.objectives.binary import imbalance, sign_codes
+from objective_cases import CASES, Case, Tensors
 
 every = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 

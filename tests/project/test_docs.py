@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import typer
-from fakes import ColourEncoder
 from PIL import Image
 
 import hivlp
+from fakes import ColourEncoder
 from hivlp import scenes
 from hivlp.encode.base import shipped_models
 from hivlp.retriever import Index

@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_models import made
 
 from hivlp import scenes
 from hivlp.cli.main import main
 from hivlp.encode import hub
+from hub_models import made
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import unit
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import CODES, CoarseSpec, Effort, faiss_index, kinds, make
@@ -18,6 +17,7 @@ from hivlp.search import cascade as search
 from hivlp.search.cascade import RawResult
 from hivlp.search.plan import ALL_UP_TO, Plan, default_plan
 from hivlp.types import Embeddings
+from index_tools import unit
 
 WIDTHS = (8, 16, 32)
 PLANS = [

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
 from PIL import Image
-from ran import Ran
 
 from hivlp.config import Fusion
 from hivlp.data.images import decode
@@ -23,6 +21,8 @@ from hivlp.retriever import Index
 from hivlp.search.query import Part
 from hivlp.search.rerank import open_scorer
 from hivlp.train.run import run
+from micro import TEXTS, micro_folder, micro_model, micro_run, model_values
+from ran import Ran
 
 Hivlp = Callable[..., Ran]
 FUSION = {"layers": 1}

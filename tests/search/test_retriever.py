@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, ColourEncoder, gallery, painted, png
 
+from fakes import COLOURS, ColourEncoder, gallery, painted, png
 from hivlp.errors import DataError, ImageError, IndexFolderError, ModelError, QueryError
 from hivlp.retriever import Index
 from hivlp.search.plan import Plan

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_tools import embeddings, unit
 
 from hivlp.errors import QueryError
 from hivlp.index.coarse import make
@@ -14,6 +13,7 @@ from hivlp.index.mask import RowMask
 from hivlp.search.cascade import RawResult, run
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings
+from index_tools import embeddings, unit
 
 WIDTHS = (4, 24)
 

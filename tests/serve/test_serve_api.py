@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ColourEncoder, painted, png
 from PIL import Image
-from serve_tools import client, colour_index, wait_until
 from starlette.testclient import TestClient
 
+from fakes import ColourEncoder, painted, png
 from hivlp.retriever import Index
 from hivlp.search.query import Part
+from serve_tools import client, colour_index, wait_until
 
 SCORES = ("id", "score", "coarse_rank", "caption", "meta", "width")
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from serve_process import Answer, Server, read_all, request, scenes
 
 SECRET = b"the secret words"

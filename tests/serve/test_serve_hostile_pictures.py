@@ -14,11 +14,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from fakes import painted, png
 from PIL import Image
-from serve_process import Answer, Server, scenes
 
+from fakes import painted, png
 from hivlp.retriever import Index
+from serve_process import Answer, Server, scenes
 
 SECRET = b"the secret words"
 GROWTH_MIB = 300

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from serve_process import Answer, Server, read_all, request, scenes
 from serve_tools import wait_until
 

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from serve_tools import colour_index
 
 from hivlp.serve import ServiceSettings, create_app
+from serve_tools import colour_index
 
 KEY = "a-key-of-enough-letters"
 EXAMPLES = 6

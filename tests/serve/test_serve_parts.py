@@ -16,8 +16,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ran import Ran
-from serve_tools import client, colour_index, wait_until
 
 from hivlp.errors import ConfigError
 from hivlp.retriever import Index
@@ -28,6 +26,8 @@ from hivlp.serve.keys import Keys, Rate, read_keys
 from hivlp.serve.problems import Problem
 from hivlp.serve.run import is_loopback, local_names, open_socket
 from hivlp.types import Item
+from ran import Ran
+from serve_tools import client, colour_index, wait_until
 
 Hivlp = Callable[..., Ran]
 KEY = "a-key-of-enough-letters"

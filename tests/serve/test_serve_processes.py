@@ -12,9 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ran import Ran
-from serve_process import QUERY, Server, read_all, request, scenes
-from serve_tools import wait_until
 
 from hivlp.errors import ConfigError
 from hivlp.serve import ServiceSettings
@@ -22,6 +19,9 @@ from hivlp.serve.keys import Rate
 from hivlp.serve.problems import Problem
 from hivlp.serve.processes import check, settings_of_each
 from hivlp.serve.shared_folder import SharedFolder
+from ran import Ran
+from serve_process import QUERY, Server, read_all, request, scenes
+from serve_tools import wait_until
 
 BOTH = 2
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import COLOURS, gallery, painted, png
 from PIL import Image
 
+from fakes import COLOURS, gallery, painted, png
 from hivlp.errors import DataError
 from hivlp.sheets import contact_sheet as sheets
 from hivlp.sheets import lettering

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_tools import WIDTHS, create, embeddings, items
 
 from hivlp.errors import IndexFolderError, QueryError
 from hivlp.search.plan import Plan, default_plan
 from hivlp.stores.base import Store
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item
+from index_tools import WIDTHS, create, embeddings, items
 
 SUPPORT = Path(__file__).parents[1] / "support"
 PLANS = [None, Plan(candidates=7), Plan(candidates="all")]

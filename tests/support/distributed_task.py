@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from micro import TEXTS, micro_model
 from torch import nn
 
 from hivlp.config import Augmentation, Distillation, Objective, Preprocessing, parse
@@ -17,6 +16,7 @@ from hivlp.train.distributed import World
 from hivlp.train.norm import share_batch_norms
 from hivlp.train.step import Task
 from hivlp.train.teachers.features import view_boxes
+from micro import TEXTS, micro_model
 
 FUSION = {"layers": 1}
 OBJECTIVE = {

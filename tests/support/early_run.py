@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from micro import micro_run, model_values
-
 import hivlp.train.run as run_module
+from micro import micro_run, model_values
 
 AVERAGES = (1.0, 5.0, 2.0, 3.0)  # of the evaluations after the first four steps
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fault_points import watch
 
+from fault_points import watch
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Item
 

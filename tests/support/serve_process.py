@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from serve_tools import wait_until
 
 from hivlp.retriever import Index
 from hivlp.scenes import describe, render
+from serve_tools import wait_until
 
 QUERY = {"q": "a red boat on the sea", "k": "5", "index": "quiet"}
 # What no answer may hold: parts of a traceback, and where the code lies.

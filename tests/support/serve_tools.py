@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fakes import ColourEncoder, gallery
 from starlette.testclient import TestClient
 
+from fakes import ColourEncoder, gallery
 from hivlp.retriever import Index
 from hivlp.serve import ServiceSettings, create_app
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from distributed_task import gradients_of
 from safetensors.torch import save_file
 from torch import nn
 
+from distributed_task import gradients_of
 from hivlp.errors import ConfigError
 from hivlp.train.distributed import World, joined, neighbours
 from hivlp.train.norm import share_batch_norms

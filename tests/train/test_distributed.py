@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from distributed_task import OBJECTIVE, gradients_of
-from early_run import ended_early
-from micro import micro_run, model_values
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from distributed_task import OBJECTIVE, gradients_of
+from early_run import ended_early
 from hivlp.errors import ConfigError
 from hivlp.train import distributed
 from hivlp.train.distributed import World, choose_device, is_leader, joined
 from hivlp.train.run import run
+from micro import micro_run, model_values
 
 SUPPORT = Path(__file__).parents[1] / "support"
 NOT_THE_SAME = ("pictures_per_s", "data_wait", "memory_mb")

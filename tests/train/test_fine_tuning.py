@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hub_models import FAMILIES, SQUARE, made
-from micro import micro_folder, micro_model
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -31,6 +29,8 @@ from hivlp.train.presets import load_preset
 from hivlp.train.run import run
 from hivlp.train.starts.lora import adapt, merge
 from hivlp.train.starts.trained import open_trainable, starting_model
+from hub_models import FAMILIES, SQUARE, made
+from micro import micro_folder, micro_model
 
 TEXTS = ["a dog", "Two cats, left of a 7.30 boat", "x", "", "a very long text about nothing at all"]
 SCENES = "scenes:40?size=32"

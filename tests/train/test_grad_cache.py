@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import TEXTS, micro_model
 from torch import nn
 
 from hivlp.config import Objective
@@ -15,6 +14,7 @@ from hivlp.train import passes
 from hivlp.train.batches.batch import Batch, RandomRows
 from hivlp.train.gradient_cache import in_chunks, still_statistics
 from hivlp.train.step import Task
+from micro import TEXTS, micro_model
 
 VIT: dict[str, Any] = {
     "kind": "vit",

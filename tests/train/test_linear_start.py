@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import micro_run, model_values, with_bag
 from PIL import Image
 from torch.nn import functional as F
 
@@ -21,6 +20,7 @@ from hivlp.train.run import fit_task, run
 from hivlp.train.starts import cca
 from hivlp.train.starts import linear as linear_start
 from hivlp.train.step import ALONE
+from micro import micro_run, model_values, with_bag
 
 SCENES = "scenes:96?size=32"
 

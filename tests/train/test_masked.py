@@ -7,12 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from distributed_task import a_pack, gradients_of
-from micro import micro_model, micro_run
 from safetensors.torch import load_file
 from test_grad_cache import VIT
 from torch.nn import functional as F
 
+from distributed_task import a_pack, gradients_of
 from hivlp.config import Augmentation, Objective, parse
 from hivlp.train.batches.batch import REGION
 from hivlp.train.batches.masking import SPECIAL_TOKENS, drop_words, mask_words
@@ -21,6 +20,7 @@ from hivlp.train.batches.views import cells, hide
 from hivlp.train.distributed import World
 from hivlp.train.run import run
 from hivlp.train.step import Task
+from micro import micro_model, micro_run
 
 MASK = 4
 

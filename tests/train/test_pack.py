@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from micro import micro_run
 from numpy.typing import NDArray
 
 from hivlp import scenes
@@ -16,6 +15,7 @@ from hivlp.errors import ConfigError, DataError
 from hivlp.train import resumable_array as stored_module
 from hivlp.train.batches.pack import pack
 from hivlp.train.teachers.features import view_boxes, views_with_features
+from micro import micro_run
 
 
 class FakeTower:

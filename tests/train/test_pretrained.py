@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import micro_run, model_values
 from torch.nn import functional as F
 
 from hivlp.config import ModelConfig, Pretrained, TrainConfig, parse
@@ -24,6 +23,7 @@ from hivlp.train.run import run
 from hivlp.train.starts import linear as linear_start
 from hivlp.train.starts import pretrained
 from hivlp.train.step import ALONE
+from micro import micro_run, model_values
 
 LITE0, MINILM = "efficientnet-lite0", "all-minilm-l6-v2"
 WORDS = {"kind": "words", "options": {"width": 384, "learned": 40}, "bag": 24}

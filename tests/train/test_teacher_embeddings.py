@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import micro_folder, micro_model, micro_run
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -30,6 +29,7 @@ from hivlp.train.step import Task
 from hivlp.train.teachers import embeddings as embeddings_module
 from hivlp.train.teachers.embeddings import stored_embeddings
 from hivlp.train.teachers.features import crop_of, images_of, pixels_of, view_boxes
+from micro import micro_folder, micro_model, micro_run
 
 SPEC = "scenes:7?size=32"
 

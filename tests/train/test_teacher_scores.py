@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import micro_folder, micro_model, micro_run
 from safetensors.torch import load_file
 
 import hivlp.train.run
@@ -28,6 +27,7 @@ from hivlp.train.step import Task
 from hivlp.train.teachers.embeddings import stored_embeddings
 from hivlp.train.teachers.features import crop_of, view_boxes
 from hivlp.train.teachers.scores import RerankerTeacher, stored_scores
+from micro import micro_folder, micro_model, micro_run
 
 FUSION = {"layers": 1}
 SPEC = "scenes:9?size=32"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from micro import micro_model, micro_run
 from safetensors.torch import load_file
 
 import hivlp.train.run
@@ -27,6 +26,7 @@ from hivlp.train.card import write_card
 from hivlp.train.optim import learning_rate
 from hivlp.train.presets import PRESETS, changed, load_preset
 from hivlp.train.run import run
+from micro import micro_model, micro_run
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

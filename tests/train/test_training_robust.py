@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from fault_points import watch
-from micro import micro_run
 from safetensors.torch import load_file
 from torch import nn
 
 import hivlp.train.run
+from fault_points import watch
 from hivlp.config import Optimisation, TrainConfig
 from hivlp.errors import ConfigError
 from hivlp.scenes import samples
@@ -26,6 +25,7 @@ from hivlp.train.loop import Learner, NotFinite, seed_step, train_step
 from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset
 from hivlp.train.run import run
+from micro import micro_run
 
 OBJECTIVE = {"consistency": 0.1, "binary": {"weight": 0.2}, "vlm": {"weight": 0.2}, "lrm": {"weight": 0.2}}
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from micro import micro_run
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -20,6 +19,7 @@ from hivlp.errors import ConfigError, MissingExtraError
 from hivlp.train import curves, watch
 from hivlp.train.checkpoint import Best
 from hivlp.train.run import run
+from micro import micro_run
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import COLOURS, ColourEncoder, png
-from index_tools import unit
 
+from fakes import COLOURS, ColourEncoder, png
 from hivlp.cli.tune import read_queries
 from hivlp.errors import DataError, IndexFolderError, QueryError
 from hivlp.index.verify import verify
@@ -28,6 +27,7 @@ from hivlp.tune import measure as measuring
 from hivlp.tune.match import best_scores
 from hivlp.tune.statistics import logistic
 from hivlp.types import Embeddings, Item, Sample
+from index_tools import unit
 
 WIDTHS = (16, 64)
 SIZE, QUERIES = 4_000, 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from index_tools import create, items, unit
 
 from hivlp.index.coarse import faiss_index
 from hivlp.search import cascade as search
@@ -12,6 +11,7 @@ from hivlp.search.plan import Plan
 from hivlp.tune.measure import Measuring
 from hivlp.tune.trials import Trial
 from hivlp.types import Embeddings
+from index_tools import create, items, unit
 
 PLANS = [
     Plan(coarse="ivf", lists=30, nprobe=3),  # three lists hold fewer rows than the most candidates
