@@ -23,7 +23,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 # torch first, by its exact version: asked for by another package it could be a build of several gigabytes
 $(VENV)/.dev: pyproject.toml lab/pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch
-	$(PIP) --editable '.[train,mini,watch,serve,openvino,dev]' --editable lab
+	$(PIP) --editable '.[train,mini,watch,photos,serve,openvino,dev]' --editable lab
 	@touch $@ $(VENV)/.core
 
 demo: $(VENV)/.core  ## index a gallery of photographs, search it, write a contact sheet
