@@ -6,6 +6,9 @@ The command line prints the message and exits with code 2; a service maps the cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class HivlpError(Exception):
     """Parent of everything that HiVLP raises on purpose."""
@@ -37,6 +40,21 @@ class QueryError(HivlpError):
 
 class FilterError(QueryError):
     """A filter over items is invalid, or names a key that no item has."""
+
+
+def first_reasons(failures: Sequence[Any], most: int = 3) -> str:
+    """The first failures in one line, for the message where nothing could be used; empty without failures.
+
+    Args:
+        failures: records with ``uri`` and ``error``.
+    """
+    shown = "; ".join(f"{failure.uri}: {failure.error}" for failure in failures[:most])
+    more = f"; and {len(failures) - most:,} more" if len(failures) > most else ""
+    return (
+        f"the first of {len(failures):,} problems: {shown}{more}"
+        if len(failures) > 1
+        else (f"the first problem: {shown}" if shown else "")
+    )
 
 
 class MissingExtraError(HivlpError):
