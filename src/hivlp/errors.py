@@ -1,7 +1,8 @@
 """The errors that HiVLP raises on purpose, and nothing else.
 
 Every message has three parts: the value, the rule that it breaks, and the remedy.
-The command line prints the message and exits with code 2; a service maps the classes to HTTP codes.
+The command line prints the message and exits with code 2, or 3 where nothing of a source could be used; a
+service maps the classes to HTTP codes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ class ConfigError(HivlpError):
 
 class DataError(HivlpError):
     """A source of pictures and captions is missing, damaged or of another format."""
+
+
+class NothingUsableError(DataError):
+    """Of a source that could be opened, nothing at all could be used; the exit code is 3."""
 
 
 class ImageError(DataError):
