@@ -7,42 +7,12 @@ keeps its split.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from hivlp.data.sources.base import Report, Source, clean_split, unknown_split
 from hivlp.errors import DataError
 from hivlp.types import Sample
-
-_SPEC = re.compile(r"(.+)\?held_out=([^?]*)")
-
-
-def asked_for(spec: str) -> tuple[str, float] | None:
-    """The source and the share of ``SOURCE?held_out=SHARE``; None where nothing is held back.
-
-    Raises:
-        DataError: the share is not a number between 0 and 1, or the option is unknown.
-    """
-    match = _SPEC.fullmatch(spec)
-    if match is None:
-        whole, _, option = spec.rpartition("?")
-        if whole and Path(whole).exists():
-            raise DataError(
-                f"{whole} exists, but the option {option!r} after its ? is unknown; the only option is "
-                f"held_out=SHARE, such as ?held_out=0.1"
-            )
-        return None
-    try:
-        share = float(match[2])
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise DataError(
-            f"{spec!r} holds back {match[2]!r}; give a share between 0 and 1, such as held_out=0.1"
-        )
-    return match[1], share
 
 
 class HeldOutSource(Source):
