@@ -712,7 +712,7 @@ def test_of_a_source_that_is_all_for_training_a_part_can_be_held_out(tmp_path):
 def test_photographs_of_the_demo_and_others_of_their_titles_can_be_held_out(tmp_path):
     title = min(titles())
     rows = [f"{picture(tmp_path / name).name}\t{caption}" for name, caption in
-            (("a.jpg", title), ("b.jpg", f"{title} again"), ("c.jpg", title), ("d.jpg", "a dog"))]  # fmt: skip
+            (("a.jpg", title), ("b.jpg", f"{title} again"), ("c.jpg", title), ("d.jpg", "dog"))]  # fmt: skip
     (tmp_path / "t.tsv").write_text("\n".join(["image\tcaption", *rows]))
     spec = f"{tmp_path / 't.tsv'}?held_out=demo"
     assert [sample.id for sample in open_source(spec, split="train")] == ["b.jpg", "d.jpg"]
