@@ -318,7 +318,8 @@ def main() -> None:
             "Binary codes": signs_section(measured),
             "How it was made": MADE,
             "Thirty everyday searches": "Over photographs of 1935 to 1944 that it never saw (nor others "
-            f"with their titles), the first six hits of each, right or wrong:\n\n![Thirty searches and their hits]({SHEET})",
+            "with their titles), the first six hits of each, right or wrong:\n\n"
+            f"![Thirty searches and their hits]({SHEET})",
             "Intended use": USE,
             "Licence": LICENCE,
         },
