@@ -39,6 +39,16 @@ class FilterError(QueryError):
     """A filter over items is invalid, or names a key that no item has."""
 
 
+class OptionError(QueryError, TypeError):
+    """A search is given an option that it does not have; also a TypeError, as Python's own calls raise."""
+
+
+class LevelError(QueryError, KeyError):
+    """Embeddings lack a level; also a KeyError, as other mappings raise."""
+
+    __str__ = Exception.__str__  # that of KeyError puts quotes around the message
+
+
 class MissingExtraError(HivlpError):
     """An optional package is required and not installed."""
 
