@@ -6,6 +6,8 @@ The command line prints the message and exits with code 2; a service maps the cl
 
 from __future__ import annotations
 
+from hivlp.install import install_line
+
 
 class HivlpError(Exception):
     """Parent of everything that HiVLP raises on purpose."""
@@ -55,7 +57,7 @@ class MissingExtraError(HivlpError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'hivlp[{extra}]'"
+            f"Install it with: {install_line(extra, package)}"
         )
         self.package = package
         self.extra = extra
