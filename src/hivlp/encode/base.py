@@ -166,10 +166,14 @@ def joined(parts: list[Embeddings], widths: tuple[int, ...]) -> Embeddings:
     return Embeddings.concatenate(parts) if parts else empty
 
 
+def assets() -> Path:
+    """The folder of the package with the models that come with it."""
+    return Path(str(files("hivlp"))) / "assets"
+
+
 def shipped_models() -> list[str]:
     """The names of the models that come with the package."""
-    assets = Path(str(files("hivlp"))) / "assets"
-    return sorted(path.parent.name for path in assets.glob(f"*/{CONFIG_FILE}"))
+    return sorted(path.parent.name for path in assets().glob(f"*/{CONFIG_FILE}"))
 
 
 def model_folder(model: str | Path) -> Path:
@@ -196,7 +200,7 @@ def model_source(model: str | Path) -> Path:
 def _folder(model: str | Path) -> Path:
     path = Path(model)
     if str(model) in shipped_models():
-        return Path(str(files("hivlp"))) / "assets" / str(model)
+        return assets() / str(model)
     if (path / CONFIG_FILE).is_file():
         return path
     if path.exists():
