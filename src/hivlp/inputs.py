@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Set
 from io import BytesIO
+from numbers import Integral
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -123,6 +124,19 @@ def as_stored(image: Any) -> Path | bytes:
     """
     found = as_image(image)
     return found if isinstance(found, (Path, bytes)) else _encoded(found)
+
+
+def as_path(path: Any, name: str = "path") -> Path:
+    """A path from what the caller passed as the argument `name`. Raises QueryError for what is not a path."""
+    if isinstance(path, (str, os.PathLike)):
+        return Path(os.fsdecode(cast("str | os.PathLike[str]", path)))
+    raise QueryError(f"{name}={_shown(path)} is invalid: must be a path")
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> None:
+    """Raises QueryError unless the argument `name` is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise QueryError(f"{name}={value!r:.40} is invalid: must be a whole number, at least {least}")
 
 
 def name_of(image: Path | bytes) -> str:

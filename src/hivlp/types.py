@@ -55,7 +55,8 @@ class Sample:
 
     Raises:
         ImageError: `image` is not an image in a known form.
-        DataError: there is neither an id nor an image nor a caption, or a caption is not text.
+        DataError: there is neither an id nor an image nor a caption, a caption is not text, or the metadata
+            are not a mapping.
     """
 
     id: str = ""
@@ -70,6 +71,13 @@ class Sample:
             object.__setattr__(self, "image", as_stored(self.image))
         if not isinstance(self.captions, tuple) or not all(isinstance(text, str) for text in self.captions):
             object.__setattr__(self, "captions", _captions(self.captions))
+        for name in ("id", "uri"):
+            if not isinstance(getattr(self, name), str):  # a row number, for example
+                object.__setattr__(
+                    self, name, "" if getattr(self, name) is None else str(getattr(self, name))
+                )
+        if self.meta:
+            object.__setattr__(self, "meta", _plain(self.meta))
         if not self.id:
             object.__setattr__(self, "id", self._own_name())
         if not self.uri:
@@ -98,6 +106,16 @@ def _captions(value: Any) -> tuple[str, ...]:
         if all(isinstance(text, str) for text in found):
             return found
     raise DataError(f"captions={value!r:.60} is invalid: must be a text or a list of texts")
+
+
+def _plain(meta: Any) -> Mapping[str, Any]:
+    """Metadata with numbers of numpy as Python's. Raises DataError for what is not a mapping."""
+    if not isinstance(meta, Mapping):
+        raise DataError(f"meta={meta!r:.60} is invalid: must be a dict, such as {{'price': 3}}")
+    named = cast("Mapping[str, Any]", meta)
+    if not any(isinstance(value, np.generic) for value in named.values()):
+        return named
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in named.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

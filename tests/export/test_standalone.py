@@ -121,6 +121,8 @@ def test_nothing_is_written_into_the_package(hivlp: Callable[..., Ran]) -> None:
             done.code == 2
             and "is part of the package and is not changed: name a folder with --out DIR" in done.err
         )
+    done = hivlp("export", "mini", "--out", shipped)
+    assert done.code == 2 and "is part of the package and is not changed" in done.err
     done = hivlp("export", "mini", "--out", shipped.parent)
     assert done.code == 2 and "is not empty; name a new folder with --out" in done.err
     assert {path: path.stat().st_mtime_ns for path in shipped.iterdir()} == before

@@ -132,6 +132,54 @@ def test_a_bad_query_is_an_error_of_hivlp(index: Index, bad: Any) -> None:
         index.search(np.zeros((4, 4)))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda index: index.search("red", plan=5),
+        lambda index: index.search("red", without=5),
+        lambda index: index.search(Part(text=5)),
+        lambda index: index.search(Part(item=5)),
+        lambda index: index.search(Part(text="red", weight="much")),
+        lambda index: index.add([painted("red")], batch_size=0),
+        lambda index: index.add([painted("red")], batch_size="many"),
+        lambda index: index.add([painted("red")], workers=0),
+        lambda index: index.add_texts(["a"], batch_size=0),
+        lambda index: index.add_texts(["a"], meta=[5]),
+        lambda index: index.add_texts(5),
+        lambda index: index.delete(None),
+        lambda index: index.delete(5),
+        lambda index: index.prune(5),
+        lambda index: index.export(5),
+        lambda index: index.tune(queries=5),
+        lambda index: index.search_batch(None),
+        lambda index: Index.create(5),
+        lambda index: Index.open(None),
+        lambda index: Index.ensure(5),
+        lambda index: Sample(image="a.jpg", meta=5),
+        lambda index: hivlp.open_source(None),
+        lambda index: hivlp.import_index("nowhere", "out"),
+    ],
+)
+def test_a_bad_argument_is_an_error_of_hivlp(index: Index, call: Callable[[Any], object]) -> None:
+    with pytest.raises(HivlpError):
+        call(index)
+
+
+@pytest.mark.parametrize(("model", "threads"), [(5, 0), (None, 0), ("mini", "two"), ("mini", -1)])
+def test_a_model_that_is_none_is_an_error_of_hivlp(model: Any, threads: Any) -> None:
+    from hivlp.encode.base import load
+
+    with pytest.raises(HivlpError):
+        load(model, threads=threads)
+
+
+def test_ids_and_metadata_of_tables_are_taken_as_they_come(index: Index) -> None:
+    sample = Sample(id=7, image=png("red"), meta={"price": np.int64(3), "share": np.float32(0.5)})  # type: ignore[arg-type]
+    assert index.add([sample]).indexed == 1
+    hit = index.search("red", k=1, where="price = 3")[0]
+    assert (hit.id, hit.meta["share"]) == ("7", 0.5)
+
+
 def test_the_help_of_a_search_lists_every_option() -> None:
     for method in (Index.search, Index.search_batch):
         text = method.__doc__ or ""

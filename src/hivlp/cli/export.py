@@ -64,12 +64,14 @@ def export(
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
     from hivlp.encode.base import model_source
+    from hivlp.encode.hub import model_kind
 
     folder = model_source(model)  # before what may not be installed
-    if out is None:
+    in_place = out is None or (model_kind(folder) == "hivlp" and out.resolve() == folder.resolve())
+    if in_place:
         _check_may_change(model, folder)
     output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
-    if out is None or out.resolve() == folder.resolve():
+    if out is None or in_place:
         from hivlp.export.graphs import export as write
 
         document = write(folder, int8=int8)

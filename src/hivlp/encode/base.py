@@ -31,7 +31,7 @@ from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.data.images import load as read_square
 from hivlp.encode import hub
 from hivlp.errors import ImageError, MissingExtraError, ModelError
-from hivlp.inputs import ImageLike, as_image, as_images
+from hivlp.inputs import ImageLike, as_image, as_images, check_count
 from hivlp.match import MatchModel
 from hivlp.messages import suggestion
 from hivlp.registry import resolve
@@ -245,6 +245,11 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         ModelError: the model can't be found or read.
         MissingExtraError: torch is needed and not installed.
     """
+    if not isinstance(model, (str, Path)):
+        raise ModelError(
+            f"{model!r:.40} is not a model: give a name, such as 'mini', or the folder of a model"
+        )
+    check_count("threads", threads, least=0)
     if str(model).startswith(hub.PREFIX):
         _check_installed(str(model))
     folder, kind, name = _located(model)

@@ -20,7 +20,7 @@ from hivlp.data.sources import Source, open_given, open_texts
 from hivlp.encode.base import stored_match, unread_by
 from hivlp.errors import QueryError
 from hivlp.ingest import AddReport
-from hivlp.inputs import ImageLike, as_image
+from hivlp.inputs import ImageLike, as_image, check_count
 from hivlp.match import MatchModel
 from hivlp.progress import Shown, shown
 from hivlp.retriever.stored import StoredIndex
@@ -76,6 +76,8 @@ class Index(StoredIndex):
                 sample.
             IndexFolderError: the index is open for reading only.
         """
+        check_count("batch_size", batch_size)
+        check_count("workers", workers)
         samples = open_given(source, image_root=image_root, split=split)
         with shown(progress, "indexing") as advance:
             report = ingest.add(
@@ -119,6 +121,7 @@ class Index(StoredIndex):
             DataError: the file can't be read as texts.
             QueryError: texts, ids and metadata differ in number.
         """
+        check_count("batch_size", batch_size)
         samples = _text_samples(texts, ids, meta, split)
         with shown(progress, "indexing", unit="texts") as advance:
             report = ingest.add_texts(

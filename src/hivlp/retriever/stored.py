@@ -15,6 +15,7 @@ from hivlp.index.compact import CompactReport
 from hivlp.index.verify import Findings
 from hivlp.index.verify import verify as verify_folder
 from hivlp.ingest import Pruned
+from hivlp.inputs import as_path, as_texts
 from hivlp.messages import counted
 from hivlp.progress import Shown, shown
 from hivlp.retriever.models import lasting_name, loaded, loaded_for
@@ -63,7 +64,8 @@ class StoredIndex:
             IndexFolderError: `path` exists already.
             ModelError: the model does not exist.
         """
-        encoder = with_levels(loaded(model), Path(path))
+        path = as_path(path)
+        encoder = with_levels(loaded(model), path)
         store = LocalStore.create(
             path,
             model_name=lasting_name(encoder),
@@ -77,7 +79,7 @@ class StoredIndex:
     @classmethod
     def ensure(cls: type[Opened], path: str | Path, model: str | Path | Encoder | None = None) -> Opened:
         """The index at `path`, open for writing; a new one where nothing exists yet."""
-        path = Path(path)
+        path = as_path(path)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             return cls.open(path, model, writable=True)
         return cls.create(path, model if model is not None else "mini")
@@ -103,7 +105,7 @@ class StoredIndex:
             IndexFolderError: there is no index at `path`, or another model made it.
             ModelError: the model can't be found.
         """
-        store = LocalStore.open(path, writable=writable)
+        store = LocalStore.open(as_path(path), writable=writable)
         try:
             encoder = loaded_for(store, store.model_name if model is None else model, threads)
             return cls(store, as_indexed(encoder, store.folder.path, store.widths, items=store.count()))
@@ -121,7 +123,7 @@ class StoredIndex:
         """Writes items and vectors as a folder in clip-retrieval's layout. See `exchange.export_index`."""
         store = self.folder_store("exported")
         with shown(progress, "exporting") as advance:
-            return exchange.export_index(store, out, shard_size=shard_size, progress=advance)
+            return exchange.export_index(store, as_path(out, "out"), shard_size=shard_size, progress=advance)
 
     def delete(self, ids: str | Iterable[str]) -> int:
         """Removes items by id; a ``str`` is one id.
@@ -129,6 +131,8 @@ class StoredIndex:
         Returns:
             The number of items removed; unknown ids are no error.
         """
+        if not isinstance(ids, Iterable):
+            raise QueryError(f"ids={ids!r:.40} is invalid: must be an id or a list of ids")
         return self.store.delete([ids] if isinstance(ids, str) else ids)
 
     def compact(self, progress: Shown = None) -> CompactReport:
@@ -182,7 +186,7 @@ class StoredIndex:
         """
         store = self.folder_store("pruned")
         store.check_writable()
-        return ingest.prune(store, Path(folder).absolute())
+        return ingest.prune(store, as_path(folder, "folder").absolute())
 
     def tune(
         self,
@@ -216,7 +220,7 @@ class StoredIndex:
         """
         store = self.folder_store("tuned")
         tuning.check(store, recall, k, kinds)
-        texts = None if queries is None else [clean_query(text) for text in queries]
+        texts = None if queries is None else [clean_query(text) for text in as_texts(queries)]
         chosen = tuning.tuning_queries(store, self.encoder, texts, count, seed)
         with shown(progress, "tuning", unit="plans") as advance:
             return tuning.tune(store, chosen, recall=recall, k=k, kinds=kinds, progress=advance)

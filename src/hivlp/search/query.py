@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -46,6 +47,12 @@ class Part:
                 f"a part of a query has exactly one of text, image and item; this one has "
                 f"{' and '.join(given) or 'none of them'}"
             )
+        for name in ("text", "item"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise QueryError(f"{name}={value!r:.40} of a part is invalid: must be a str")
+        if isinstance(self.weight, bool) or not isinstance(self.weight, Real):
+            raise QueryError(f"weight={self.weight!r:.40} is invalid: must be a number, such as 1 or 0.5")
         if not (math.isfinite(self.weight) and 0 < abs(self.weight) <= MAX_WEIGHT):
             raise QueryError(
                 f"weight={self.weight} is out of range: must be in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import wraps
 from numbers import Integral, Real
@@ -169,8 +169,12 @@ class SearchRequest:
                 option.check(name, value)
         if self.kind not in (None, "image", "text"):
             raise QueryError(f"kind={self.kind!r} is invalid: must be image or text, or left out for both")
-        if isinstance(self.without, str):  # its letters would be taken for ids
-            raise QueryError(f"without={self.without[:40]!r} is invalid: must be a list of ids")
+        if isinstance(self.without, str) or not isinstance(self.without, Iterable):  # letters are no ids
+            raise QueryError(f"without={self.without!r:.40} is invalid: must be a list of ids")
+        if self.plan is not None and not hasattr(self.plan, "rerank"):
+            raise QueryError(
+                f"plan={self.plan!r:.40} is invalid: must be a hivlp.Plan, such as Plan(candidates=200)"
+            )
         object.__setattr__(self, "without", frozenset(self.without))
         given = [name for name in ("candidates", "exact", "recall", "plan") if getattr(self, name)]
         if len(given) > 1:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
+from hivlp.data.images import EXTENSIONS
 from hivlp.data.sources.base import Report, Source
 from hivlp.errors import DataError, ImageError
 from hivlp.inputs import is_image
@@ -35,8 +36,8 @@ class GivenSource(Source):
         self._given, self._root, self._opened = given, root, opened
 
     def count(self) -> int | None:
-        """The number of entries; of a generator and of folders among the entries it is unknown."""
-        if not isinstance(self._given, Sized) or any(_is_folder(entry) for entry in self._given):
+        """The number of entries; unknown of a generator, and where an entry may hold several images."""
+        if not isinstance(self._given, Sized) or any(_may_hold_more(entry) for entry in self._given):
             return None
         return len(self._given)
 
@@ -73,8 +74,8 @@ class GivenSource(Source):
             report(failure.uri, failure.error)
 
 
-def _is_folder(entry: Any) -> bool:
-    return isinstance(entry, (str, os.PathLike)) and Path(entry).is_dir()
+def _may_hold_more(entry: Any) -> bool:
+    return isinstance(entry, (str, os.PathLike)) and Path(entry).suffix.lower() not in EXTENSIONS
 
 
 def _at(text: str, path: Path) -> Iterator[Sample]:
