@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from hivlp.config import SourceConfig, TrainConfig, ValidationSource
 from hivlp.data.sources import Source, open_source
-from hivlp.errors import DataError
+from hivlp.errors import DataError, NothingUsableError, first_reasons
 from hivlp.messages import counted
 
 FEW = 100  # pictures; a fine-tune with fewer learns them by heart
 _LOOKED_AT = 10_000  # samples in which a source without captions is recognised
-_SHOWN = 3  # reasons in a message
 _DRAWN = "scenes:"
 
 
@@ -44,6 +43,7 @@ def check_sources(config: TrainConfig) -> list[str]:
 
     Raises:
         DataError: a source does not exist or can't be read; or all together have no caption, or one picture.
+        NothingUsableError: no picture that a source names can be used.
     """
     shares = _shares(config.sources, config.batch_size)
     found = [
@@ -52,7 +52,8 @@ def check_sources(config: TrainConfig) -> list[str]:
     total = sum(one.number for one in found)
     specs = ", ".join(source.spec for source in config.sources)
     if not total and all(one.is_all for one in found):
-        raise DataError(_nothing(config, found, specs))
+        _check_failures(found, specs)
+        raise DataError(_nothing(config, specs))
     if total == 1 and all(one.is_all for one in found):
         raise DataError(
             f"there is one picture with a caption to train on ({specs}): a model learns by comparing "
@@ -80,13 +81,17 @@ def has_pairs(source: ValidationSource) -> bool:
     return any(sample.captions for sample in itertools.islice(opened(source), _LOOKED_AT))
 
 
-def _nothing(config: TrainConfig, found: Sequence[_Found], specs: str) -> str:
-    """Why there is nothing to train on: no file is there, or all captions are elsewhere, or none exists."""
+def _check_failures(found: Sequence[_Found], specs: str) -> None:
+    """Raises NothingUsableError where sources name pictures and none of these is there."""
     failures = [failure for one in found for failure in one.source.failures]
     if failures:
-        shown = [f"{failure.uri}: {failure.error}" for failure in failures[:_SHOWN]]
         notes = [note for one in found for note in one.source.notes]
-        return f"no picture of {specs} can be used to train on: {'; '.join([*notes, *shown])}"
+        reasons = "; ".join([*notes, first_reasons(failures)])
+        raise NothingUsableError(f"no picture of {specs} can be used to train on: {reasons}")
+
+
+def _nothing(config: TrainConfig, specs: str) -> str:
+    """Why there is nothing to train on: all captions are in other splits, or there are none."""
     for source in config.sources:
         whole = source.model_copy(update={"split": None})
         if source.split is not None and _found(whole, enough=1).number:
