@@ -30,7 +30,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> ColourEncoder:
         return models[str(model)]
 
     monkeypatch.setattr("hivlp.encode.load", load)
-    monkeypatch.setattr("hivlp.retriever.load", load)
+    monkeypatch.setattr("hivlp.retriever.models.load", load)
     return encoder
 
 

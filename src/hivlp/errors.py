@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hivlp.install import install_line
+
 
 class HivlpError(Exception):
     """Parent of everything that HiVLP raises on purpose."""
@@ -47,6 +49,16 @@ class FilterError(QueryError):
     """A filter over items is invalid, or names a key that no item has."""
 
 
+class OptionError(QueryError, TypeError):
+    """A search is given an option that it does not have; also a TypeError, as Python's own calls raise."""
+
+
+class LevelError(QueryError, KeyError):
+    """Embeddings lack a level; also a KeyError, as other mappings raise."""
+
+    __str__ = Exception.__str__  # that of KeyError puts quotes around the message
+
+
 def first_reasons(failures: Sequence[Any], most: int = 3) -> str:
     """The first failures in one line, for the message where nothing could be used; empty without failures.
 
@@ -68,7 +80,7 @@ class MissingExtraError(HivlpError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'hivlp[{extra}]'"
+            f"Install it with: {install_line(extra, package)}"
         )
         self.package = package
         self.extra = extra

@@ -6,13 +6,18 @@ embedding, Q queries, N items, K candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hivlp.errors import DataError, LevelError
+from hivlp.inputs import as_stored, name_of, name_of_text
+from hivlp.messages import counted
 
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -35,27 +40,82 @@ class Progress(Protocol):
 class Sample:
     """One image of a source with its captions, before anything is decoded.
 
+    ``Sample(image="dog.jpg", captions=["a dog"])`` is enough: the other fields have defaults.
+
     Attributes:
-        id: unique within the source, stable between runs.
-        uri: place of the image, for people: a path, or ``archive.tar#member``.
-        image: the image itself, as a path to read or as encoded bytes; None for a text without an image.
-        captions: zero or more captions, each stripped and free of tabs and newlines.
+        id: unique within the source, stable between runs. Default: the path as it is given, else a hash of
+            the content.
+        uri: place of the image, for people: a path, or ``archive.tar#member``. Default: the absolute path,
+            else the id.
+        image: the image itself, as a path to read or as encoded bytes; None for a text without an image. An
+            image in another form of `hivlp.inputs.as_image` becomes one of these.
+        captions: zero or more captions, each stripped and free of tabs and newlines; a ``str`` is one.
         split: ``train``, ``val``, ``test`` or another name; None for a source without splits.
         meta: every other column or field of the source, JSON-compatible.
+
+    Raises:
+        ImageError: `image` is not an image in a known form.
+        DataError: there is neither an id nor an image nor a caption, a caption is not text, or the metadata
+            are not a mapping.
     """
 
-    id: str
-    uri: str
-    image: Path | bytes | None
+    id: str = ""
+    uri: str = ""
+    image: Path | bytes | None = None
     captions: tuple[str, ...] = ()
     split: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def __post_init__(self) -> None:
+        if self.image is not None and not isinstance(self.image, (Path, bytes)):
+            object.__setattr__(self, "image", as_stored(self.image))
+        if not isinstance(self.captions, tuple) or not all(isinstance(text, str) for text in self.captions):
+            object.__setattr__(self, "captions", _captions(self.captions))
+        for name in ("id", "uri"):
+            if not isinstance(getattr(self, name), str):  # a row number, for example
+                object.__setattr__(
+                    self, name, "" if getattr(self, name) is None else str(getattr(self, name))
+                )
+        if self.meta:
+            object.__setattr__(self, "meta", _plain(self.meta))
+        if not self.id:
+            object.__setattr__(self, "id", self._own_name())
+        if not self.uri:
+            is_file = isinstance(self.image, Path)
+            object.__setattr__(self, "uri", str(self.image.absolute()) if is_file else self.id)
+
+    def _own_name(self) -> str:
+        if self.image is not None:
+            return name_of(self.image)
+        if self.captions:
+            return name_of_text(self.captions[0])
+        raise DataError("a sample needs an image or a caption: Sample(image='dog.jpg', captions=['a dog'])")
+
     def read(self) -> bytes:
         """The encoded bytes of the image. Raises OSError if the file can't be read."""
         if self.image is None:
-            raise ValueError(f"sample {self.id!r} has no picture")
+            raise DataError(f"the sample {self.id!r} has no image: give one, Sample(image='dog.jpg')")
         return self.image if isinstance(self.image, bytes) else self.image.read_bytes()
+
+
+def _captions(value: Any) -> tuple[str, ...]:
+    """The captions of a sample in one form. Raises DataError for what is not text."""
+    texts = [value] if isinstance(value, str) else [] if value is None else value
+    if isinstance(texts, Iterable) and not isinstance(texts, (bytes, Mapping)):
+        found = tuple(cast("Iterable[Any]", texts))
+        if all(isinstance(text, str) for text in found):
+            return found
+    raise DataError(f"captions={value!r:.60} is invalid: must be a text or a list of texts")
+
+
+def _plain(meta: Any) -> Mapping[str, Any]:
+    """Metadata with numbers of numpy as Python's. Raises DataError for what is not a mapping."""
+    if not isinstance(meta, Mapping):
+        raise DataError(f"meta={meta!r:.60} is invalid: must be a dict, such as {{'price': 3}}")
+    named = cast("Mapping[str, Any]", meta)
+    if not any(isinstance(value, np.generic) for value in named.values()):
+        return named
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in named.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +151,7 @@ class Item:
     height: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Embeddings:
     """Embeddings of N inputs at every level: float32, one row of unit length per input.
 
@@ -119,9 +179,14 @@ class Embeddings:
         try:
             return self.by_width[width]
         except KeyError:
-            raise KeyError(
+            raise LevelError(
                 f"no level of width {width}: this model has {list(self.widths)}, so give one of these"
             ) from None
+
+    def __repr__(self) -> str:
+        *others, last = map(str, self.widths)
+        levels = f"{', '.join(others)} and {last}" if others else last
+        return f"<Embeddings of {counted(len(self), 'input')}, {levels} numbers each>"
 
     def __len__(self) -> int:
         return len(self.fine)
@@ -141,7 +206,7 @@ class Embeddings:
         return Embeddings({w: np.concatenate([part[w] for part in parts]) for w in parts[0].widths})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hit:
     """One hit of a search.
 
@@ -169,6 +234,10 @@ class Hit:
     rerank_score: float | None = None
     width: int | None = None
     height: int | None = None
+
+    def __repr__(self) -> str:
+        match = "" if self.probability is None else f", match {self.probability:.0%}"
+        return f"<Hit {self.rank}: {self.id!r}, score {self.score:.3f}{match}>"
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -206,9 +275,12 @@ class Timings:
         return {**stages, "total": self.total}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hits:
-    """The hits of one query, best first, with the times and the plan of the search."""
+    """The hits of one query, best first, with the times and the plan of the search.
+
+    A notebook shows them with small pictures. ``pandas.DataFrame(hits.rows())`` is a table of them.
+    """
 
     hits: tuple[Hit, ...]
     timings_ms: Timings
@@ -221,8 +293,35 @@ class Hits:
     def __len__(self) -> int:
         return len(self.hits)
 
-    def __getitem__(self, position: int) -> Hit:
+    @overload
+    def __getitem__(self, position: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> tuple[Hit, ...]: ...
+
+    def __getitem__(self, position: int | slice) -> Hit | tuple[Hit, ...]:
         return self.hits[position]
+
+    def __repr__(self) -> str:
+        best = f", best {self.hits[0]!r}" if self.hits else ""
+        return f"<Hits: {counted(len(self), 'hit')}{best}>"
+
+    def _repr_html_(self) -> str:
+        # Found by name: pictures are read and drawn in a layer above this one.
+        return import_module("hivlp.sheets.notebook").html(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The hits as flat rows, for a table: one dict a hit.
+
+        The metadata of an item are columns of their own; a key that is also a field, such as ``id``, is
+        called ``meta.id``.
+        """
+        rows = list[dict[str, Any]]()
+        for hit in self.hits:
+            row = hit.as_dict()
+            meta = row.pop("meta")
+            rows.append(row | {f"meta.{key}" if key in row else key: value for key, value in meta.items()})
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -20,7 +20,7 @@ MISSING = (
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    pytest.importorskip("fastapi", reason=MISSING.format("fastapi (pip install 'hivlp[serve]')"))
+    pytest.importorskip("fastapi", reason=MISSING.format("fastapi (pip install '.[serve]')"))
     pytest.importorskip("playwright", reason=MISSING.format("playwright"))
     path = shutil.which("chromium")
     if path is None:

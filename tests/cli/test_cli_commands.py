@@ -326,15 +326,15 @@ def test_export_hands_over_the_model(tmp_path: Path, hivlp: Hivlp, monkeypatch: 
     pytest.importorskip("torch")
     seen: list[Any] = []
 
-    def export(model: Any, out: Any, *, int8: bool) -> dict[str, Any]:
-        seen.append((str(model), out, int8))
+    def export(model: Any, *, int8: bool) -> dict[str, Any]:
+        seen.append((str(model), int8))
         loss = {"int8": {"image_cosine": 0.995, "text_cosine": 0.9999}} if int8 else {}
         return {"files": ["a.onnx", "b.onnx"], "max_abs_diff": 2e-6, **loss}
 
     monkeypatch.setattr("hivlp.export.graphs.export", export)
     (tmp_path / "config.json").write_text("{}")
     ran = hivlp("export", tmp_path, "--int8", "--json")
-    assert (ran.code, seen) == (0, [(str(tmp_path), None, True)])
+    assert (ran.code, seen) == (0, [(str(tmp_path), True)])
     assert ran.document["max_abs_diff"] == 2e-6
     assert "2.00e-06" in hivlp("export", tmp_path).out
     wrote = hivlp("export", tmp_path, "--int8").out

@@ -371,7 +371,7 @@ def test_a_missing_extra_is_named_with_its_cure(command: list[str]) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 2
     assert "needs the package 'torch'" in ran.stderr or "needs the package 'onnx'" in ran.stderr
-    assert "pip install 'hivlp[train]'" in ran.stderr
+    assert "[train]" in ran.stderr
 
 
 def test_a_shipped_model_is_exported_elsewhere(hivlp: Hivlp) -> None:

@@ -286,7 +286,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(
-        MissingExtraError, match=r"reading parquet files needs .*pip install 'hivlp\[parquet\]'"
+        MissingExtraError, match=r"reading parquet files needs .*pip install -e .*\[parquet\]"
     ):
         open_source(tmp_path / "t.parquet")
 

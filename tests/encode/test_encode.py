@@ -148,7 +148,7 @@ class OtherRuntime(OnnxEncoder):
 
 def test_openvino_is_an_extra(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtraError, match=r"hivlp\[openvino\]"):
+    with pytest.raises(MissingExtraError, match=r"\[openvino\]"):
         load(exported, runtime="openvino")
 
 

@@ -168,7 +168,7 @@ def test_models_with_levels_and_narrow_ones_stay_as_they_are(tmp_path: Path) -> 
 def test_the_command_line_says_so(
     tmp_path: Path, hivlp: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hivlp.retriever.load", lambda model, **how: WideEncoder(str(model)))
+    monkeypatch.setattr("hivlp.retriever.models.load", lambda model, **how: WideEncoder(str(model)))
     photos, folder = gallery(tmp_path / "photos"), tmp_path / "photos.hivlp"
     assert hivlp("index", photos, "--out", folder, "--model", "wide").code == 0
     info = hivlp("info", folder, "--json").document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 
 from hivlp.encode import load
+from hivlp.encode.base import assets
 from hivlp.encode.heads import Head, Mlp, write_heads
 from hivlp.encode.onnx import OnnxEncoder
 from hub_models import FAMILIES, made
+from micro import micro_folder
 from ran import Ran
 
 TEXTS = ["a dog", "Two cats, left of a 7.30 boat", "x", "", "a very long text about nothing at all"]
@@ -83,3 +86,43 @@ def test_what_can_not_be_written_is_refused(tmp_path: Path, hivlp: Callable[...,
     done = hivlp("export", naflex, "--out", tmp_path / "made")
     assert done.code == 2 and "is a SigLIP 2 NaFlex" in done.err
     assert not (tmp_path / "made").exists()
+
+
+def test_a_model_folder_becomes_a_whole_folder_elsewhere(tmp_path: Path, hivlp: Callable[..., Ran]) -> None:
+    source = micro_folder(tmp_path / "source")
+    (source / "README.md").write_text("the card with ![curves](curves.png)", "utf-8")
+    for name in ("curves.png", "other.png"):
+        PICTURES[0].save(source / name)
+    done = hivlp("export", source, "--out", tmp_path / "made", "--json")
+    assert done.code == 0, done.err
+    assert done.document["model"] == str(tmp_path / "made")
+    written = {path.name for path in (tmp_path / "made").iterdir()}
+    assert written == {
+        "README.md", "config.json", "curves.png", "image.onnx", "model.safetensors", "text.onnx",
+        "tokenizer.json",
+    }  # fmt: skip
+    theirs = load(source, runtime="torch")
+    moved = (tmp_path / "made").rename(tmp_path / "moved")
+    shutil.rmtree(source)
+    ours = load(moved)
+    assert isinstance(ours, OnnxEncoder) and ours.fingerprint == theirs.fingerprint
+    np.testing.assert_allclose(ours.encode_texts(TEXTS).fine, theirs.encode_texts(TEXTS).fine, atol=1e-4)
+    np.testing.assert_allclose(
+        ours.encode_images(PICTURES).fine, theirs.encode_images(PICTURES).fine, atol=1e-4
+    )
+
+
+def test_nothing_is_written_into_the_package(hivlp: Callable[..., Ran]) -> None:
+    shipped = assets() / "mini"
+    before = {path: path.stat().st_mtime_ns for path in shipped.iterdir()}
+    for model in ("mini", shipped, f"{shipped}/../mini"):
+        done = hivlp("export", model)
+        assert (
+            done.code == 2
+            and "is part of the package and is not changed: name a folder with --out DIR" in done.err
+        )
+    done = hivlp("export", "mini", "--out", shipped)
+    assert done.code == 2 and "is part of the package and is not changed" in done.err
+    done = hivlp("export", "mini", "--out", shipped.parent)
+    assert done.code == 2 and "is not empty; name a new folder with --out" in done.err
+    assert {path: path.stat().st_mtime_ns for path in shipped.iterdir()} == before

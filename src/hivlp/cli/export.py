@@ -22,7 +22,8 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to write. Default for a HiVLP model: its own folder; required for anything else."
+            help="The folder to write. Without it, a model folder gets its graphs where it is; the models of "
+            "the package and of the hub, and indexes, need it."
         ),
     ] = None,
     int8: Annotated[
@@ -42,9 +43,9 @@ def export(
 ) -> None:
     """Write a model as ONNX graphs, or an index as .npy and .parquet files in clip-retrieval's layout.
 
-    The commands index and search run the graphs without torch; writing them needs the extra 'train' of
-    hivlp. A model of the hub, or levels on top of one, becomes a model folder of its own in DIR. Exporting
-    an index needs the extra 'parquet'.
+    With --out, every model becomes a model folder that needs no other file: graphs, weights, tokenizer and
+    preprocessing. The commands index and search run it without torch; writing it needs the extra 'train' of
+    hivlp. Exporting an index needs the extra 'parquet'.
     """
     from hivlp.cli.info import check_is_model
     from hivlp.index.layout import looks_like_index
@@ -62,23 +63,19 @@ def export(
 
 
 def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any], list[str]]:
-    from hivlp.encode.base import model_source, shipped_models
+    from hivlp.encode.base import model_source
     from hivlp.encode.hub import model_kind
 
     folder = model_source(model)  # before what may not be installed
-    if out is None and model in shipped_models():
-        raise QueryError(f"{model} is part of the package and is not changed: name a folder with --out DIR")
+    in_place = out is None or (model_kind(folder) == "hivlp" and out.resolve() == folder.resolve())
+    if in_place:
+        _check_may_change(model, folder)
     output.say("writing graphs and comparing them with torch" + (", then in 8 bits: minutes" if int8 else ""))
-    if model_kind(folder) == "hivlp":
+    if out is None or in_place:
         from hivlp.export.graphs import export as write
 
-        document = write(folder, out, int8=int8)
+        document = write(folder, int8=int8)
     else:
-        if out is None:
-            raise QueryError(
-                f"{model} is a model of transformers, or levels on top of one, and is not changed: name "
-                "the model folder to write with --out DIR"
-            )
         from hivlp.export.standalone import standalone
 
         document = standalone(model, out, int8=int8)
@@ -92,6 +89,20 @@ def _model(model: str, out: Path | None, *, int8: bool) -> tuple[dict[str, Any],
             f"mean cosine of 8 bits to float32: images {loss['image_cosine']}, texts {loss['text_cosine']}"
         )
     return document, wrote
+
+
+def _check_may_change(model: str, folder: Path) -> None:
+    """Raises QueryError for a model into whose own folder nothing may be written."""
+    from hivlp.encode.base import assets
+    from hivlp.encode.hub import model_kind
+
+    if folder.resolve().is_relative_to(assets().resolve()):
+        raise QueryError(f"{model} is part of the package and is not changed: name a folder with --out DIR")
+    if model_kind(folder) != "hivlp":
+        raise QueryError(
+            f"{model} is a model of transformers, or levels on top of one, and is not changed: name "
+            "the model folder to write with --out DIR"
+        )
 
 
 def _index(index: str, out: Path | None, shard_size: int | None) -> tuple[dict[str, Any], list[str]]:

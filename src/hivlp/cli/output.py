@@ -124,29 +124,10 @@ def check_used(used: int, failed: int) -> None:
 @contextlib.contextmanager
 def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
     """A progress bar on stderr, on terminals only; yields the function that moves it."""
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from hivlp.progress import bar
 
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]} " + unit),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
-        console=_console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task(title, total=None, count="", rate="", note="")
-
-        def advance(line: str, done: int = 0, total: int | None = None) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            rate = f"{done / elapsed:.1f}/s" if elapsed > 0.5 else ""
-            count = f"{done:,}/{total:,}" if total else f"{done:,}"
-            bar.update(task, completed=done, total=total, count=count, rate=rate, note=line)
-
+    console, is_hidden = _console(stderr=True), not sys.stderr.isatty()
+    with bar(title, unit=unit, console=console, transient=True, disable=is_hidden) as advance:
         yield advance
 
 

@@ -27,10 +27,11 @@ from hivlp.config import (
     Settings,
     read_model_config,
 )
-from hivlp.data.images import MAX_PIXELS, ImageInput, LoadedPicture
+from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.data.images import load as read_square
 from hivlp.encode import hub
-from hivlp.errors import MissingExtraError, ModelError
+from hivlp.errors import ImageError, MissingExtraError, ModelError
+from hivlp.inputs import ImageLike, as_image, as_images, check_count
 from hivlp.match import MatchModel
 from hivlp.messages import suggestion
 from hivlp.registry import resolve
@@ -70,11 +71,14 @@ class Encoder(Protocol):
     @property
     def preprocessing(self) -> Settings: ...
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embeddings of N texts; texts longer than the model reads are cut."""
+    def encode_texts(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embeddings of N texts, one row each; a single ``str`` is one text and gives one row.
+
+        Texts longer than the model reads are cut. Raises QueryError for what is not text.
+        """
         ...
 
-    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageLike, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture, decoded and prepared; called from several threads at once. Raises ImageError."""
         ...
 
@@ -82,8 +86,15 @@ class Encoder(Protocol):
         """Embeddings of a batch of what `load_picture` prepares; HiVLP's models take uint8 (B, 3, S, S)."""
         ...
 
-    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
-        """Embeddings of N pictures given as paths, encoded bytes or PIL images. Raises ImageError."""
+    def encode_images(self, images: ImageLike | Sequence[ImageLike]) -> Embeddings:
+        """Embeddings of N images, one row each; a single image gives one row.
+
+        An image is a path (also as ``str``), encoded bytes, a file opened in binary mode, a PIL image, or a
+        uint8 array of shape (height, width) or (height, width, channels); see `hivlp.inputs.as_image`.
+
+        Raises:
+            ImageError: an image can't be read; the message names it.
+        """
         ...
 
     def cuts(self, text: str) -> bool:
@@ -101,13 +112,23 @@ class SquareInput(ABC):
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
         """Embeddings of decoded pictures, uint8 (B, 3, S, S)."""
 
-    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageLike, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture as uint8 (3, S, S). See `Encoder.load_picture`."""
-        return read_square(picture, self.preprocessing, max_pixels=max_pixels)
+        return read_square(as_image(picture), self.preprocessing, max_pixels=max_pixels)
 
-    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
-        """Embeddings of N pictures. See `Encoder.encode_images`."""
-        return stacked(self, [self.load_picture(image).pixels for image in images])
+    def encode_images(self, images: ImageLike | Sequence[ImageLike]) -> Embeddings:
+        """Embeddings of N images. See `Encoder.encode_images`."""
+        return stacked(self, loaded(self, images))
+
+    def check_pixels(self, pixels_BCHW: Any) -> None:
+        """Raises ImageError unless it is a batch of what `load_picture` gives."""
+        side = self.preprocessing.size
+        shape, kind = getattr(pixels_BCHW, "shape", ()), getattr(pixels_BCHW, "dtype", None)
+        if shape[1:] != (3, side, side) or kind != np.uint8:
+            raise ImageError(
+                f"pixels of {kind} and shape {shape} are invalid: must be uint8 (images, 3, {side}, {side}), "
+                "as load_picture gives them; encode_images takes images of any size"
+            )
 
 
 def device_of(encoder: Encoder) -> str:
@@ -121,6 +142,19 @@ def unread_by(encoder: Encoder, text: str) -> list[str]:
     return tell(text) if tell is not None else []
 
 
+def loaded(encoder: Encoder | SquareInput, images: ImageLike | Sequence[ImageLike]) -> list[NDArray[Any]]:
+    """What `load_picture` gives of each image. Raises ImageError that names the image which can't be read."""
+    found, given = list[NDArray[Any]](), as_images(images)
+    for number, image in enumerate(given, start=1):
+        try:
+            found.append(encoder.load_picture(image).pixels)
+        except ImageError as error:
+            several = f"image {number}: " if len(given) > 1 else ""
+            named = f"{image}: " if isinstance(image, Path) else several
+            raise ImageError(f"{named}{error}") from error
+    return found
+
+
 def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:
     """The embeddings of prepared pictures; no rows for no pictures."""
     return encoder.encode_pixels(np.stack(pixels)) if pixels else joined([], encoder.widths)
@@ -132,10 +166,14 @@ def joined(parts: list[Embeddings], widths: tuple[int, ...]) -> Embeddings:
     return Embeddings.concatenate(parts) if parts else empty
 
 
+def assets() -> Path:
+    """The folder of the package with the models that come with it."""
+    return Path(str(files("hivlp"))) / "assets"
+
+
 def shipped_models() -> list[str]:
     """The names of the models that come with the package."""
-    assets = Path(str(files("hivlp"))) / "assets"
-    return sorted(path.parent.name for path in assets.glob(f"*/{CONFIG_FILE}"))
+    return sorted(path.parent.name for path in assets().glob(f"*/{CONFIG_FILE}"))
 
 
 def model_folder(model: str | Path) -> Path:
@@ -162,7 +200,7 @@ def model_source(model: str | Path) -> Path:
 def _folder(model: str | Path) -> Path:
     path = Path(model)
     if str(model) in shipped_models():
-        return Path(str(files("hivlp"))) / "assets" / str(model)
+        return assets() / str(model)
     if (path / CONFIG_FILE).is_file():
         return path
     if path.exists():
@@ -207,6 +245,11 @@ def load(model: str | Path = "mini", *, runtime: str | None = None, threads: int
         ModelError: the model can't be found or read.
         MissingExtraError: torch is needed and not installed.
     """
+    if not isinstance(model, (str, Path)):
+        raise ModelError(
+            f"{model!r:.40} is not a model: give a name, such as 'mini', or the folder of a model"
+        )
+    check_count("threads", threads, least=0)
     if str(model).startswith(hub.PREFIX):
         _check_installed(str(model))
     folder, kind, name = _located(model)

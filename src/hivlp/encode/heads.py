@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from hivlp.config import CONFIG_FILE, Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.encode import hub
-from hivlp.encode.base import Encoder, ImageInput, device_of, load, unread_by
+from hivlp.encode.base import Encoder, device_of, load, unread_by
 from hivlp.errors import ModelError
+from hivlp.inputs import ImageLike
 from hivlp.types import Embeddings, FloatArray
 
 VERSION, LINEAR_VERSION = 2, 1  # heads that are all linear are written so that older releases read them
@@ -139,17 +140,19 @@ class HeadsEncoder:
     def preprocessing(self) -> Settings:
         return self.base.preprocessing
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+    def encode_texts(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embeddings of N texts. See `Encoder.encode_texts`."""
         base = self.base.encode_texts(texts)
         return Embeddings({width: head.texts(base) for width, head in self.heads.items()})
 
     def encode_pixels(self, pixels_B: NDArray[Any], /) -> Embeddings:
         return self._images(self.base.encode_pixels(pixels_B))
 
-    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
+    def encode_images(self, images: ImageLike | Sequence[ImageLike]) -> Embeddings:
+        """Embeddings of N images. See `Encoder.encode_images`."""
         return self._images(self.base.encode_images(images))
 
-    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageLike, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         return self.base.load_picture(picture, max_pixels=max_pixels)
 
     def cuts(self, text: str) -> bool:

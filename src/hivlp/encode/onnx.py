@@ -17,6 +17,7 @@ from hivlp.config import TOKENIZER_FILE, read_model_config
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.base import INT8, SquareInput, fingerprint, joined
 from hivlp.errors import ModelError
+from hivlp.inputs import as_texts
 from hivlp.types import Embeddings
 
 
@@ -59,14 +60,16 @@ class OnnxEncoder(SquareInput):
         """What runs one graph, with the method `run(outputs, inputs)`."""
         return open_graph(path, threads=threads)
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        parts = []
+    def encode_texts(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embeddings of N texts. See `Encoder.encode_texts`."""
+        texts, parts = as_texts(texts), []
         for start in range(0, len(texts), self.batch_size):
             tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
             parts.append(self._run(self._text, {"tokens": tokens_BT, "mask": mask_BT}))
         return joined(parts, self.widths)
 
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
+        self.check_pixels(pixels_BCHW)
         lanes = max(1, min(self._lanes, len(pixels_BCHW) // 2))
         size = min(self.batch_size if lanes == 1 else self.in_a_lane, -(-len(pixels_BCHW) // lanes) or 1)
         blocks = [{"pixels": pixels_BCHW[s : s + size]} for s in range(0, len(pixels_BCHW), size)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode.base import IN_MEMORY, SquareInput, fingerprint, joined
+from hivlp.inputs import as_texts
 from hivlp.model.dual import DualEncoder
 from hivlp.model.folder import open_model
 from hivlp.types import Embeddings
@@ -44,8 +45,9 @@ class TorchEncoder(SquareInput):
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
-        parts = []
+    def encode_texts(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embeddings of N texts. See `Encoder.encode_texts`."""
+        texts, parts = as_texts(texts), []
         for start in range(0, len(texts), self.batch_size):
             tokens_BT, mask_BT = self._tokenizer.encode(texts[start : start + self.batch_size])
             tokens, mask = torch.from_numpy(tokens_BT), torch.from_numpy(mask_BT)
@@ -54,6 +56,7 @@ class TorchEncoder(SquareInput):
 
     @torch.inference_mode()
     def encode_pixels(self, pixels_BCHW: NDArray[np.uint8], /) -> Embeddings:
+        self.check_pixels(pixels_BCHW)
         parts = []
         for start in range(0, len(pixels_BCHW), self.batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(pixels_BCHW[start : start + self.batch_size]))

@@ -20,8 +20,9 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from hivlp.config import Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture, decode_with_size
 from hivlp.encode import hub
-from hivlp.encode.base import ImageInput, joined, stacked
+from hivlp.encode.base import joined, loaded, stacked
 from hivlp.errors import ImageError, ModelError
+from hivlp.inputs import ImageLike, as_image, as_texts
 from hivlp.types import Embeddings
 
 # texts are padded to a fixed length where the model was trained so, for padding counts there
@@ -63,7 +64,9 @@ class TransformersEncoder:
         self._max_tokens = longest_text(self._model, self._tokenizer)
         self.widths = self._encode(["a"]).widths  # every family calls it otherwise in its configuration
 
-    def encode_texts(self, texts: Sequence[str]) -> Embeddings:
+    def encode_texts(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embeddings of N texts. See `Encoder.encode_texts`."""
+        texts = as_texts(texts)
         starts = range(0, len(texts), self.batch_size)
         return joined([self._encode(texts[start : start + self.batch_size]) for start in starts], self.widths)
 
@@ -81,6 +84,11 @@ class TransformersEncoder:
     @torch.inference_mode()
     def encode_pixels(self, pixels_B: NDArray[Any]) -> Embeddings:
         """Embeddings of pictures that `load_picture` has prepared."""
+        if getattr(pixels_B, "dtype", np.dtype(np.uint8)).names is None:
+            raise ImageError(
+                f"{self.name} takes the pixels that its own load_picture gives: use it, or encode_images, "
+                "which takes images"
+            )
         parts = []
         for start in range(0, len(pixels_B), self.batch_size):
             batch_B = pixels_B[start : start + self.batch_size]
@@ -91,9 +99,9 @@ class TransformersEncoder:
             parts.append(_unit(self._model.get_image_features(**inputs)))
         return joined(parts, self.widths)
 
-    def load_picture(self, picture: ImageInput, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
+    def load_picture(self, picture: ImageLike, *, max_pixels: int = MAX_PIXELS) -> LoadedPicture:
         """One picture, decoded in full and prepared as the model's own image processor does it."""
-        decoded = decode_with_size(picture, max_pixels=max_pixels)
+        decoded = decode_with_size(as_image(picture), max_pixels=max_pixels)
         self._check_shape(decoded.image.size)
         arrays = self._processor(images=[decoded.image], return_tensors="np")
         rows = {field: np.asarray(array)[0] for field, array in arrays.items()}
@@ -103,8 +111,9 @@ class TransformersEncoder:
             pixels[field] = row
         return LoadedPicture(pixels, decoded.width, decoded.height)
 
-    def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
-        return stacked(self, [self.load_picture(image).pixels for image in images])
+    def encode_images(self, images: ImageLike | Sequence[ImageLike]) -> Embeddings:
+        """Embeddings of N images. See `Encoder.encode_images`."""
+        return stacked(self, loaded(self, images))
 
     def cuts(self, text: str) -> bool:
         return len(self._tokenizer(text, verbose=False)["input_ids"]) > self._max_tokens

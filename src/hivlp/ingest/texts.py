@@ -11,6 +11,7 @@ from hivlp.encode import encode_text_stream
 from hivlp.errors import QueryError
 from hivlp.ingest.adding import Adding
 from hivlp.ingest.report import AddReport
+from hivlp.inputs import as_texts
 from hivlp.types import Progress, Sample
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def text_samples(
     """
     if isinstance(texts, str):
         raise QueryError(f"{texts[:40]!r} is a single text, and a list of texts is needed; pass [text]")
-    texts = list(texts)
+    texts = as_texts(texts)
     for name, others in (("ids", ids), ("meta", meta)):
+        if isinstance(others, (str, Mapping)):
+            raise QueryError(f"{name}={others!r:.40} is invalid: must be a list with one entry for each text")
         if others is not None and len(others) != len(texts):
             raise QueryError(
                 f"{len(texts)} texts and {len(others)} {name} were passed; pass {name} of the same length"

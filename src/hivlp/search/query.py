@@ -6,16 +6,14 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from numbers import Real
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from hivlp.errors import QueryError
+from hivlp.inputs import ImageLike, is_image
 from hivlp.types import Embeddings, FloatArray
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 MAX_WEIGHT = 100.0
 # Below this length the direction of a mix is rounding error: its parts cancel each other out.
@@ -28,7 +26,7 @@ class Part:
 
     Attributes:
         text: words.
-        image: a path, encoded bytes or a PIL image.
+        image: a path, encoded bytes, an open file, a PIL image or an array; see `hivlp.inputs.as_image`.
         item: the id of an item of the index, whose stored vectors are used.
         weight: weight beside the other parts, in [-100, 100] and not 0. A negative one leads away from the
             part.
@@ -38,7 +36,7 @@ class Part:
     """
 
     text: str | None = None
-    image: str | Path | bytes | Image | None = None
+    image: ImageLike | None = None
     item: str | None = None
     weight: float = 1.0
 
@@ -49,6 +47,12 @@ class Part:
                 f"a part of a query has exactly one of text, image and item; this one has "
                 f"{' and '.join(given) or 'none of them'}"
             )
+        for name in ("text", "item"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise QueryError(f"{name}={value!r:.40} of a part is invalid: must be a str")
+        if isinstance(self.weight, bool) or not isinstance(self.weight, Real):
+            raise QueryError(f"weight={self.weight!r:.40} is invalid: must be a number, such as 1 or 0.5")
         if not (math.isfinite(self.weight) and 0 < abs(self.weight) <= MAX_WEIGHT):
             raise QueryError(
                 f"weight={self.weight} is out of range: must be in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not "
@@ -56,8 +60,8 @@ class Part:
             )
 
 
-Query: TypeAlias = "str | Path | bytes | Image | Part | Sequence[Part]"
-"""What `Index.search` looks for: words (``str``), an image (``Path``, bytes or PIL image), or parts."""
+Query: TypeAlias = "str | ImageLike | Part | Sequence[Part]"
+"""What `Index.search` looks for: words (``str``), an image in any other form (a ``Path``, …), or parts."""
 
 
 def parts_of(query: Query) -> list[Part]:
@@ -66,8 +70,8 @@ def parts_of(query: Query) -> list[Part]:
         return [query]
     if isinstance(query, str):
         return [Part(text=query)]
-    if isinstance(query, (Path, bytes)) or hasattr(query, "convert"):  # PIL is not loaded to find out
-        return [Part(image=cast("Image", query))]
+    if is_image(query):
+        return [Part(image=cast("ImageLike", query))]
     if isinstance(query, Sequence) and all(isinstance(part, Part) for part in query):
         if not query:
             raise QueryError("an empty mix can't be searched: give at least one part")

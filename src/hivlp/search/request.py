@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import wraps
 from numbers import Integral, Real
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
-from hivlp.errors import QueryError
+from hivlp.errors import OptionError, QueryError
 from hivlp.messages import suggestion
 
 if TYPE_CHECKING:
@@ -168,8 +169,12 @@ class SearchRequest:
                 option.check(name, value)
         if self.kind not in (None, "image", "text"):
             raise QueryError(f"kind={self.kind!r} is invalid: must be image or text, or left out for both")
-        if isinstance(self.without, str):  # its letters would be taken for ids
-            raise QueryError(f"without={self.without[:40]!r} is invalid: must be a list of ids")
+        if isinstance(self.without, str) or not isinstance(self.without, Iterable):  # letters are no ids
+            raise QueryError(f"without={self.without!r:.40} is invalid: must be a list of ids")
+        if self.plan is not None and not hasattr(self.plan, "rerank"):
+            raise QueryError(
+                f"plan={self.plan!r:.40} is invalid: must be a hivlp.Plan, such as Plan(candidates=200)"
+            )
         object.__setattr__(self, "without", frozenset(self.without))
         given = [name for name in ("candidates", "exact", "recall", "plan") if getattr(self, name)]
         if len(given) > 1:
@@ -255,6 +260,21 @@ DEFAULTS: Mapping[str, Any] = {declared.name: declared.default for declared in f
 """The value of every option that is not given."""
 
 
+OPTIONS_HERE = "{options}"
+"""What stands in the docstring of a method where the options of a search belong."""
+
+
+def _described() -> str:
+    """Every option with its help and its default, as lines of a docstring."""
+    lines = list[str]()
+    for name, option in OPTIONS.items():
+        default = DEFAULTS[name]
+        usual = "" if not default else f" Default: {default}."
+        text = f"{name}: {option.help}{usual}"
+        lines.append(fill(text, 100, initial_indent="    ", subsequent_indent="        "))
+    return "\n".join(lines).lstrip()
+
+
 def _accepting(
     make: Callable[Parameters, SearchRequest],
 ) -> Callable[
@@ -270,7 +290,7 @@ def _accepting(
         ) -> Found:
             for name in options:
                 if name not in OPTIONS:
-                    raise TypeError(f"a search has no option {name!r}: {suggestion(name, list(OPTIONS))}")
+                    raise OptionError(f"a search has no option {name!r}: {suggestion(name, list(OPTIONS))}")
             return method(self, query, make(*args, **options))
 
         own, options = inspect.signature(method), inspect.signature(make)
@@ -278,6 +298,7 @@ def _accepting(
         call.__signature__ = own.replace(  # type: ignore[attr-defined]
             parameters=[*first[:2], *options.parameters.values()]
         )
+        call.__doc__ = inspect.cleandoc(method.__doc__ or "").replace(OPTIONS_HERE, _described())
         return call
 
     return decorate

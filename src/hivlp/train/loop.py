@@ -175,6 +175,8 @@ def fit(
             if due and evaluate is not None:
                 average = _evaluated(evaluate, watch, done, world)
                 best = best.after(done, average) if patience else best
+                if watch is not None:
+                    progress(evaluation_line(done, average, best if patience else None, patience))
                 learner.train()
             final = done == stop or (due and patience > 0)
             if every and world.leads and (final or done % every == 0):
@@ -208,6 +210,26 @@ def _evaluated(evaluate: Callable[[], dict[str, Any]], watch: Watch | None, done
         watch.evaluated(done, numbers)
         average = float(numbers.get("AR", 0.0))
     return world.from_leader(average)
+
+
+def evaluation_line(done: int, average: float, best: Best | None, patience: int) -> str:
+    """The line on an evaluation: the AR that early stopping goes by, and the best so far.
+
+    Args:
+        done: the step after which it was made.
+        average: its AR, in percent.
+        best: the best evaluation including this one; None without early stopping.
+        patience: evaluations without a higher AR before the run ends.
+    """
+    line = f"step {done:,}: AR {average:.1f}"
+    if best is None:
+        return line
+    if best.since == 0:
+        return f"{line} (best so far, step {best.step:,})"
+    when = f"step {best.step:,}" if best.step else "before the first step"
+    left = patience - best.since
+    then = "the run ends here" if left <= 0 else f"the run ends after {left} more without a higher AR"
+    return f"{line} (best so far {best.average:.1f}, {when}; {then})"
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

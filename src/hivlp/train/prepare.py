@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hivlp.config import SourceConfig, TrainConfig, ValidationSource
-from hivlp.data.sources import Source, open_source
+from hivlp.config import SourceConfig, TrainConfig
+from hivlp.data.sources import Source
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
 from hivlp.errors import ConfigError, DataError
@@ -24,6 +24,7 @@ from hivlp.train.batches.masking import SHARE
 from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
 from hivlp.train.batches.targets import StoredViews
+from hivlp.train.checks import opened
 from hivlp.train.distributed import World
 from hivlp.train.losses.class_names import ClassNames
 from hivlp.train.norm import share_batch_norms
@@ -123,11 +124,6 @@ def _check_captions(packs: Sequence[Pack], config: TrainConfig) -> None:
         )
 
 
-def opened(source: ValidationSource) -> Source:
-    """A source of the configuration, ready to be read."""
-    return open_source(source.spec, split=source.split)
-
-
 def _model(
     config: TrainConfig, packs: Sequence[Pack], out: Path, world: World, progress: Progress
 ) -> tuple[DualEncoder, Tokenizer, Tensor | None]:
@@ -193,7 +189,7 @@ def _pack(
         size=config.pack_size or shown.size,
         fit=shown.fit,
         centre=shown.centre,
-        key=f"{settings.spec}|{settings.split}",
+        key="|".join(filter(None, (settings.spec, str(settings.split), settings.image_root))),
         negatives=settings.negatives,
         progress=progress,
     )

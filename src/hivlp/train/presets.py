@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hivlp.config import TrainConfig, apply_overrides, parse
+from hivlp.config import Levels, TrainConfig, apply_overrides, parse, read_model_config
+from hivlp.encode.base import model_source
+from hivlp.encode.hub import model_kind
+from hivlp.encode.rotated import LEVELS
 from hivlp.errors import ConfigError, DataError, HivlpError
 from hivlp.messages import suggestion
 
@@ -206,12 +209,18 @@ PRESETS: Mapping[str, Callable[[], dict[str, Any]]] = {
 
 
 def load_preset(
-    name: str, *, overrides: Sequence[str] = (), data: str | None = None, start: str | None = None
+    name: str,
+    *,
+    overrides: Sequence[str] = (),
+    data: str | None = None,
+    start: str | None = None,
+    image_root: str | None = None,
 ) -> TrainConfig:
     """The configuration of a run: a preset, changed by ``a.b=v``, with the data put in its place.
 
-    If the run starts from a trained model, by `start` or by its preset, `model` has the settings of that
-    model; for a model of transformers that needs torch.
+    `image_root` is the folder that the paths of the data start from. If the run starts from a trained model,
+    by `start` or by its preset, `model` has the settings of that model; for a model of transformers that
+    needs torch.
 
     Raises:
         ConfigError: a preset or key is unknown, a value is invalid, a setting has no effect, or `--data` is
@@ -223,18 +232,52 @@ def load_preset(
     preset = PRESETS[name]() | ({"start": start} if start is not None else {})
     values = apply_overrides(preset, overrides)
     if values.get("start") is not None:
-        from hivlp.train.starts.trained import start_settings
-
         values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
-    config = parse(TrainConfig, _fill(values, data, name), where=f"preset {name}")
+    if image_root is not None:
+        _set_root(values, image_root)
+    config = parse(TrainConfig, filled(values, data, name), where=f"preset {name}")
+    check_effects(config, overrides)
+    if data is not None and not _mentions_data(values):
+        raise ConfigError(_no_place(name, config, data))
+    return config
+
+
+def start_settings(start: str) -> dict[str, Any]:
+    """The settings of the model that a run from `start` trains, as plain values.
+
+    A model of one width gets narrow levels below it. Only a model of transformers needs torch for this.
+
+    Raises:
+        ModelError: the model does not exist or is not trainable.
+    """
+    folder = model_source(start)
+    if model_kind(folder) == "hivlp":
+        config = read_model_config(folder)
+    else:
+        from hivlp.export.trainable import open_trainable
+
+        config = open_trainable(start)[0].config
+    if len(config.levels.widths) == 1:
+        fine = config.levels.widths[0]
+        narrow = tuple(width for width in LEVELS if 2 * width <= fine)
+        config = config.model_copy(update={"levels": Levels(kind="nested", widths=(*narrow, fine))})
+    return {**config.model_dump(mode="json"), "name": f"{config.name} fine-tuned"}
+
+
+def check_effects(config: TrainConfig, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for an override that has no effect, and names the setting that it needs."""
     for setting in (override.partition("=")[0] for override in overrides):
         if (switch := config.without_effect(setting)) is not None:
             raise ConfigError(
                 f"--set {setting} has no effect without {switch}; set {switch} too, or leave {setting} out"
             )
-    if data is not None and not _mentions_data(values):
-        raise ConfigError(_no_place(name, config, data))
-    return config
+
+
+def _set_root(values: dict[str, Any], image_root: str) -> None:
+    """Sets the folder that paths start from, for the sources that `--data` names."""
+    for source in (*values["sources"], *values["validation"]):
+        if _PLACE in source["spec"]:
+            source["image_root"] = str(Path(image_root).expanduser().absolute())
 
 
 def check_data(config: TrainConfig, data: str) -> None:
@@ -245,7 +288,7 @@ def check_data(config: TrainConfig, data: str) -> None:
     specs = [source["spec"] for source in (*preset["sources"], *preset["validation"])]
     inside = [spec for spec in dict.fromkeys(specs) if spec.startswith(f"{_PLACE}/")]
     used = {source.spec for source in (*config.sources, *config.validation)}
-    needed = [spec for spec in inside if _fill(spec, data, config.preset) in used]
+    needed = [spec for spec in inside if filled(spec, data, config.preset) in used]
     paths = {spec: spec.removeprefix(f"{_PLACE}/").partition("?")[0] for spec in needed}
     if not all(Path(data, path).exists() for path in paths.values()):
         missing = [path for path in paths.values() if not Path(data, path).exists()]
@@ -306,11 +349,12 @@ def _mentions_data(values: Any) -> bool:
     return isinstance(values, str) and _PLACE in values
 
 
-def _fill(values: Any, data: str | None, preset: str) -> Any:
+def filled(values: Any, data: str | None, preset: str) -> Any:
+    """Plain values of a preset with `data` in its place. Raises ConfigError where it is None and needed."""
     if isinstance(values, dict):
-        return {key: _fill(value, data, preset) for key, value in values.items()}
+        return {key: filled(value, data, preset) for key, value in values.items()}
     if isinstance(values, list):
-        return [_fill(value, data, preset) for value in values]
+        return [filled(value, data, preset) for value in values]
     if isinstance(values, str) and _PLACE in values:
         if data is None:
             raise ConfigError(f"preset {preset!r} needs images: give --data SOURCE")

@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from hivlp.config import EarlyStopping, TrainConfig, ValidationSource, parse
-from hivlp.data.sources import open_source
+from hivlp.config import EarlyStopping, TrainConfig, ValidationSource
 from hivlp.data.tokenizer import Tokenizer
 from hivlp.encode import Encoder, load
 from hivlp.encode.torch import TorchEncoder
@@ -25,18 +24,20 @@ from hivlp.model.folder import save
 from hivlp.train import checkpoint, curves
 from hivlp.train.calibrate import calibrate
 from hivlp.train.card import write_card
+from hivlp.train.checks import check_sources, has_pairs, opened
 from hivlp.train.distributed import World, joined
 from hivlp.train.freeze import Schedule, rate_shares
 from hivlp.train.loop import CHECKPOINTS, Ended, LoopSettings, fit
 from hivlp.train.memory import keep_freed
-from hivlp.train.prepare import START, TOKENIZER, Prepared, opened, prepare
+from hivlp.train.prepare import START, TOKENIZER, Prepared, prepare
+from hivlp.train.recorded import CONFIG, another, differences, recorded
 from hivlp.train.starts.linear import initialised_rates
 from hivlp.train.starts.lora import merge
 from hivlp.train.watch import METRICS, gpu_left_idle, slow_here
 from hivlp.tune.queries import LEAST
 from hivlp.types import Progress
 
-CONFIG, MODEL, RESULT = "train.json", "model", "result.json"
+MODEL, RESULT = "model", "result.json"
 
 
 def run(
@@ -77,6 +78,9 @@ def _run(
 ) -> dict[str, Any]:
     started, device = time.perf_counter(), world.device
     sources = [opened(source) for source in config.sources]  # a wrong path leaves no folder behind
+    if not (out / CONFIG).is_file():
+        for note in check_sources(config):
+            progress(f"note: {note}")
     new = world.leads and _claim(out, config, resume=resume)
     config = _evaluable(config, progress)
     if config.threads:
@@ -136,7 +140,7 @@ def _run(
     )
     document |= {"seconds": seconds, "curves": picture and str(picture), "eval": results}
     (out / RESULT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    held_back = [opened(source) for source in config.validation if source.split and _has_split(source)]
+    held_back = [opened(source) for source in config.validation if source.split and has_pairs(source)]
     progress("fitting match probabilities")
     if calibrate(finished, held_back, out / MODEL) is None:
         progress(
@@ -218,12 +222,12 @@ def _draw_curves(out: Path, ended: Ended, progress: Progress) -> Path | None:
 
 def _evaluable(config: TrainConfig, progress: Progress) -> TrainConfig:
     """The same configuration, without early stopping if no source has images to evaluate on."""
-    if not config.early_stopping.patience or any(map(_has_split, config.validation)):
+    if not config.early_stopping.patience or any(map(has_pairs, config.validation)):
         return config
     wanted = ", ".join(f"{source.spec} (split {source.split!r})" for source in config.validation)
     progress(
         f"no early stopping: there are no images to evaluate on in {wanted or 'validation'}; mark some "
-        "rows as this split, or set validation to another source"
+        "rows as this split, hold back a share with ?held_out=0.1, or set validation to another source"
     )
     return config.model_copy(update={"early_stopping": EarlyStopping(), "evaluate_every": 0})
 
@@ -244,19 +248,14 @@ def _save_model(
 
 def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
     """Refuses to mix two runs in one folder. Returns whether the folder was free."""
-    path = out / CONFIG
-    there = path.is_file()
-    if there:
+    path, before = out / CONFIG, recorded(out)
+    if before is not None:
         if not resume:
             raise ConfigError(
                 f"{out} holds a run already; add --resume to go on with it, or choose another --out"
             )
-        # settings that came later than the run have their defaults
-        before = parse(TrainConfig, json.loads(path.read_text(encoding="utf-8")), where=str(path))
-        if _lasting(before) != _lasting(config):
-            raise ConfigError(
-                f"{out} holds a run of another configuration ({path}); give the same one, or another --out"
-            )
+        if changed := differences(_lasting(before), _lasting(config)):
+            raise ConfigError(another(out, changed))
         done, decay = checkpoint.newest(out / CHECKPOINTS), config.optimisation.decay_steps
         plateaus = {_plateau(before), _plateau(config)}
         if decay and len(plateaus) > 1 and done > min(plateaus):
@@ -267,7 +266,7 @@ def _claim(out: Path, config: TrainConfig, *, resume: bool) -> bool:
             )
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(config.model_dump(), indent=2) + "\n").encode())
-    return not there
+    return before is None
 
 
 def _lasting(config: TrainConfig) -> dict[str, Any]:
@@ -296,21 +295,18 @@ def _evaluate(
 ) -> list[dict[str, Any]]:
     results = []
     for source in sources:
-        if not _has_split(source):
-            progress(f"{source.spec} has no split {source.split!r}, so nothing is held back to evaluate on")
+        if not has_pairs(source):
+            progress(
+                f"{source.spec} has no pictures of the split {source.split!r}, so nothing is held back to "
+                "evaluate on"
+            )
             continue
         progress(f"evaluating on {source.spec}")
         result = evaluate_karpathy(encoder, opened(source)).as_dict()
         recall = result["text_to_image"]["R@10"]
-        progress(f"{source.spec}: {result['protocol']}: text to image R@10 {recall}")
+        progress(f"{source.spec}: {result['protocol']}: AR {result['AR']}, text to image R@10 {recall}")
         results.append({"data": Path(source.spec).name, **result})
     return results
-
-
-def _has_split(source: ValidationSource) -> bool:
-    """Whether a validation source can be held back; one without splits would be the training data again."""
-    drawn = source.spec.startswith("scenes:")
-    return drawn or source.split is None or source.split in open_source(source.spec).splits()
 
 
 def _summaries(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from glob import glob
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from hivlp.data.images import EXTENSIONS
@@ -16,6 +18,7 @@ from hivlp.data.sources.annotations import is_document, read_annotations
 from hivlp.data.sources.base import Report, Source, clean_split
 from hivlp.data.sources.columns import Columns, looks_like_picture
 from hivlp.data.sources.folder import FolderSource
+from hivlp.data.sources.given import GivenSource
 from hivlp.data.sources.held_out import HeldOutSource, by_captions, by_share
 from hivlp.data.sources.packed import COMPRESSED, File, kind_of, lines_of
 from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
@@ -27,10 +30,11 @@ from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
 from hivlp.data.sources.texts import TextSource, read_lines
 from hivlp.data.sources.zips import ZipPlace, ZipSource, has_pictures, tables_in
 from hivlp.errors import DataError
+from hivlp.inputs import is_image
 from hivlp.messages import counted
 from hivlp.types import Sample
 
-__all__ = ["Source", "open_source", "open_texts"]
+__all__ = ["Source", "open_given", "open_source", "open_texts"]
 
 _TABLES: dict[str, ReadRows] = {
     ".tsv": read_delimited,
@@ -101,6 +105,49 @@ def _open(path_text: str, image_root: str | Path | None, split: str | None, chos
             "out what stands behind the ?"
         )
     return source
+
+
+def open_given(given: Any, *, image_root: str | Path | None = None, split: str | None = None) -> Source:
+    """Open whatever Python code hands over as images.
+
+    Args:
+        given: a spec of `open_source`; a source; a sample; an image in any form of `hivlp.inputs.as_image`;
+            or several images, samples and paths, where a path may be that of an image, a folder or a
+            file of captions.
+        image_root: as in `open_source`; relative paths in the iterable start from it too.
+        split: as in `open_source`; only for a spec.
+
+    Raises:
+        DataError: as `open_source`, or it is nothing of these.
+    """
+    if isinstance(given, (str, Path)) and not _is_picture_file(Path(given)):
+        return open_source(given, image_root=image_root, split=split)
+    if split is not None:
+        raise DataError(f"split={split!r} is only for a source that is named by a path; leave it out")
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, Sample) or is_image(given):
+        given = [given]
+    if isinstance(given, (dict, set)) or not isinstance(given, Iterable):
+        raise DataError(
+            f"{given!r:.60} ({type(given).__name__}) is not a source: give a path, or a list of paths, "
+            "images or samples"
+        )
+    root = _existing_root(image_root)
+    return GivenSource(given, root=root, opened=partial(_opened, root=root))
+
+
+def _is_picture_file(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and path.is_file()
+
+
+def _opened(path: Path, *, root: Path | None) -> Source | None:
+    """The source at a path of a list; None for the path of an image, which may be missing."""
+    text = str(path)
+    is_pattern = not path.exists() and (text.startswith("scenes:") or any(mark in text for mark in "{*[?"))
+    kinds = (*_TABLES, *_PERHAPS_TABLES, ".parquet", ".json", ".zip")
+    holds_more = path.is_dir() or kind_of(path.name) in kinds or path.name.lower().endswith(TAR_EXTENSIONS)
+    return open_source(path, image_root=root) if holds_more or is_pattern else None
 
 
 def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, Levels, TrainConfig, read_model_config
+from hivlp.config import CONFIG_FILE, TOKENIZER_FILE, TrainConfig
 from hivlp.data.tokenizer import Tokenizer
-from hivlp.encode.base import model_source
-from hivlp.encode.hub import model_kind
-from hivlp.encode.rotated import LEVELS
 from hivlp.errors import ConfigError
 from hivlp.export.fold import layer_behind
 from hivlp.export.trainable import open_trainable
@@ -33,21 +29,6 @@ from hivlp.types import FloatArray, Progress
 # the directions of some hundred pairs are near those of all, and take seconds
 FITTED_ON = 1_000
 _CHUNK = 32
-
-
-def start_settings(start: str) -> dict[str, Any]:
-    """The settings of the model that a run from `start` trains, as plain values.
-
-    A model of one width gets narrow levels below it. Raises ModelError as `open_trainable`.
-    """
-    folder = model_source(start)
-    trained_here = model_kind(folder) == "hivlp"
-    config = read_model_config(folder) if trained_here else open_trainable(start)[0].config
-    if len(config.levels.widths) == 1:
-        fine = config.levels.widths[0]
-        narrow = tuple(width for width in LEVELS if 2 * width <= fine)
-        config = config.model_copy(update={"levels": Levels(kind="nested", widths=(*narrow, fine))})
-    return {**config.model_dump(mode="json"), "name": f"{config.name} fine-tuned"}
 
 
 def starting_model(config: TrainConfig, packs: Sequence[Pack], folder: Path, progress: Progress) -> Path:
