@@ -20,7 +20,7 @@ from hivlp import tune as tuning
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_source, open_texts
 from hivlp.encode import load
-from hivlp.encode.base import runtime_of, stored_match, unread_by
+from hivlp.encode.base import runtime_of, stored_match
 from hivlp.encode.rotated import as_indexed, with_levels
 from hivlp.errors import ImageError, IndexFolderError, ModelError, QueryError
 from hivlp.index.compact import CompactReport
@@ -28,9 +28,11 @@ from hivlp.index.verify import Findings
 from hivlp.index.verify import verify as verify_folder
 from hivlp.ingest import AddReport, Pruned
 from hivlp.match import MatchModel
+from hivlp.search.notes import notes_on, spelled
 from hivlp.search.query import Part, Query, clean_query, items_of, mixed, parts_of, words_of
 from hivlp.search.request import SearchRequest, takes_search_options
 from hivlp.search.rerank import HOW_TO_TRAIN, FusionReranker, Scorer, has_head, open_scorer
+from hivlp.search.wording import read
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item, Progress, Sample
 
@@ -295,22 +297,7 @@ class Index:
             QueryError: the query or an option is invalid, or the index can't serve the option.
             ImageError: an image can't be decoded.
         """
-        parts = parts_of(query)
-        words = words_of(parts)
-        self.check(request, words=words is not None)
-        start = time.perf_counter()
-        embeddings = mixed([self._encode(part) for part in parts], [part.weight for part in parts])
-        encode_ms = _ms_since(start)
-        (hits,) = self._search(
-            embeddings, request.leaving_out(items_of(parts)), texts=None if words is None else [words]
-        )
-        notes = [
-            note
-            for part in parts
-            if part.text is not None
-            for note in notes_on(clean_query(part.text), self.encoder)
-        ]
-        return _described(hits, encode_ms, notes)
+        return self._search_parts(parts_of(query), request)
 
     @takes_search_options
     def search_batch(self, texts: Sequence[str], request: SearchRequest) -> list[Hits]:
@@ -320,17 +307,20 @@ class Index:
         """
         if isinstance(texts, str):  # its letters would be searched one by one
             raise QueryError(f"{texts[:40]!r} is one text: pass a list of texts, or use search")
-        cleaned = [clean_query(text) for text in texts]
+        several = [parts_of(Part(text=clean_query(text))) for text in texts]
+        if request.spell or any(words_of(parts) is None for parts in several):
+            return [self._search_parts(parts, request) for parts in several]
+        words = [part.text or "" for parts in several for part in parts]
         self.check(request, words=True)
-        if not cleaned:
+        if not words:
             return []
         start = time.perf_counter()
-        embeddings = self.encoder.encode_texts(cleaned)
-        encode_ms = _ms_since(start) / len(cleaned)
-        found = self._search(embeddings, request, texts=cleaned)
+        embeddings = self.encoder.encode_texts(words)
+        encode_ms = _ms_since(start) / len(words)
+        found = self._search(embeddings, request, texts=words)
         return [
             _described(hits, encode_ms, notes_on(text, self.encoder))
-            for hits, text in zip(found, cleaned, strict=True)
+            for hits, text in zip(found, words, strict=True)
         ]
 
     def search_vectors(
@@ -410,7 +400,7 @@ class Index:
         """
         store = self.folder_store("tuned")
         tuning.check(store, recall, k, kinds)
-        texts = None if queries is None else [clean_query(text) for text in queries]
+        texts = None if queries is None else [read(clean_query(text)).wanted for text in queries]
         chosen = tuning.tuning_queries(store, self.encoder, texts, count, seed)
         return tuning.tune(store, chosen, recall=recall, k=k, kinds=kinds, progress=progress)
 
@@ -445,6 +435,24 @@ class Index:
                 f"{type(self.store).__name__}: use the tools of that server"
             )
         return self.store
+
+    def _search_parts(self, parts: list[Part], request: SearchRequest) -> Hits:
+        """The answer to one query, of the parts that `parts_of` gave."""
+        corrections: tuple[str, ...] = ()
+        if request.spell:
+            parts, corrections = spelled(parts, self.encoder)
+        words = words_of(parts)
+        self.check(request, words=words is not None)
+        start = time.perf_counter()
+        embeddings = mixed([self._encode(part) for part in parts], [part.weight for part in parts])
+        encode_ms = _ms_since(start)
+        (hits,) = self._search(
+            embeddings, request.leaving_out(items_of(parts)), texts=None if words is None else [words]
+        )
+        notes = [
+            note for part in parts if part.text is not None for note in notes_on(part.text, self.encoder)
+        ]
+        return _described(hits, encode_ms, [*corrections, *notes])
 
     def _search(
         self, queries: Embeddings, request: SearchRequest, *, texts: Sequence[str] | None
@@ -492,7 +500,7 @@ class Index:
 
     def _encode(self, part: Part) -> Embeddings:
         if part.text is not None:
-            return self.encoder.encode_texts([clean_query(part.text)])
+            return self.encoder.encode_texts([part.text])
         if part.item is not None:
             return self.store.embeddings([part.item])
         assert part.image is not None
@@ -507,17 +515,6 @@ class Index:
             return self.encoder.encode_images([image])
         except ImageError as error:
             raise ImageError(f"{image}: {error}" if isinstance(image, Path) else str(error)) from error
-
-
-def notes_on(text: str, encoder: Encoder) -> tuple[str, ...]:
-    """Notes for the user on how an encoder reads a text, one sentence each."""
-    notes = list[str]()
-    if encoder.cuts(text):
-        notes.append("the query is longer than the model reads; its end was cut and ignored")
-    if unread := unread_by(encoder, text):
-        named = ", ".join(repr(word[:20]) for word in unread[:3])
-        notes.append(f"the model can't read {named}: its training captions did not have such letters")
-    return tuple(notes)
 
 
 def import_index(

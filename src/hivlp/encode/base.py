@@ -29,6 +29,7 @@ from hivlp.config import (
 )
 from hivlp.data.images import MAX_PIXELS, ImageInput, LoadedPicture
 from hivlp.data.images import load as read_square
+from hivlp.data.vocabulary import Spelling
 from hivlp.encode import hub
 from hivlp.errors import MissingExtraError, ModelError
 from hivlp.match import MatchModel
@@ -119,6 +120,12 @@ def unread_by(encoder: Encoder, text: str) -> list[str]:
     """The parts of a text that are unknown to an encoder; empty where the encoder does not say."""
     tell: Callable[[str], list[str]] | None = getattr(encoder, "unread", None)
     return tell(text) if tell is not None else []
+
+
+def spelling_by(encoder: Encoder, text: str) -> Spelling:
+    """The words of a text that are unknown to an encoder; none where the encoder does not say."""
+    tell: Callable[[str], Spelling] | None = getattr(encoder, "spelling", None)
+    return tell(text) if tell is not None else Spelling({})
 
 
 def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:

@@ -157,6 +157,10 @@ class SearchRequest:
             least=1,
         ),
     )
+    spell: bool = field(
+        default=False,
+        metadata=_option(bool, "Correct words that the model does not know to the nearest that it knows."),
+    )
     without: Collection[str] = field(
         default=frozenset(), metadata=_option(None, "Ids of items that the search leaves out.")
     )

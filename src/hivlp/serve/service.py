@@ -14,8 +14,9 @@ import anyio
 from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
-from hivlp.retriever import Index, notes_on
-from hivlp.search.query import Part, clean_query, items_of, mixed, words_of
+from hivlp.retriever import Index
+from hivlp.search.notes import notes_on, spelled
+from hivlp.search.query import Part, clean_query, items_of, mixed, parts_of, words_of
 from hivlp.search.request import SearchRequest
 from hivlp.serve import images, uploads
 from hivlp.serve.batching import Batcher, RequestLimit
@@ -128,6 +129,9 @@ class Service:
                 "bad_query",
                 f"k={request.k} is out of range: this service gives at most {self.settings.max_k:,} hits",
             )
+        parts, corrections = parts_of(parts), ()
+        if request.spell:
+            parts, corrections = spelled(parts, served.index.encoder)
         words = words_of(parts)
         served.index.check(request, words=words is not None)
         encoded = await _all(self._encoded(served, part) for part in parts)
@@ -144,7 +148,7 @@ class Service:
         timings = replace(hits.timings_ms, encode=sum(one.ms for one in encoded))
         self.metrics.observe_stages(timings)
         notes = [note for one in encoded for note in one.notes]
-        return replace(hits, timings_ms=timings, notes=(*notes, *hits.notes))
+        return replace(hits, timings_ms=timings, notes=(*corrections, *notes, *hits.notes))
 
     async def embed(self, encoder: Encoder, *, text: str | None, image: bytes | None) -> Embeddings:
         """The embedding of a text or an image: 1 × D at every level."""
