@@ -460,7 +460,7 @@ class Index:
         rerank = None if texts is None or request.rerank is None else self._reranker(texts, request.rerank)
         found = self.store.search(
             queries,
-            k=request.k,
+            k=request.depth,
             plan=request.fixed_plan,
             recall=request.recall,
             rerank=rerank,

@@ -140,7 +140,9 @@ def test_no_negation_no_note(query: str) -> None:
 
 
 def test_an_address_is_said() -> None:
-    (note,) = notes_on("https://example.org/dog.jpg")
+    address = "https://example.org/a_dog.jpg"
+    assert read(address) == Wording(address)
+    (note,) = notes_on(address)
     assert "is an address" in note and "search by it" in note
 
 

@@ -157,14 +157,17 @@ def _remedy(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The words alone: no quotes, no marks around words, emoji by their names."""
-    text = _ADDRESS.sub(lambda found: found[0].replace("/", " "), text)
-    text = _PICTURE_FILE.sub(" ", text)
-    text = _without_smileys(text)
-    text = "".join(_named(letter) for letter in text)
-    text = re.sub(r"[_/\\|+=~^]", " ", text).replace('"', " ")
-    words = (_stripped(word) for word in text.split())
-    return " ".join(word for word in words if word)
+    """The words alone: no quotes, no marks around words, emoji by their names; an address stays."""
+    text = _without_smileys(text).replace('"', " ")
+    words = (word if _ADDRESS.match(word) else _plain_word(word) for word in text.split())
+    return " ".join(" ".join(words).split())
+
+
+def _plain_word(word: str) -> str:
+    word = _PICTURE_FILE.sub(" ", word)
+    word = "".join(_named(letter) for letter in word)
+    word = re.sub(r"[_/\\|+=~^]", " ", word)
+    return " ".join(_stripped(part) for part in word.split())
 
 
 def _without_smileys(text: str) -> str:
