@@ -26,6 +26,7 @@ from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem
 from hivlp.serve.settings import ServiceSettings
 from hivlp.serve.shared_folder import SharedFolder
+from hivlp.stores.base import Listing
 from hivlp.types import Embeddings, Hits, Item
 
 HttpAnswer = TypeVar("HttpAnswer")
@@ -123,11 +124,16 @@ class Service:
 
     async def search(self, served: ServedIndex, parts: Sequence[Part], request: SearchRequest) -> Hits:
         """The answer to one query. An invalid request is refused before anything is decoded or encoded."""
-        if request.k > self.settings.max_k:
+        if request.depth > self.settings.max_k:
+            wanted = (
+                f"k={request.k} is"
+                if not request.offset
+                else f"k={request.k} after offset={request.offset} is"
+            )
             raise Problem(
                 400,
                 "bad_query",
-                f"k={request.k} is out of range: this service gives at most {self.settings.max_k:,} hits",
+                f"{wanted} out of range: this service gives at most {self.settings.max_k:,} hits",
             )
         parts, corrections = parts_of(parts), ()
         if request.spell:
@@ -161,6 +167,15 @@ class Service:
         if item is None:
             raise Problem(404, "not_found", f"the index {served.name!r} has no item {name!r}")
         return item
+
+    async def listed(
+        self, served: ServedIndex, *, offset: int, limit: int, where: str | None, kind: str | None
+    ) -> Listing:
+        """Items of an index without a search, those added last first."""
+        store = served.index.store
+        return await self._lookups.do(
+            lambda: store.listed(offset=offset, limit=limit, where=where, kind=kind)
+        )
 
     async def original(self, served: ServedIndex, item: Item) -> tuple[bytes, str]:
         """The image file of an item and its media type."""
