@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hivlp.cli import output
+from hivlp.errors import FilterError
 from hivlp.messages import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hivlp.stores.base import Listing
+    from hivlp.stores.base import Listing, Store
     from hivlp.types import Hit, Hits, Item
 
 _GAP = "  "
@@ -55,6 +56,18 @@ def name_of(item: Hit | Item) -> str:
         return str(Path(item.uri).relative_to(Path.cwd()))
     except (ValueError, OSError):  # elsewhere, or the working folder is gone
         return item.uri
+
+
+def id_of(store: Store, name: str) -> str:
+    """The id of an item by its id, or by the path of its file as `name_of` shows it; else the name itself."""
+    if store.fetch([name]) != [None]:
+        return name
+    quoted = str(Path(name).absolute()).replace("'", "''")
+    try:
+        found = store.listed(where=f"uri = '{quoted}'", limit=1)
+    except FilterError:  # too long, or with letters that no filter holds
+        return name
+    return found.items[0].id if found.items else name
 
 
 def _match(hits: Hits) -> Sequence[str]:

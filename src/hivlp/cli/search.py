@@ -17,7 +17,6 @@ from hivlp.errors import QueryError
 from hivlp.search.request import DEFAULTS, OPTIONS
 
 if TYPE_CHECKING:
-    from hivlp.retriever import Index
     from hivlp.search.query import Part
     from hivlp.sheets.contact_sheet import SheetRow
     from hivlp.types import Hits
@@ -107,7 +106,7 @@ def search(
         if _ADDRESS.match(str(image)):
             raise QueryError(f"{image} is an address: save the image as a file, and give its path to --image")
     with Index.open(index, model) as opened:
-        ids = [_id_of(opened, item) for item in items]
+        ids = [results.id_of(opened.store, item) for item in items]
         hits = opened.search(_parts(text, images, ids, unwanted), **options)
     for note in (*_hints(index, text), *hits.notes):
         output.say(note)
@@ -151,17 +150,6 @@ def _list(
         "next_offset": listing.next_offset,
     }
     output.answer(document, json=json, human=lambda console: results.show_items(console, listing))
-
-
-def _id_of(index: Index, name: str) -> str:
-    """The id of an item by its id, or by the path of its file as the results show it."""
-    from hivlp.stores.local import LocalStore
-
-    if not isinstance(index.store, LocalStore) or name in index.store.known_ids([name]):
-        return name
-    quoted = str(Path(name).absolute()).replace("'", "''")
-    found = index.store.listed(where=f"uri = '{quoted}'", limit=1)
-    return found.items[0].id if found.items else name
 
 
 def _hints(index: Path, text: str | None) -> Iterator[str]:

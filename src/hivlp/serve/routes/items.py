@@ -43,7 +43,9 @@ from hivlp.types import Item
 
 Id = Annotated[str, Path(max_length=MAX_ID, description="The id of an item; it may contain slashes.")]
 Name = Annotated[str | None, Query(description="Name of the index. [default: the first one]")]
-Side = Annotated[Literal["160", "320", "640"], Query(description="Length of the longer side in pixels.")]
+Side = Annotated[
+    Literal["160", "320", "640", "1280"], Query(description="Length of the longer side in pixels.")
+]
 
 _IMAGES: dict[int | str, Any] = {
     200: {
