@@ -11,7 +11,7 @@ import { Chip, acceptPictures, pictureOf } from "./query.js";
 import { EMPTY, FIRST, filterCount, fromAddress, hasQuery, isMix, isWordsOnly, listPath, toAddress, toRequest } from "./state.js";
 import { Status } from "./status.js";
 import { sample, tell } from "./start.js";
-import { count, element, fileName, percent, sentence, title } from "./words.js";
+import { count, element, fileName, inPercent, percent, sentence, title } from "./words.js";
 
 const DEBOUNCE_MS = 80;
 /** After so long without a key, the next one begins a new entry of the history. */
@@ -141,23 +141,19 @@ function paint(answer, asked) {
   drawNothing(answer);
   drawMore(answer.hits.length);
   const picture = state.picture ? ["the link does not include your picture"] : [];
-  status.answer(answer, picture, answer.notes.some((note) => /did you mean/.test(note)) ? [correct()] : []);
+  status.answer(answer, picture, answer.notes.some((note) => /did you mean/.test(note)) ? [button("Search for that", { spell: true })] : []);
   if (!grown && window.scrollY > 0) window.scrollTo(0, 0);
   showOpen();
 }
 
-const correct = () =>
-  element("button", { type: "button", class: "text-button", onclick: () => go({ spell: true }) }, "Search for that");
+const button = (words, change) => element("button", { type: "button", class: "text-button", onclick: () => go(change) }, words);
 
-const sameButMore = (before, after) => {
-  const bare = (address) => toAddress({ ...fromAddress(address), k: FIRST });
-  return bare(before) === bare(after);
-};
+const asFirst = (address) => toAddress({ ...fromAddress(address), k: FIRST });
+const sameButMore = (before, after) => asFirst(before) === asFirst(after);
 
 function drawNothing({ hits, notes }) {
   $("nothing").hidden = hits.length > 0;
   if (hits.length) return;
-  const button = (words, change) => element("button", { type: "button", class: "text-button", onclick: () => go(change) }, words);
   const ways = [];
   if (leastIsProbability() ? state.minProbability > 0 : state.minScore > 0) {
     ways.push(button("Show the nearest all the same", { minScore: 0, minProbability: 0 }));
@@ -173,9 +169,6 @@ function drawMore(found) {
   $("more").hidden = found < state.k || next <= state.k;
   $("more").textContent = `Show ${count(next - state.k)} more`;
 }
-
-/** Probabilities as the slider beside them shows them. */
-const inPercent = (note) => (/probability/.test(note) ? note.replace(/\b[01]\.\d+/g, (share) => percent(Number(share))) : note);
 
 /** The page without a search: what is here, or what passes the filters. */
 async function begin() {
