@@ -240,7 +240,8 @@ def test_the_filter_of_odd_names_is_one_the_library_understands(page: Driver) ->
 def test_an_address_keeps_every_search(page: Driver) -> None:
     page.open()
     search = {
-        "q": " a & b=c #?%", "item": "ä/ö?#", "picture": None, "blend": 0.25, "index": "two", "kind": "text",
+        "q": " a & b=c #?%", "item": "ä/ö?#", "picture": None, "blend": 0.25, "index": "two",
+            "kind": "text", "spell": True,
         "k": 96, "minScore": -0.5, "minProbability": 0.35, "where": "x = '\"'", "open": "é",
         "fields": {"is.min.x": {"is": "="}, "price": {"min": "1", "max": "2"}},
     }  # fmt: skip
