@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from hivlp.encode import Encoder
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import as_json, body_of, errors, read_json
-from hivlp.serve.schemas import EmbeddingsBody, EmbeddingsModel, ModelCard, ModelsModel
+from hivlp.serve.schemas import MAX_ID, EmbeddingsBody, EmbeddingsModel, ModelCard, ModelsModel
 from hivlp.serve.service import Service
 from hivlp.types import Embeddings, FloatArray
+
+
+ModelName = Annotated[str, Path(max_length=MAX_ID, description="The name of a model.")]
 
 
 def router(service: Service) -> APIRouter:
@@ -59,7 +62,7 @@ def router(service: Service) -> APIRouter:
         return as_json({"object": "list", "data": cards})
 
     @routes.get("/v1/models/{name:path}", response_model=ModelCard, responses=errors(404))
-    async def model(name: str) -> Response:
+    async def model(name: ModelName) -> Response:
         """One model."""
         return as_json(_card(_encoder(service, name)))
 
