@@ -18,7 +18,6 @@ from hivlp.serve.schemas import MAX_ID, EmbeddingsBody, EmbeddingsModel, ModelCa
 from hivlp.serve.service import Service
 from hivlp.types import Embeddings, FloatArray
 
-
 ModelName = Annotated[str, Path(max_length=MAX_ID, description="The name of a model.")]
 
 
