@@ -74,7 +74,7 @@ def test_a_large_picture_is_sent_small(page: Driver, gallery: Path, tmp_path: Pa
 def test_what_is_no_picture_is_refused_in_words(page: Driver, server: Server) -> None:
     page.open(q="a boat")
     page.bring("drop", b"some text", name="notes.txt", media="text/plain")
-    page.says("#notice", "That is no picture")
+    page.says("#notice", "That is not a picture")
     page.expected += ["422"]
     page.bring("drop", b"no jpeg at all", name="broken.jpg")
     page.says("#notice", "That did not work")
@@ -88,7 +88,8 @@ def test_a_picture_with_words_is_a_mix(page: Driver, gallery: Path, server: Serv
     page.bring("drop", data)
     page.settled(picture=1)
     page.type("at night")
-    assert page.ids == server.ids({"mix": [{"query": "at night"}, picture]})
+    # as the service weighs them: the picture counts more
+    assert page.ids == server.ids({"mix": [{"query": "at night", "weight": 0.8}, picture]})
     page.tab.locator("#blend").fill("0.9")
     page.settled(blend=0.9)
     assert page.ids == server.ids(

@@ -128,16 +128,24 @@ def test_delete_and_verify(photos: Path, hivlp: Hivlp) -> None:
 
 
 def test_delete_says_what_was_unknown_and_fails_where_all_was(photos: Path, hivlp: Hivlp) -> None:
-    path = str(photos.parent / "pictures" / "red.png")
-    ran = hivlp("delete", photos, "nothing", path, "--json")
+    ran = hivlp("delete", photos, "nothing", "no/such/path.png", "--json")
     assert (ran.code, ran.document["deleted"], ran.document["items"]) == (2, 0, 12)
-    assert ran.document["unknown"] == ["nothing", path]
-    assert "no item has the id 'nothing'\n" in ran.err
-    assert f"no item has the id {path!r} (an item has this uri; `hivlp search` shows its id" in ran.err
+    assert ran.document["unknown"] == ["nothing", "no/such/path.png"]
+    assert "no item has the id or path 'nothing'\n" in ran.err
 
 
-def test_search_shows_ids_beside_uris_that_differ(photos: Path, hivlp: Hivlp) -> None:
-    assert hivlp("search", photos, "purple", "-k", "1").out.split()[:4] == ["rank", "score", "id", "uri"]
+def test_delete_takes_ids_and_paths(photos: Path, hivlp: Hivlp) -> None:
+    path = photos.parent / "pictures" / "red.png"
+    ran = hivlp("delete", photos, path, "blue.png", "--json")
+    assert (ran.code, ran.document["deleted"], ran.document["unknown"]) == (0, 2, [])
+    left = {hit["id"] for hit in hivlp("search", photos, "red", "-k", "20", "--json").document["hits"]}
+    assert len(left) == 10 and not left & {"red.png", "blue.png"}
+
+
+def test_search_shows_one_path_or_id_of_each_hit(photos: Path, hivlp: Hivlp) -> None:
+    shown = hivlp("search", photos, "purple", "-k", "1").out
+    assert shown.splitlines()[0].split() == ["rank", "score", "caption", "path"]
+    assert shown.splitlines()[1].endswith(f"  {photos.parent / 'pictures' / 'purple.png'}")
     (photos.parent / "one.txt").write_text("red\n", encoding="utf-8")
     hivlp("index", photos.parent / "one.txt", "--texts", "--out", photos)
     shown = hivlp("search", photos, "red", "--kind", "text").out

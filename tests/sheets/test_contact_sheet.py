@@ -153,11 +153,12 @@ def test_the_font_that_lacks_the_fewest_letters_is_taken(monkeypatch: pytest.Mon
     assert lettering.readable("snow", 20)[1] is lettering.font(20)
 
 
-def test_how_likely_a_hit_matches_is_told_where_there_is_room() -> None:
+def test_how_likely_the_best_hit_matches_is_told_where_there_is_room() -> None:
     hit = Hit(rank=1, id="a", uri="a.jpg", score=0.6983, coarse_score=0.6, coarse_rank=1, probability=0.894)
     told = [sheets._numbers(hit, room) for room in (184, 110, 60)]
     assert told == ["0.698 · 89% match", "0.698 · 89%", "0.698"]
     assert sheets._numbers(replace(hit, probability=None), 184) == "0.698"
+    assert sheets._numbers(replace(hit, rank=2), 184) == "0.698"
 
 
 @pytest.mark.parametrize("name", ["boat.jpg", "1000268201_693b08cb0e.jpg", "y" * 5_000 + ".jpg", "雪" * 300])

@@ -1,4 +1,4 @@
-"""``hivlp delete``: removes items from an index by id."""
+"""``hivlp delete``: removes items from an index by id or path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hivlp.cli import output
+from hivlp.cli import output, results
 from hivlp.messages import counted
 
 
@@ -15,29 +15,29 @@ def delete(
     index: Annotated[Path, typer.Argument(help="An index folder.")],
     ids: Annotated[
         list[str],
-        typer.Argument(help="Ids of the items, as the column id of `hivlp search` shows them; not paths."),
+        typer.Argument(help="Ids of the items, or paths of their files, as `hivlp search` shows them."),
     ],
     json: output.JsonOption = False,
     debug: output.DebugOption = False,
 ) -> None:
-    """Remove items from an index by id; exit code 2 if it has none of these ids.
+    """Remove items from an index by id or path; exit code 2 if it has none of them.
 
     An image whose file is still in its folder comes back when the folder is indexed again.
     """
     from hivlp.stores.local import LocalStore
 
     with LocalStore.open(index, writable=True) as store:
-        known, uris = store.known_ids(ids), store.known_uris(ids)
-        deleted = store.delete(ids)
+        named = {name: results.id_of(store, name) for name in ids}
+        known = store.known_ids(named.values())
+        deleted = store.delete(named.values())
         document = {
             "index": str(index),
             "deleted": deleted,
-            "unknown": [id_ for id_ in ids if id_ not in known],
+            "unknown": [name for name, id_ in named.items() if id_ not in known],
             "items": store.count(),
         }
-    for id_ in document["unknown"]:
-        hint = " (an item has this uri; `hivlp search` shows its id beside it)" if id_ in uris else ""
-        output.say(f"no item has the id {id_!r}{hint}")
+    for name in document["unknown"]:
+        output.say(f"no item has the id or path {name!r}")
     line = f"{deleted:,} deleted; {index} holds {counted(document['items'], 'item')} now"
     output.answer(document, json=json, human=lambda console: output.print_lines(console, line))
     if not deleted:

@@ -6,12 +6,16 @@ The promise: with ``--json`` the last line of stdout is one JSON document. Every
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import difflib
+import io
 import json as json_module
 import os
 import re
 import sys
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_type_hints
@@ -73,20 +77,85 @@ def answer(document: Mapping[str, Any], *, json: bool, human: Callable[[Console]
         human(_console(stderr=False))
 
 
-def print_lines(console: Console, *lines: str) -> None:
+def print_lines(console: Console, *lines: str, style: str | None = None) -> None:
     """Prints lines unchanged, without markup or wrapping, since they may hold long paths."""
-    console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+    console.print(*lines, sep="\n", style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Writes the document as the last line of stdout; a NaN in it is a bug and raises."""
-    sys.stdout.write(json_module.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+    """Writes the document as the last line of stdout; a NaN in it is a bug and raises.
+
+    What the encoding of stdout lacks, and the bytes of a file name that are no text, are written as JSON's
+    own escapes, so that every reader gets them back.
+    """
+    text = json_module.dumps(document, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json_module.dumps(document, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def say(message: RenderableType) -> None:
-    """One line for people, on stderr."""
-    _console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+    """One line for people, on stderr; nobody to read it is no reason to fail."""
+    console = _console(stderr=True)
+    with console.capture() as captured:
+        console.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # written here, as rich would close stdout with a closed stderr
+        sys.stderr.write(captured.get())
+        sys.stderr.flush()
+
+
+# Marks of our messages and tables in the letters that every console has.
+_PLAIN_MARKS = str.maketrans(
+    {
+        "\u2026": "...",
+        **dict.fromkeys("\u2018\u2019", "'"),
+        **dict.fromkeys("\u201c\u201d", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+        "\u00b7": "|",
+        "\u00d7": "x",
+        "\u2192": "->",
+        "\u00a0": " ",
+    }
+)
+_ESCAPED = "hivlp-escaped"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Replaces what a console can't show: marks by plain ones, all else by its escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end].translate(_PLAIN_MARKS)
+    return letters.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def printable(text: str) -> str:
+    """A text for one line of a console: control characters, which could move its cursor, are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable() or unicodedata.category(letter) in _SHOWN
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )
+
+
+# Spaces, joiners of scripts, and letters newer than this Python are nothing to a cursor.
+_SHOWN = ("Zs", "Cf", "Cn", "Co")
+
+
+def _prepare_streams() -> None:
+    """Makes stdout and stderr take any text; a stream that is closed becomes one that takes everything."""
+    codecs.register_error(_ESCAPED, _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPED)
 
 
 def say_device(encoder: Encoder) -> None:
@@ -133,6 +202,7 @@ def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
 
 def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     """Runs a program and turns any exception into a message and an exit code; no other code does this."""
+    _prepare_streams()
     try:
         code = _guarded(program, json=json, debug=debug)
         sys.stdout.flush()
@@ -141,9 +211,18 @@ def guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         # The reader of our stdout (`| head`) has gone. rich and click make an exit of it.
         if not any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):
             raise
-        # otherwise python reports the error again when it closes the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return OK
+    except OSError as error:  # a full disk behind stdout
+        _drop_stdout()
+        say(f"hivlp: the output can't be written: {_of_system(error)}")
+        return USER_ERROR
+
+
+def _drop_stdout() -> None:
+    """Lets what is still to be written to stdout go; python would report the error again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
@@ -201,7 +280,9 @@ def _of_system(error: OSError) -> str:
 
 
 # a query in place of an option: it begins with one dash or holds a space
-_LIKE_WORDS = re.compile(r"No such option: (?:-[^-]|--\S+ )")
+_LIKE_WORDS = re.compile(r"No such option: (?:-[^-]|--\S+ (?!\(Possible))")
+_FAR_FETCHED = re.compile(r"(?P<begin>No such option: (?P<wrong>\S+)) \(Possible options: (?P<known>[^)]*)\)")
+_NEAR = 0.7
 
 
 def _is_usage_error(error: Exception) -> bool:
@@ -221,13 +302,19 @@ def _of_usage(error: Any) -> str:
         problem = validated()[0]
         message = message.replace(problem["msg"], rule(problem))
         message = message.replace("Invalid value for", f"Invalid value {problem['input']!r} for", 1)
-    message = message.rstrip(".")
+    like_words = command.endswith(" search") and _LIKE_WORDS.match(message) is not None
+    message = _FAR_FETCHED.sub(_near_ones, message.rstrip("."))
     if "unexpected extra argument" in message:
         message += "; put a query of several words in quotes, and options before --"
-    message = message.removesuffix("?")
-    if _LIKE_WORDS.match(message):
+    if like_words:
         message += "; a query that begins with a dash goes behind --, and options before it"
-    return f"{message}. See: {command} --help"
+    return f"{message}{'' if message.endswith('?') else '.'} See: {command} --help"
+
+
+def _near_ones(found: re.Match[str]) -> str:
+    """The proposals of click for a wrong option, if one of them is near."""
+    near = difflib.get_close_matches(found["wrong"], found["known"].split(", "), n=1, cutoff=_NEAR)
+    return f"{found['begin']}. Did you mean {near[0]}?" if near else found["begin"]
 
 
 def _console(*, stderr: bool) -> Console:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from hivlp.cli import output
+from hivlp.cli import output, results
 from hivlp.errors import QueryError
-from hivlp.messages import counted
 from hivlp.search.request import DEFAULTS, OPTIONS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from hivlp.search.query import Part
     from hivlp.sheets.contact_sheet import SheetRow
     from hivlp.types import Hits
+
+_ADDRESS = re.compile(r"(?i)(?:https?|ftp):/")
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -57,7 +57,9 @@ def _parameter(name: str) -> inspect.Parameter:
 @_with_search_options
 def search(
     index: Annotated[Path, typer.Argument(help="An index folder that `hivlp index` made.")],
-    text: Annotated[str | None, typer.Argument(help="Words to search for.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="Words to search for; -word keeps away from a word.")
+    ] = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(
@@ -66,7 +68,13 @@ def search(
     ] = None,
     items: Annotated[
         list[str] | None,
-        typer.Option("--item", metavar="ID", help="Search for items like this one; may be repeated."),
+        typer.Option(
+            "--item", metavar="ID", help="Search for items like this one, by id or path; may be repeated."
+        ),
+    ] = None,
+    unwanted: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="WORDS", help="Keep away from these words; may be repeated."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Path of the model that made the index, if it has moved.")
@@ -78,10 +86,14 @@ def search(
     debug: output.DebugOption = False,
     **options: Any,
 ) -> None:
-    """Find images and texts by words, by an image, by an item of the index, or by a mix of these."""
-    images, items = images or [], items or []
+    """Find images and texts by words, by an image, by an item of the index, or by a mix of these.
+
+    Without any of them, a filter (--where, --kind) lists all items that pass it, those added last first.
+    """
+    images, items, unwanted = images or [], items or [], unwanted or []
     if text is None and not images and not items:
-        raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
+        _list(index, options, unwanted=unwanted, sheet=sheet, json=json)
+        return
 
     from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
@@ -90,25 +102,74 @@ def search(
         raise QueryError(
             f"{text} is an index, and the index comes first. Did you mean: hivlp search {text} {str(index)!r}"
         )
+    for image in images:
+        if _ADDRESS.match(str(image)):
+            raise QueryError(f"{image} is an address: save the image as a file, and give its path to --image")
     with Index.open(index, model) as opened:
-        hits = opened.search(_parts(text, images, items), **options)
-    for note in hits.notes:
+        ids = [results.id_of(opened.store, item) for item in items]
+        hits = opened.search(_parts(text, images, ids, unwanted), **options)
+    for note in (*_hints(index, text), *hits.notes):
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:
         from hivlp.sheets.contact_sheet import contact_sheet, save
 
-        save(contact_sheet(_rows(hits, text, items, images), subtitle=str(index)), sheet)
+        save(contact_sheet(_rows(hits, text, ids, images), subtitle=str(index)), sheet)
         document["contact_sheet"] = str(sheet)
         output.say(f"drew the hits as {sheet}")
-    output.answer(document, json=json, human=lambda console: show(console, hits))
+    output.answer(document, json=json, human=lambda console: results.show_hits(console, hits))
 
 
-def _parts(text: str | None, images: list[Path], items: list[str]) -> list[Part]:
-    from hivlp.search.query import Part
+def _list(
+    index: Path, options: dict[str, Any], *, unwanted: list[str], sheet: Path | None, json: bool
+) -> None:
+    """Prints the items that pass a filter; without a filter, what a search needs."""
+    from hivlp.search.request import SearchRequest
+    from hivlp.stores.local import LocalStore
 
-    words = [] if text is None else [Part(text=text)]
-    return [*words, *(Part(image=image) for image in images), *(Part(item=item) for item in items)]
+    request = SearchRequest(**options)
+    if request.where is None and request.kind is None:
+        raise QueryError(
+            "give words, --image FILE or --item ID to search with, or several of these to mix; or --where "
+            "FILTER alone, to list what passes it"
+        )
+    useless = [f"--{name.replace('_', '-')}" for name in options if options[name] != DEFAULTS[name]]
+    useless += ["--not"] * bool(unwanted) + ["--sheet"] * (sheet is not None)
+    useless = [name for name in useless if name not in ("--where", "--kind", "--k", "--offset")]
+    if useless:
+        raise QueryError(
+            f"{useless[0]} needs something to search with: give words, --image FILE or --item ID, or leave "
+            f"{useless[0]} out"
+        )
+    with LocalStore.open(index) as store:
+        listing = store.listed(offset=request.offset, limit=request.k, where=request.where, kind=request.kind)
+    document = {
+        "items": [asdict(item) | {"meta": dict(item.meta)} for item in listing.items],
+        "offset": listing.offset,
+        "total": listing.total,
+        "next_offset": listing.next_offset,
+    }
+    output.answer(document, json=json, human=lambda console: results.show_items(console, listing))
+
+
+def _hints(index: Path, text: str | None) -> Iterator[str]:
+    """What a person may have meant by words that are a file."""
+    with suppress(OSError, ValueError):  # too long, or with a null character
+        if text is not None and Path(text).is_file():
+            yield (
+                f"{text} is a file, and its name was searched as words. To search with the image: "
+                f"hivlp search {index} --image {text!r}"
+            )
+
+
+def _parts(text: str | None, images: list[Path], items: list[str], unwanted: list[str]) -> list[Part]:
+    from hivlp.search.query import Part, beside, parts_of
+
+    words = [] if text is None else parts_of(text)
+    wanted = [part.text for part in words if part.text and part.weight > 0]
+    away = [part.text for part in words if part.text and part.weight < 0]
+    others = [*(Part(image=image) for image in images), *(Part(item=item) for item in items)]
+    return beside(wanted, others, [*away, *unwanted])
 
 
 def _rows(hits: Hits, text: str | None, items: list[str], images: list[Path]) -> list[SheetRow]:
@@ -125,51 +186,3 @@ def _rows(hits: Hits, text: str | None, items: list[str], images: list[Path]) ->
         some = hits.hits[start : start + columns]
         rows.append(SheetRow(query=f"hits {start + 1} to {start + len(some)}", hits=replace(hits, hits=some)))
     return rows
-
-
-def show(console: Console, hits: Hits) -> None:
-    """The hits as a table, with a line of their times."""
-    from rich.text import Text
-
-    if hits:
-        console.print(_table(hits))
-    stages = ", ".join(
-        f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
-    )
-    found = f"{counted(len(hits), 'hit')} in {hits.timings_ms.total:.1f} ms ({stages})"
-    console.print(Text(found, style="dim"))
-
-
-def _table(hits: Hits) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("rank", justify="right")
-    table.add_column("score", justify="right")
-    has_probabilities = any(hit.probability is not None for hit in hits)
-    if has_probabilities:
-        table.add_column("match", justify="right")
-    table.add_column("id", overflow="fold")
-    has_uris = any(hit.uri != hit.id for hit in hits)
-    if has_uris:
-        table.add_column("uri", overflow="fold")
-    has_kinds = len({hit.kind for hit in hits}) > 1
-    if has_kinds:
-        table.add_column("kind", style="dim")
-    has_captions = any(hit.caption for hit in hits)
-    if has_captions:
-        table.add_column("caption", style="dim")
-    for hit in hits:
-        cells = [str(hit.rank), f"{hit.score:.3f}"]
-        if has_probabilities:
-            cells.append("" if hit.probability is None else f"{hit.probability:.0%}")
-        texts = [Text(hit.id)]
-        if has_uris:
-            texts.append(Text("" if hit.uri == hit.id else hit.uri))
-        if has_kinds:
-            texts.append(Text(hit.kind))
-        if has_captions:
-            texts.append(Text(hit.caption or ""))
-        table.add_row(*cells, *texts)
-    return table

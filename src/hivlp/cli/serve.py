@@ -20,6 +20,9 @@ PortOption = Annotated[
 ]
 
 
+_HOST = re.compile(r"[\w.-]+|\[[0-9a-fA-F:.]+\]")
+
+
 def serve(
     indexes: Annotated[list[Path], typer.Argument(metavar="INDEX...", help="Index folders.")],
     host: HostOption = "127.0.0.1",
@@ -45,6 +48,13 @@ def serve(
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="Allow pages of this origin to use the API; may be repeated."),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Answer to this host name too, such as that of a reverse proxy; may be repeated.",
+        ),
     ] = None,
     without_keys: Annotated[
         bool,
@@ -75,9 +85,18 @@ def serve(
             raise ConfigError(
                 f"--cors-origin {origin} is invalid: must be an origin such as https://shop.example"
             )
+    for name in allowed_host or ():
+        if not _HOST.fullmatch(name):
+            raise ConfigError(
+                f"--allowed-host {name} is invalid: must be a host name without scheme, port and path, such "
+                "as photos.example.org"
+            )
+    own = () if keys or not is_loopback(host) else local_names(host)
     settings = ServiceSettings(
         keys=keys,
-        hosts=() if keys or not is_loopback(host) else local_names(host),
+        hosts=(*(own or local_names(host)), *(name.lower() for name in allowed_host))
+        if allowed_host
+        else own,
         cors_origins=tuple(cors_origin or ()),
         writable=writable,
         rate_per_s=rate,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from hivlp.data.vocabulary import Spelling, Vocabulary, is_foreign
 from hivlp.errors import ModelError
 from hivlp.files import replacing
 from hivlp.types import IntArray
@@ -23,6 +26,23 @@ PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
 SPECIAL = (PAD, UNKNOWN, START, END, MASK)
 MAX_LETTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """One word of a text as it is written, and its pieces."""
+
+    written: str
+    pieces: list[str]
+
+    @property
+    def is_unread(self) -> bool:
+        return UNKNOWN in self.pieces
+
+    @property
+    def plain(self) -> str:
+        """As the vocabulary would write it: in lower case, without accents."""
+        return self.written.lower() if self.is_unread else "".join(p.removeprefix("##") for p in self.pieces)
 
 
 def _word_pieces(vocabulary: dict[str, int] | None = None) -> Backend:
@@ -106,6 +126,37 @@ class Tokenizer:
         encoding = self._backend.encode(text)
         spots = [encoding.offsets[n] for n, token in enumerate(encoding.tokens) if token == UNKNOWN]
         return list(dict.fromkeys(text[start:end] for start, end in spots))
+
+    def spelling(self, text: str) -> Spelling:
+        """The words of a text that the vocabulary lacks.
+
+        Only a vocabulary of whole words, as ours are, can tell; of any other all words count as known.
+        """
+        if not self.can_mask:
+            return Spelling({})
+        words = [word for word in self._words_of(text) if any(letter.isalpha() for letter in word.written)]
+        lacking = [word for word in words if not word.is_unread and not self._vocabulary.knows(word.pieces)]
+        strange = [word.plain for word in words if word in lacking or word.is_unread or len(word.plain) == 1]
+        english = self._vocabulary.is_english
+        foreign = english and is_foreign([word.plain for word in words], strange)
+        unknown = {word.written: self._vocabulary.nearest(word.plain) for word in lacking}
+        return Spelling(unknown, foreign=foreign, english=english)
+
+    def _words_of(self, text: str) -> list[_Word]:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        pieces: dict[int, list[str]] = {}
+        spans: dict[int, tuple[int, int]] = {}
+        for word, piece, (start, end) in zip(
+            encoding.word_ids, encoding.tokens, encoding.offsets, strict=True
+        ):
+            if word is not None:
+                pieces.setdefault(word, []).append(piece)
+                spans[word] = spans.get(word, (start, end))[0], end
+        return [_Word(text[slice(*spans[word])], pieces[word]) for word in pieces]
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._backend.token_to_id, lambda: self.vocabulary)
 
     def save(self, path: Path) -> None:
         with replacing(path) as draft:

@@ -29,6 +29,7 @@ from hivlp.config import (
 )
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
 from hivlp.data.images import load as read_square
+from hivlp.data.vocabulary import Spelling
 from hivlp.encode import hub
 from hivlp.errors import ImageError, MissingExtraError, ModelError
 from hivlp.inputs import ImageLike, as_image, as_images, check_count
@@ -153,6 +154,12 @@ def loaded(encoder: Encoder | SquareInput, images: ImageLike | Sequence[ImageLik
             named = f"{image}: " if isinstance(image, Path) else several
             raise ImageError(f"{named}{error}") from error
     return found
+
+
+def spelling_by(encoder: Encoder, text: str) -> Spelling:
+    """The words of a text that are unknown to an encoder; none where the encoder does not say."""
+    tell: Callable[[str], Spelling] | None = getattr(encoder, "spelling", None)
+    return tell(text) if tell is not None else Spelling({})
 
 
 def stacked(encoder: Any, pixels: list[NDArray[Any]]) -> Embeddings:

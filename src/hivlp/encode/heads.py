@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from hivlp.config import CONFIG_FILE, Settings
 from hivlp.data.images import MAX_PIXELS, LoadedPicture
+from hivlp.data.vocabulary import Spelling
 from hivlp.encode import hub
-from hivlp.encode.base import Encoder, device_of, load, unread_by
+from hivlp.encode.base import Encoder, device_of, load, spelling_by, unread_by
 from hivlp.errors import ModelError
 from hivlp.inputs import ImageLike
 from hivlp.types import Embeddings, FloatArray
@@ -161,6 +162,10 @@ class HeadsEncoder:
     def unread(self, text: str) -> list[str]:
         """The parts of a text that mean nothing to the model underneath."""
         return unread_by(self.base, text)
+
+    def spelling(self, text: str) -> Spelling:
+        """The words of a text that the model does not know."""
+        return spelling_by(self.base, text)
 
     def _images(self, base: Embeddings) -> Embeddings:
         return Embeddings({width: head.images(base) for width, head in self.heads.items()})

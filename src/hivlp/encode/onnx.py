@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE, read_model_config
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.data.vocabulary import Spelling
 from hivlp.encode.base import INT8, SquareInput, fingerprint, joined
 from hivlp.errors import ModelError
 from hivlp.inputs import as_texts
@@ -90,6 +91,10 @@ class OnnxEncoder(SquareInput):
     def unread(self, text: str) -> list[str]:
         """The parts of a text that mean nothing to the model."""
         return self._tokenizer.unread(text)
+
+    def spelling(self, text: str) -> Spelling:
+        """The words of a text that the model does not know."""
+        return self._tokenizer.spelling(text)
 
     def _run(self, session: Any, inputs: dict[str, NDArray[Any]]) -> Embeddings:
         outputs = session.run(

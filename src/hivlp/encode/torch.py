@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hivlp.config import TOKENIZER_FILE
 from hivlp.data.tokenizer import Tokenizer
+from hivlp.data.vocabulary import Spelling
 from hivlp.encode.base import IN_MEMORY, SquareInput, fingerprint, joined
 from hivlp.inputs import as_texts
 from hivlp.model.dual import DualEncoder
@@ -69,6 +70,10 @@ class TorchEncoder(SquareInput):
     def unread(self, text: str) -> list[str]:
         """The parts of a text that mean nothing to the model."""
         return self._tokenizer.unread(text)
+
+    def spelling(self, text: str) -> Spelling:
+        """The words of a text that the model does not know."""
+        return self._tokenizer.spelling(text)
 
 
 def _to_numpy(levels: dict[int, torch.Tensor]) -> Embeddings:

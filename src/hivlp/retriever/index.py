@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING, Any
 from hivlp import ingest
 from hivlp.data.originals import place_of
 from hivlp.data.sources import Source, open_given, open_texts
-from hivlp.encode.base import stored_match, unread_by
+from hivlp.encode.base import stored_match
 from hivlp.errors import QueryError
 from hivlp.ingest import AddReport
 from hivlp.inputs import ImageLike, as_image, check_count
 from hivlp.match import MatchModel
 from hivlp.progress import Shown, shown
 from hivlp.retriever.stored import StoredIndex
+from hivlp.search.notes import notes_on, spelled
 from hivlp.search.query import Part, Query, clean_query, items_of, mixed, parts_of, words_of
 from hivlp.search.request import SearchRequest, takes_search_options
 from hivlp.search.rerank import HOW_TO_TRAIN, FusionReranker, Scorer, has_head, open_scorer
 from hivlp.types import Embeddings, Hits, Item, Sample
 
 if TYPE_CHECKING:
-    from hivlp.encode import Encoder
+    pass
 
 
 class Index(StoredIndex):
@@ -153,22 +154,7 @@ class Index(StoredIndex):
             QueryError: the query or an option is invalid, or the index can't serve the option.
             ImageError: an image can't be decoded.
         """
-        parts = parts_of(query)
-        words = words_of(parts)
-        self.check(request, words=words is not None)
-        start = time.perf_counter()
-        embeddings = mixed([self._encode(part) for part in parts], [part.weight for part in parts])
-        encode_ms = _ms_since(start)
-        (hits,) = self._search(
-            embeddings, request.leaving_out(items_of(parts)), texts=None if words is None else [words]
-        )
-        notes = [
-            note
-            for part in parts
-            if part.text is not None
-            for note in notes_on(clean_query(part.text), self.encoder)
-        ]
-        return _described(hits, encode_ms, notes)
+        return self._search_parts(parts_of(query), request)
 
     @takes_search_options
     def search_batch(self, texts: Sequence[str], request: SearchRequest) -> list[Hits]:
@@ -190,17 +176,20 @@ class Index(StoredIndex):
             raise QueryError(f"{texts[:40]!r} is one text: pass a list of texts, or use search")
         if not isinstance(texts, Iterable):
             raise QueryError(f"{texts!r:.40} ({type(texts).__name__}) is invalid: must be a list of texts")
-        cleaned = [clean_query(text) for text in texts]
+        several = [parts_of(Part(text=clean_query(text))) for text in texts]
+        if request.spell or any(words_of(parts) is None for parts in several):
+            return [self._search_parts(parts, request) for parts in several]
+        words = [part.text or "" for parts in several for part in parts]
         self.check(request, words=True)
-        if not cleaned:
+        if not words:
             return []
         start = time.perf_counter()
-        embeddings = self.encoder.encode_texts(cleaned)
-        encode_ms = _ms_since(start) / len(cleaned)
-        found = self._search(embeddings, request, texts=cleaned)
+        embeddings = self.encoder.encode_texts(words)
+        encode_ms = _ms_since(start) / len(words)
+        found = self._search(embeddings, request, texts=words)
         return [
             _described(hits, encode_ms, notes_on(text, self.encoder))
-            for hits, text in zip(found, cleaned, strict=True)
+            for hits, text in zip(found, words, strict=True)
         ]
 
     def search_vectors(
@@ -253,13 +242,31 @@ class Index(StoredIndex):
                 f"none. Leave it out, or index with a model that has one ({HOW_TO_TRAIN})"
             )
 
+    def _search_parts(self, parts: list[Part], request: SearchRequest) -> Hits:
+        """The answer to one query, of the parts that `parts_of` gave."""
+        corrections: tuple[str, ...] = ()
+        if request.spell:
+            parts, corrections = spelled(parts, self.encoder)
+        words = words_of(parts)
+        self.check(request, words=words is not None)
+        start = time.perf_counter()
+        embeddings = mixed([self._encode(part) for part in parts], [part.weight for part in parts])
+        encode_ms = _ms_since(start)
+        (hits,) = self._search(
+            embeddings, request.leaving_out(items_of(parts)), texts=None if words is None else [words]
+        )
+        notes = [
+            note for part in parts if part.text is not None for note in notes_on(part.text, self.encoder)
+        ]
+        return _described(hits, encode_ms, [*corrections, *notes])
+
     def _search(
         self, queries: Embeddings, request: SearchRequest, *, texts: Sequence[str] | None
     ) -> list[Hits]:
         rerank = None if texts is None or request.rerank is None else self._reranker(texts, request.rerank)
         found = self.store.search(
             queries,
-            k=request.k,
+            k=request.depth,
             plan=request.fixed_plan,
             recall=request.recall,
             rerank=rerank,
@@ -299,7 +306,7 @@ class Index(StoredIndex):
 
     def _encode(self, part: Part) -> Embeddings:
         if part.text is not None:
-            return self.encoder.encode_texts([clean_query(part.text)])
+            return self.encoder.encode_texts([part.text])
         if part.item is not None:
             return self.store.embeddings([part.item])
         assert part.image is not None
@@ -310,17 +317,6 @@ class Index(StoredIndex):
         if isinstance(found, Path) and not found.is_file():
             raise QueryError(f"{found} is not a file: give the path of an image to search with")
         return self.encoder.encode_images([found])
-
-
-def notes_on(text: str, encoder: Encoder) -> tuple[str, ...]:
-    """Notes for the user on how an encoder reads a text, one sentence each."""
-    notes = list[str]()
-    if encoder.cuts(text):
-        notes.append("the query is longer than the model reads; its end was cut and ignored")
-    if unread := unread_by(encoder, text):
-        named = ", ".join(repr(word[:20]) for word in unread[:3])
-        notes.append(f"the model can't read {named}: its training captions did not have such letters")
-    return tuple(notes)
 
 
 def _text_samples(

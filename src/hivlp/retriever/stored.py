@@ -20,6 +20,7 @@ from hivlp.messages import counted
 from hivlp.progress import Shown, shown
 from hivlp.retriever.models import lasting_name, loaded, loaded_for
 from hivlp.search.query import clean_query
+from hivlp.search.wording import read
 from hivlp.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class StoredIndex:
         """
         store = self.folder_store("tuned")
         tuning.check(store, recall, k, kinds)
-        texts = None if queries is None else [clean_query(text) for text in as_texts(queries)]
+        texts = None if queries is None else [read(clean_query(text)).wanted for text in as_texts(queries)]
         chosen = tuning.tuning_queries(store, self.encoder, texts, count, seed)
         with shown(progress, "tuning", unit="plans") as advance:
             return tuning.tune(store, chosen, recall=recall, k=k, kinds=kinds, progress=advance)

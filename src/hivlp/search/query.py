@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TypeAlias, cast
 
@@ -13,9 +13,12 @@ import numpy as np
 
 from hivlp.errors import QueryError
 from hivlp.inputs import ImageLike, is_image
+from hivlp.search import wording
 from hivlp.types import Embeddings, FloatArray
 
 MAX_WEIGHT = 100.0
+WORDS_BESIDE_IMAGE = 0.8
+"""The weight of words beside a picture of weight 1: “this picture, but at night” keeps what it shows."""
 # Below this length the direction of a mix is rounding error: its parts cancel each other out.
 _MIN_LENGTH = 1e-3
 
@@ -65,7 +68,39 @@ Query: TypeAlias = "str | ImageLike | Part | Sequence[Part]"
 
 
 def parts_of(query: Query) -> list[Part]:
-    """The parts of a query, at least one. Raises QueryError for anything that is not a query."""
+    """The parts of a query, at least one, with the words as a model should read them (see `wording.read`).
+
+    Words behind a minus become parts of their own, whose weight leads away from them.
+
+    Raises:
+        QueryError: for anything that is not a query.
+    """
+    return [read for part in _given(query) for read in _read(part)]
+
+
+def _read(part: Part) -> list[Part]:
+    if part.text is None:
+        return [part]
+    words = wording.read(clean_query(part.text))
+    away = wording.MINUS_WEIGHT * part.weight
+    unwanted = [Part(text=text, weight=away) for text in words.unwanted] if part.weight > 0 else []
+    return [replace(part, text=words.wanted), *unwanted]
+
+
+def beside(words: Sequence[str], others: Sequence[Part], unwanted: Sequence[str] = ()) -> list[Part]:
+    """The mix of words with pictures and items, where nobody gave weights.
+
+    Args:
+        words: texts to look for.
+        others: pictures and items.
+        unwanted: words to keep away from.
+    """
+    weight = WORDS_BESIDE_IMAGE if others else 1.0
+    away = [Part(text=text, weight=wording.MINUS_WEIGHT) for text in unwanted]
+    return [*(Part(text=text, weight=weight) for text in words), *others, *away]
+
+
+def _given(query: Query) -> list[Part]:
     if isinstance(query, Part):
         return [query]
     if isinstance(query, str):
@@ -83,10 +118,8 @@ def parts_of(query: Query) -> list[Part]:
 
 
 def words_of(parts: Sequence[Part]) -> str | None:
-    """The words of a query of words alone, cleaned; None for any other query."""
-    if len(parts) == 1 and parts[0].text is not None and parts[0].weight > 0:
-        return clean_query(parts[0].text)
-    return None
+    """The words of a query of words alone, of those that `parts_of` gave; None for any other query."""
+    return parts[0].text if len(parts) == 1 and parts[0].weight > 0 else None
 
 
 def items_of(parts: Sequence[Part]) -> frozenset[str]:

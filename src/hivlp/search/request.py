@@ -102,6 +102,9 @@ class SearchRequest:
 
     k: int = field(default=10, metadata=_option(int, "Number of hits.", least=1))
     _: KW_ONLY
+    offset: int = field(
+        default=0, metadata=_option(int, "Number of best hits to leave out, for the next page.", least=0)
+    )
     candidates: int | Literal["all"] | None = field(
         default=None,
         metadata=_option(int, "Number of items that the coarse level passes to the fine level.", least=1),
@@ -158,6 +161,10 @@ class SearchRequest:
             least=1,
         ),
     )
+    spell: bool = field(
+        default=False,
+        metadata=_option(bool, "Correct words that the model does not know to the nearest that it knows."),
+    )
     without: Collection[str] = field(
         default=frozenset(), metadata=_option(None, "Ids of items that the search leaves out.")
     )
@@ -179,9 +186,10 @@ class SearchRequest:
         given = [name for name in ("candidates", "exact", "recall", "plan") if getattr(self, name)]
         if len(given) > 1:
             raise QueryError(f"{' and '.join(given)} exclude each other: give one of them")
-        if self.rerank is not None and self.rerank < self.k:
+        if self.rerank is not None and self.rerank < self.depth:
+            wanted = f"k={self.k}" + (f" and offset={self.offset} together" if self.offset else "")
             raise QueryError(
-                f"rerank={self.rerank} is less than k={self.k}: re-rank at least as many hits as are wanted"
+                f"rerank={self.rerank} is less than {wanted}: re-rank at least as many hits as are wanted"
             )
         if self.where is not None:
             from hivlp.index.where import parse
@@ -208,6 +216,11 @@ class SearchRequest:
             )
 
     @property
+    def depth(self) -> int:
+        """How many of the best hits must be found, those that are left out included."""
+        return self.offset + self.k
+
+    @property
     def fixed_plan(self) -> Plan | None:
         """The plan that the options fix; None leaves the choice to the index."""
         from hivlp.search.plan import Plan
@@ -222,17 +235,19 @@ class SearchRequest:
         return "image" if self.kind is None and self.min_probability is not None else self.kind
 
     def select(self, hits: Hits, match: MatchModel | None) -> Hits:
-        """The hits that reach ``min_score`` and ``min_probability``, with their match probabilities.
+        """The hits from ``offset`` on that reach ``min_score`` and ``min_probability``, with probabilities.
 
         Args:
-            hits: as the store gave them.
+            hits: the best ``depth`` hits, as the store gave them.
             match: how scores become probabilities; None leaves the hits without.
         """
         if match is not None:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
         passed = tuple(hit for hit in hits if self._passes(hit))
         notes = hits.notes if passed or not hits.hits else (*hits.notes, self._best_below(hits))
-        return replace(hits, hits=passed, notes=notes)
+        if self.offset and self.offset >= len(passed) > 0:
+            notes = (*notes, f"offset={self.offset} leaves out all hits; there are {len(passed)}")
+        return replace(hits, hits=passed[self.offset :], notes=notes)
 
     def _passes(self, hit: Hit) -> bool:
         if self.min_score is not None and hit.score < self.min_score:

@@ -90,7 +90,8 @@ class Guard:
             raise Problem(
                 403,
                 "foreign_host",
-                "this service does not answer to this host name: use the address it printed",
+                f"this service does not answer to the host name {_name_of(host)[:80]!r}: use the address "
+                "that it printed, or start it with --allowed-host for the name of a proxy",
             )
         origin = headers.get("origin")
         if origin is not None and not _is_of(origin, host) and origin not in self._settings.cors_origins:

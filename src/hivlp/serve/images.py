@@ -12,7 +12,7 @@ from hivlp.errors import ImageError
 from hivlp.serve.problems import Problem
 from hivlp.types import Item
 
-THUMBNAIL_SIDES = (160, 320, 640)
+THUMBNAIL_SIDES = (160, 320, 640, 1280)
 _QUALITY = 82
 
 

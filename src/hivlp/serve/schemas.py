@@ -18,8 +18,8 @@ from pydantic import (
 )
 from pydantic import WithJsonSchema as Schema
 
-from hivlp.search.query import MAX_WEIGHT, Part
-from hivlp.search.request import DEFAULTS, OPTIONS, SearchRequest
+from hivlp.search.query import MAX_WEIGHT, Part, beside
+from hivlp.search.request import DEFAULTS, OPTIONS, KindOfItem, SearchRequest
 
 MAX_TEXT = 20_000
 MAX_ID = 4_000
@@ -134,15 +134,14 @@ def _with_search_options(model: type[Fields]) -> type[Fields]:
 
 @_with_search_options
 class SearchParameters(SearchFields):
-    """The query string of ``GET /v1/search``; words and item together are mixed in equal parts."""
+    """The query string of ``GET /v1/search``; words and item together are mixed."""
 
     q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words to search for.")
     item: str | None = Field(default=None, max_length=MAX_ID, description="The id of an item to search with.")
 
     def parts(self) -> list[Part]:
         """The same for the library."""
-        words = [] if self.q is None else [Part(text=self.q)]
-        return words + ([] if self.item is None else [Part(item=self.item)])
+        return beside([] if self.q is None else [self.q], [] if self.item is None else [Part(item=self.item)])
 
     @model_validator(mode="after")
     def _has_query(self) -> SearchParameters:
@@ -168,6 +167,10 @@ class SearchForm(SearchFields):
     """The fields of a search by an uploaded image, beside the file ``image``."""
 
     q: str | None = Field(default=None, max_length=MAX_TEXT, description="Words, mixed with the image.")
+
+    def parts(self, image: bytes) -> list[Part]:
+        """The same for the library."""
+        return beside([] if self.q is None else [self.q], [Part(image=image)])
 
 
 class HitModel(BaseModel):
@@ -224,6 +227,28 @@ class ItemModel(BaseModel):
     meta: dict[str, Any]
     width: int | None
     height: int | None
+
+
+class ListParameters(Strict):
+    """The query string of ``GET /v1/items``."""
+
+    index: str | None = Field(default=None, description="Name of the index. [default: the first one]")
+    where: str | None = Field(
+        default=None, max_length=OPTIONS["where"].max_length, description=OPTIONS["where"].help
+    )
+    kind: KindOfItem | None = Field(default=None, description=OPTIONS["kind"].help)
+    limit: int = Field(default=100, ge=1, le=1_000, description="Number of items.")
+    offset: int = Field(default=0, ge=0, description="Number of items to leave out, for the next page.")
+
+
+class ListModel(BaseModel):
+    """Some items of an index, those added last first."""
+
+    items: list[ItemModel]
+    offset: int
+    total: int = Field(description="Number of items that pass the filter.")
+    next_offset: int | None = Field(description="The offset of the next page. Null after the last one.")
+    index: str
 
 
 class NewItem(Strict):
@@ -304,21 +329,41 @@ class EmbeddingInput(Strict):
         return self
 
 
+def _as_inputs(value: object) -> object:
+    """One input or several as a list of objects; the union of pydantic would tell of its own classes."""
+    several: list[object] = value if isinstance(value, list) else [value]
+    return [_as_input(one) for one in several]
+
+
+def _as_input(value: object) -> object:
+    if isinstance(value, str):
+        return {"text": value}
+    if isinstance(value, (int, list)) and not isinstance(value, bool):
+        raise ValueError(
+            "token numbers are not understood, since every model has its own: send the texts themselves "
+            "(LangChain: check_embedding_ctx_length=False)"
+        )
+    if not isinstance(value, (dict, EmbeddingInput)):
+        raise ValueError("must be a text, an object with text or image_base64, or a list of these")
+    return value
+
+
+_ONE_INPUT = {"anyOf": [{"type": "string", "maxLength": MAX_TEXT}, EmbeddingInput.model_json_schema()]}
+_INPUTS = {"anyOf": [*_ONE_INPUT["anyOf"], {"type": "array", "items": _ONE_INPUT, "maxItems": MAX_LIST}]}
+
+
 class EmbeddingsBody(Strict):
     """The body of ``POST /v1/embeddings``, compatible with OpenAI's, with images added."""
 
-    input: Text | EmbeddingInput | Annotated[list[Text | EmbeddingInput], Field(max_length=MAX_LIST)]
+    input: Annotated[
+        list[EmbeddingInput], Field(max_length=MAX_LIST), BeforeValidator(_as_inputs), Schema(_INPUTS)
+    ]
     model: str | None = Field(
         default=None, description="Name of the model of one of the indexes. [default: that of the first]"
     )
     dimensions: int | None = Field(default=None, ge=1, description="A trained width. [default: the widest]")
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
-
-    def inputs(self) -> list[EmbeddingInput]:
-        """All inputs as a list."""
-        several = self.input if isinstance(self.input, list) else [self.input]
-        return [EmbeddingInput(text=one) if isinstance(one, str) else one for one in several]
 
 
 class EmbeddingModel(BaseModel):
@@ -343,6 +388,23 @@ class EmbeddingsModel(BaseModel):
     data: list[EmbeddingModel]
     model: str
     usage: UsageModel = UsageModel()
+
+
+class ModelCard(BaseModel):
+    """A model of the service, in OpenAI's form, with the widths of its embeddings."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(default=0, description="Present for OpenAI clients; always 0.")
+    owned_by: str = "hivlp"
+    dimensions: list[int]
+
+
+class ModelsModel(BaseModel):
+    """The models of the service."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
 
 
 class ErrorDetail(BaseModel):

@@ -14,8 +14,9 @@ import anyio
 from hivlp.data.images import check
 from hivlp.encode import Encoder
 from hivlp.errors import HivlpError, ImageError
-from hivlp.retriever import Index, notes_on
-from hivlp.search.query import Part, clean_query, items_of, mixed, words_of
+from hivlp.retriever import Index
+from hivlp.search.notes import notes_on, spelled
+from hivlp.search.query import Part, clean_query, items_of, mixed, parts_of, words_of
 from hivlp.search.request import SearchRequest
 from hivlp.serve import images, uploads
 from hivlp.serve.batching import Batcher, RequestLimit
@@ -25,6 +26,7 @@ from hivlp.serve.metrics import Metrics
 from hivlp.serve.problems import Problem
 from hivlp.serve.settings import ServiceSettings
 from hivlp.serve.shared_folder import SharedFolder
+from hivlp.stores.base import Listing
 from hivlp.types import Embeddings, Hits, Item
 
 HttpAnswer = TypeVar("HttpAnswer")
@@ -122,12 +124,20 @@ class Service:
 
     async def search(self, served: ServedIndex, parts: Sequence[Part], request: SearchRequest) -> Hits:
         """The answer to one query. An invalid request is refused before anything is decoded or encoded."""
-        if request.k > self.settings.max_k:
+        if request.depth > self.settings.max_k:
+            wanted = (
+                f"k={request.k} is"
+                if not request.offset
+                else f"k={request.k} after offset={request.offset} is"
+            )
             raise Problem(
                 400,
                 "bad_query",
-                f"k={request.k} is out of range: this service gives at most {self.settings.max_k:,} hits",
+                f"{wanted} out of range: this service gives at most {self.settings.max_k:,} hits",
             )
+        parts, corrections = parts_of(parts), ()
+        if request.spell:
+            parts, corrections = spelled(parts, served.index.encoder)
         words = words_of(parts)
         served.index.check(request, words=words is not None)
         encoded = await _all(self._encoded(served, part) for part in parts)
@@ -144,7 +154,7 @@ class Service:
         timings = replace(hits.timings_ms, encode=sum(one.ms for one in encoded))
         self.metrics.observe_stages(timings)
         notes = [note for one in encoded for note in one.notes]
-        return replace(hits, timings_ms=timings, notes=(*notes, *hits.notes))
+        return replace(hits, timings_ms=timings, notes=(*corrections, *notes, *hits.notes))
 
     async def embed(self, encoder: Encoder, *, text: str | None, image: bytes | None) -> Embeddings:
         """The embedding of a text or an image: 1 × D at every level."""
@@ -157,6 +167,15 @@ class Service:
         if item is None:
             raise Problem(404, "not_found", f"the index {served.name!r} has no item {name!r}")
         return item
+
+    async def listed(
+        self, served: ServedIndex, *, offset: int, limit: int, where: str | None, kind: str | None
+    ) -> Listing:
+        """Items of an index without a search, those added last first."""
+        store = served.index.store
+        return await self._lookups.do(
+            lambda: store.listed(offset=offset, limit=limit, where=where, kind=kind)
+        )
 
     async def original(self, served: ServedIndex, item: Item) -> tuple[bytes, str]:
         """The image file of an item and its media type."""

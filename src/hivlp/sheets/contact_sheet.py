@@ -234,9 +234,12 @@ def _draw_hit(
 
 
 def _numbers(hit: Hit, room: int) -> str:
-    """The score of a hit, and how likely it matches: as much of that as `room` pixels take."""
+    """The score of a hit; of the best one also how likely the index holds what the words describe.
+
+    As much of that as `room` pixels take: later hits have no probability of their own.
+    """
     score, font = f"{hit.score:.3f}", lettering.font(15)
-    if hit.probability is None:
+    if hit.probability is None or hit.rank != 1:
         return score
     likely = f"{score} · {hit.probability:.0%}"
     return next((line for line in (f"{likely} match", likely) if font.getlength(line) <= room), score)

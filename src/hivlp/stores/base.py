@@ -10,6 +10,7 @@ pruning and exporting work on the files of an index folder and belong to `LocalS
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,27 @@ from hivlp.search.plan import Plan
 from hivlp.types import Embeddings, FloatArray, Hits, Item
 
 SelfStore = TypeVar("SelfStore", bound="Store")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Some items of an index, those added last first.
+
+    Attributes:
+        items: the items.
+        offset: how many stand before them.
+        total: how many there are, with these.
+    """
+
+    items: tuple[Item, ...]
+    offset: int
+    total: int
+
+    @property
+    def next_offset(self) -> int | None:
+        """Where the next page begins; None after the last one."""
+        after = self.offset + len(self.items)
+        return after if self.items and after < self.total else None
 
 
 class ItemScorer(Protocol):
@@ -110,6 +132,19 @@ class Store(Protocol):
             kind: only items of this kind. A note says so where filter or kind leave fewer than k items.
             recall: use the fastest plan that was measured to keep this recall.
             without: ids of items that are left out. Unknown ids are no error.
+        """
+        ...
+
+    def listed(
+        self, *, offset: int = 0, limit: int = 100, where: str | None = None, kind: str | None = None
+    ) -> Listing:
+        """Items without a search, those added last first.
+
+        Args:
+            offset: how many to leave out.
+            limit: how many to give.
+            where: only items that pass this filter.
+            kind: only items of this kind.
         """
         ...
 

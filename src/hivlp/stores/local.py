@@ -27,7 +27,7 @@ from hivlp.search.cascade import RawResult
 from hivlp.search.choice import Choice, choose, few_candidates
 from hivlp.search.plan import Plan, default_plan
 from hivlp.search.tuned import Tuned
-from hivlp.stores.base import ItemScorer
+from hivlp.stores.base import ItemScorer, Listing
 from hivlp.stores.filters import Filters, note
 from hivlp.types import Embeddings, FloatArray, Hit, Hits, IntArray, Item, Progress
 
@@ -140,6 +140,20 @@ class LocalStore:
     def view(self, *, where: str | None = None, kind: str | None = None) -> LocalView:
         """The index as of the last ``refresh``, for ``cascade.run``; stays valid while the index changes."""
         return self._at_one_state(lambda state: self._view(state, where, kind))
+
+    def listed(
+        self, *, offset: int = 0, limit: int = 100, where: str | None = None, kind: str | None = None
+    ) -> Listing:
+        """Items without a search, those added last first. See ``Store.listed``."""
+
+        def answer(state: State) -> Listing:
+            rows = self._view(state, where, kind).mask.live_rows()
+            end = max(0, len(rows) - offset)
+            some = rows[max(0, end - limit) : end][::-1].tolist()
+            with self.folder.items.at(state.generation):
+                return Listing(tuple(self.folder.items.fetch(some)), offset, len(rows))
+
+        return self._at_one_state(answer)
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None for an unknown id."""

@@ -4,7 +4,9 @@ import { hasKey, itemPath } from "./api.js";
 import { release, show, source, thumbnailPath } from "./pictures.js";
 import { count, element, fileName, icon, percent, score, shown, title } from "./words.js";
 
-const CALM_MS = 200; // the original is asked for when somebody stays on it
+const CALM_MS = 200; // a larger picture is asked for when somebody stays on it
+const SMALL = 640;
+const SWIPE_PX = 60;
 
 export class Detail {
   /** onMove(step), onLike(hit), onBut(hit, words) and onClose() are called for what somebody does. */
@@ -13,6 +15,7 @@ export class Detail {
     dialog.addEventListener("keydown", (event) => this.#pressed(event));
     dialog.addEventListener("close", () => this.#closed());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    this.#listenToSwipes();
   }
 
   get isOpen() {
@@ -49,7 +52,7 @@ export class Detail {
     clearTimeout(this.timer);
     this.dialog.querySelectorAll("img").forEach(release);
     if (this.original?.startsWith("blob:")) URL.revokeObjectURL(this.original);
-    this.original = null;
+    this.original = this.enlarge = null;
   }
 
   #stage(hit, index) {
@@ -59,21 +62,52 @@ export class Detail {
       return stage;
     }
     const img = element("img", { alt: title(hit), draggable: "false" });
-    if (hit.width && hit.height) Object.assign(img, { width: hit.width, height: hit.height });
+    if (hit.width && hit.height) {
+      Object.assign(img, { width: hit.width, height: hit.height });
+      // A small picture is shown at most twice as large: more would only show its blocks.
+      Object.assign(img.style, { maxWidth: `${2 * hit.width}px`, maxHeight: `${2 * hit.height}px` });
+    }
+    img.title = "Full size (z)";
+    img.addEventListener("click", () => this.#zoom());
     stage.append(img, element("p", { class: "gone" }, "The picture itself is not there any more."));
-    show(img, thumbnailPath(hit.id, index, 640), () => stage.classList.add("missing"));
-    this.timer = setTimeout(() => this.#sharpen(img, hit, index), CALM_MS);
+    show(img, thumbnailPath(hit.id, index, SMALL / 2), () => stage.classList.add("missing"));
+    const larger = itemPath(hit.id, index, "thumbnail", { size: 1280 });
+    if (!(Math.max(hit.width, hit.height) <= SMALL)) this.timer = setTimeout(() => this.#sharpen(img, hit, larger), CALM_MS);
+    this.enlarge = () => this.#sharpen(img, hit, itemPath(hit.id, index, "original"));
     return stage;
   }
 
-  /** The original in the place of the thumbnail, once it is there; some kinds of files no browser shows. */
-  async #sharpen(img, hit, index) {
+  /** The picture at its own size, to be scrolled; the file is fetched for that, and only then. */
+  #zoom() {
+    const stage = this.dialog.querySelector(".stage-area");
+    if (!stage || !this.enlarge) return;
+    clearTimeout(this.timer);
+    if (stage.classList.toggle("zoomed")) this.enlarge();
+  }
+
+  #listenToSwipes() {
+    let from = null;
+    this.dialog.addEventListener("touchstart", ({ touches, target }) => {
+      const held = touches.length === 1 && target.closest(".stage-area:not(.zoomed)");
+      from = held ? { x: touches[0].clientX, y: touches[0].clientY } : null;
+    }, { passive: true });
+    this.dialog.addEventListener("touchend", ({ changedTouches: [end] }) => {
+      if (!from) return;
+      const [across, along] = [end.clientX - from.x, end.clientY - from.y];
+      if (Math.abs(across) > SWIPE_PX && Math.abs(across) > 2 * Math.abs(along)) this.actions.onMove(across < 0 ? 1 : -1);
+      from = null;
+    }, { passive: true });
+  }
+
+  /** A sharper picture in the place of the thumbnail, once it is there; some kinds of files no browser shows. */
+  async #sharpen(img, hit, path) {
     try {
-      const address = await source(itemPath(hit.id, index, "original"));
+      const address = await source(path);
       const large = new Image();
       large.src = address;
       await large.decode();
       if (this.hit !== hit) throw new Error("left");
+      if (this.original?.startsWith("blob:")) URL.revokeObjectURL(this.original);
       this.original = address;
       release(img);
       img.src = address;
@@ -137,6 +171,7 @@ export class Detail {
       ArrowLeft: () => this.actions.onMove(-1),
       ArrowUp: () => this.actions.onMove(-1),
       m: () => this.actions.onLike(this.hit),
+      z: () => this.#zoom(),
     }[event.key];
     if (!does) return;
     event.preventDefault();
@@ -152,11 +187,11 @@ function scores(hit, levels, plan) {
   const head = element("tr", {}, element("td", {}), element("th", { scope: "col" }, "score"), element("th", { scope: "col" }, "rank"));
   const rows = [row("Fine", levels.at(-1), hit.score, hit.rank), row("Coarse", coarse, hit.coarse_score, hit.coarse_rank)];
   const table = element("table", { class: "scores" }, element("thead", {}, head), element("tbody", {}, ...rows));
-  const likely = hit.probability ?? null;
+  const likely = hit.rank === 1 ? (hit.probability ?? null) : null;
   if (likely === null) return table;
   const meter = element("span", { class: "meter", "aria-hidden": "true" }, element("i"));
   meter.firstChild.style.width = `${likely * 100}%`;
-  const match = element("p", { class: "likely" }, element("span", {}, "Match probability"), element("b", {}, percent(likely)), meter);
+  const match = element("p", { class: "likely" }, element("span", {}, "The index holds such a picture"), element("b", {}, percent(likely)), meter);
   const both = element("div", {}, table, match);
   return both;
 }
@@ -173,8 +208,7 @@ function facts(hit) {
   for (const [name, value] of Object.entries(hit.meta ?? {})) {
     if (name !== "captions" && value !== null) known[name] = shown(value);
   }
-  known.Place = hit.uri;
-  if (hit.id !== hit.uri) known.Id = hit.id;
+  if (hit.id !== known.File) known.Id = hit.id; // and not the path, which tells strangers of the machine
   const rows = Object.entries(known).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
   return element("dl", { class: "facts" }, ...rows);
 }

@@ -8,9 +8,9 @@ const TEXT_RATIO = 1.3;
 const UNKNOWN_RATIO = 4 / 3;
 
 export class Grid {
-  /** @param list the <ol>; onOpen(hit) and onLike(hit) are called for what somebody does with a hit. */
-  constructor(list, { onOpen, onLike, onLeave }) {
-    Object.assign(this, { list, onOpen, onLike, onLeave, hits: [], placed: [], current: 0, frames: new Map() });
+  /** @param list the <ol>; onOpen(hit) and onLike(hit) are called for what somebody does; linkTo(hit) is its address. */
+  constructor(list, { onOpen, onLike, onLeave, linkTo }) {
+    Object.assign(this, { list, onOpen, onLike, onLeave, linkTo, hits: [], placed: [], current: 0, frames: new Map() });
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("keydown", (event) => this.#pressed(event));
     list.addEventListener("focusin", (event) => this.#entered(event));
@@ -28,6 +28,7 @@ export class Grid {
       const name = `${index} ${hit.id}`;
       const frame = this.frames.get(name) ?? madeFrame(hit);
       describe(frame, hit, sample);
+      frame.querySelector(".frame").href = this.linkTo(hit);
       frames.set(name, frame);
     }
     for (const [name, frame] of this.frames) {
@@ -58,7 +59,7 @@ export class Grid {
     if (!this.hits.length) return;
     this.current = Math.min(Math.max(place, 0), this.hits.length - 1);
     this.#mark();
-    this.#frames()[this.current].querySelector("button").focus();
+    this.#frames()[this.current].querySelector(".frame").focus();
   }
 
   /** Moves the focus to an item, where it is here. */
@@ -83,7 +84,7 @@ export class Grid {
 
   #mark() {
     this.#frames().forEach((frame, place) => {
-      frame.querySelector("button").tabIndex = place === this.current ? 0 : -1;
+      frame.querySelector(".frame").tabIndex = place === this.current ? 0 : -1;
     });
   }
 
@@ -100,7 +101,10 @@ export class Grid {
 
   #clicked(event) {
     const hit = this.hits[this.#place(event)];
-    if (hit) this.onOpen(hit);
+    // Then the browser opens the link, in a tab or a window of its own.
+    if (!hit || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    this.onOpen(hit);
   }
 
   #pressed(event) {
@@ -135,24 +139,24 @@ function madeFrame(hit) {
   const box = element("span", { class: `box ${hit.kind}` });
   if (hit.kind === "image") box.append(element("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" }));
   box.append(element("span", { class: "inside", "aria-hidden": "true" }, shortened(title(hit), 220)));
-  const button = element("button", { type: "button", class: "frame", tabindex: "-1" }, box);
-  button.append(element("span", { class: "line" }), element("span", { class: "caption" }));
-  return element("li", { class: "hit" }, button);
+  const link = element("a", { class: "frame", tabindex: "-1", draggable: "false" }, box);
+  link.append(element("span", { class: "line" }), element("span", { class: "caption" }));
+  return element("li", { class: "hit" }, link);
 }
 
 function describe(frame, hit, sample) {
   frame.dataset.id = hit.id;
-  const likely = hit.probability ?? null;
+  const likely = hit.rank === 1 ? (hit.probability ?? null) : null; // it is about the index, by its best hit
   const line = sample ? [] : [
     element("span", { class: "rank" }, count(hit.rank)),
     element("span", { class: "score" }, score(hit.score)),
-    likely === null ? null : element("span", { class: "match" }, percent(likely)),
+    likely === null ? null : element("span", { class: "match" }, `match ${percent(likely)}`),
   ];
-  frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", match probability"}`;
+  frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", how likely the index holds such a picture"}`;
   frame.querySelector(".line").replaceChildren(...line.filter(Boolean));
   frame.querySelector(".caption").textContent = hit.kind === "image" ? title(hit) : "";
   const match = likely === null ? "" : `, match ${percent(likely)}`;
   const told = sample ? "" : `, score ${score(hit.score)}${match}`;
   const what = hit.kind === "text" ? "Text: " : "";
-  frame.querySelector("button").setAttribute("aria-label", `${sample ? "" : `${hit.rank}. `}${what}${title(hit)}${told}`);
+  frame.querySelector(".frame").setAttribute("aria-label", `${sample ? "" : `${hit.rank}. `}${what}${title(hit)}${told}`);
 }

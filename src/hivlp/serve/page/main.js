@@ -5,12 +5,13 @@ import { Detail } from "./detail.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { base64 } from "./pictures.js";
+import { listenToHelp, listenToTheme } from "./look.js";
 import { Problems } from "./problems.js";
 import { Chip, acceptPictures, pictureOf } from "./query.js";
-import { EMPTY, FIRST, filterCount, fromAddress, hasQuery, isMix, isWordsOnly, toAddress, toRequest } from "./state.js";
+import { EMPTY, FIRST, filterCount, fromAddress, hasQuery, isMix, isWordsOnly, listPath, toAddress, toRequest } from "./state.js";
 import { Status } from "./status.js";
 import { sample, tell } from "./start.js";
-import { count, element, fileName, percent, sentence, title } from "./words.js";
+import { count, element, fileName, inPercent, percent, sentence, title } from "./words.js";
 
 const DEBOUNCE_MS = 80;
 /** After so long without a key, the next one begins a new entry of the history. */
@@ -27,7 +28,9 @@ const items = new Map(); // what is known of items that were searched with
 
 const status = new Status({ line: $("status"), bar: $("stages"), live: $("live") });
 const problems = new Problems($("notice"), { again, askKey });
-const grid = new Grid($("results"), { onOpen: open, onLike: like, onLeave: () => $("words").focus() });
+const grid = new Grid($("results"), {
+  onOpen: open, onLike: like, onLeave: () => $("words").focus(), linkTo: (hit) => `?${toAddress({ ...state, open: hit.id })}`,
+});
 const filters = new Filters($("filters"), go);
 const chip = new Chip({ chip: $("chip"), img: $("chip-picture"), name: $("chip-name"), drop: $("chip-drop") }, () => {
   go({ item: null, picture: null });
@@ -137,27 +140,26 @@ function paint(answer, asked) {
   $("results").dataset.shown = asked;
   drawNothing(answer);
   drawMore(answer.hits.length);
-  const picture = state.picture ? ["the link leaves your picture out"] : [];
-  status.answer(answer, picture);
+  const picture = state.picture ? ["the link does not include your picture"] : [];
+  status.answer(answer, picture, answer.notes.some((note) => /did you mean/.test(note)) ? [button("Search for that", { spell: true })] : []);
   if (!grown && window.scrollY > 0) window.scrollTo(0, 0);
   showOpen();
 }
 
-const sameButMore = (before, after) => {
-  const bare = (address) => toAddress({ ...fromAddress(address), k: FIRST });
-  return bare(before) === bare(after);
-};
+const button = (words, change) => element("button", { type: "button", class: "text-button", onclick: () => go(change) }, words);
+
+const asFirst = (address) => toAddress({ ...fromAddress(address), k: FIRST });
+const sameButMore = (before, after) => asFirst(before) === asFirst(after);
 
 function drawNothing({ hits, notes }) {
   $("nothing").hidden = hits.length > 0;
   if (hits.length) return;
-  const button = (words, change) => element("button", { type: "button", class: "text-button", onclick: () => go(change) }, words);
   const ways = [];
   if (leastIsProbability() ? state.minProbability > 0 : state.minScore > 0) {
     ways.push(button("Show the nearest all the same", { minScore: 0, minProbability: 0 }));
   }
   if (filterCount(state)) ways.push(button("Search without the filters", { fields: {}, where: "", kind: "" }));
-  const told = notes.map((note) => element("p", {}, sentence(note.replace(/^nothing found: /i, ""))));
+  const told = notes.map((note) => element("p", {}, sentence(inPercent(note.replace(/^nothing found: /i, "")))));
   $("nothing").replaceChildren(element("h2", {}, "Nothing found"), ...told, element("p", { class: "ways" }, ...ways));
 }
 
@@ -168,25 +170,29 @@ function drawMore(found) {
   $("more").textContent = `Show ${count(next - state.k)} more`;
 }
 
-/** The page without a search: what is here. */
+/** The page without a search: what is here, or what passes the filters. */
 async function begin() {
   const mine = (running = new AbortController());
   wait(false);
   shown = { answer: null, asked: "" };
   $("nothing").hidden = $("more").hidden = true;
-  const useless = filterCount(state) ? "Describe a picture: the filters narrow what is found" : "";
-  status.words(useless);
+  const filtered = filterCount(state) > 0;
   let hits = [];
+  let passed = 0;
   try {
-    hits = index().items ? await sample(index(), mine.signal) : [];
+    if (filtered) ({ items: hits, total: passed } = await getJson(listPath(state, index()), { signal: mine.signal }));
+    else if (index().items) hits = await sample(index(), mine.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     settle(mine, () => refuse(error));
   }
   settle(mine, () => {
     if (hits.length) problems.none();
-    tell($("start"), index(), hits, (q) => go({ q }));
-    $("start").hidden = false;
+    filters.refuse("");
+    status.words(filtered ? `${count(passed)} pass${passed === 1 ? "es" : ""} the filters, the newest first` : "");
+    if (!filtered) tell($("start"), index(), hits, (q) => go({ q }));
+    $("start").hidden = filtered;
+    if (filtered) drawMore(hits.length);
     grid.show(hits, index().name, { sample: true });
     $("results").dataset.shown = "";
     showOpen();
@@ -199,7 +205,7 @@ function refuse(error) {
     problems.none();
     toggleFilters(true);
     filters.refuse(error.message);
-    return status.words(`The filter is not understood${shown.answer ? "; these results are of before" : ""}`);
+    return status.words(`The filter is not understood${shown.answer ? "; these are the previous results" : ""}`);
   }
   problems.tell(error);
   if (error instanceof Unreachable) status.words("No answer");
@@ -237,7 +243,7 @@ function showDetail(hit) {
   const place = at < 0 ? null : { rank: at + 1, of: openable().length };
   const answered = shown.answer && at >= 0;
   const { score, ...unscored } = hit;
-  detail.show(answered ? hit : unscored, { index: index().name, place, levels: index().levels, plan: shown.answer?.plan });
+  detail.show(answered && score !== undefined ? hit : unscored, { index: index().name, place, levels: index().levels, plan: shown.answer?.plan });
 }
 
 /** What the address says is open, also where it is not among the results. */
@@ -274,8 +280,14 @@ function toggleFilters(is = $("filters").hidden) {
   $("filters-toggle").setAttribute("aria-expanded", String(is));
 }
 
-function askKey(words) {
-  if (hasKey()) $("key-text").textContent = `That key was not accepted: ${words}`;
+/** Closes the filters, and leaves the focus where keys are commands and not letters. */
+function closeFilters() {
+  toggleFilters(false);
+  $("filters-toggle").focus();
+}
+
+function askKey() {
+  if (hasKey()) $("key-text").textContent = "That key was not accepted. Check it for missing letters, or ask for another one.";
   if (!$("key").open) $("key").showModal();
 }
 
@@ -293,16 +305,17 @@ function fromHere() {
   const before = state.index;
   state = fromAddress(location.search);
   const lost = state.picture && !pictureOf(state.picture);
-  if (lost) {
-    state = { ...state, picture: null };
-    remember("replaceState");
-  }
+  const missing = stats.indexes.some((one) => one.name === state.index) ? null : state.index;
+  if (lost) state = { ...state, picture: null };
+  if (missing) state = { ...EMPTY, q: state.q };
+  if (lost || missing) remember("replaceState");
   chooseIndex();
   if (before !== state.index || !filters.index) filters.build(index(), state, stats.limits?.k ?? 1000);
   document.title = state.q.trim() ? `${state.q.trim()} · HiVLP` : "HiVLP";
   draw();
   search().then(() => {
-    if (lost) problems.say("This search was made with a picture that the link can't hold. Drop or paste it here again.");
+    if (missing) problems.say(`The link names the index “${missing}”, which is not here. These pictures are from ${index().name}.`);
+    else if (lost) problems.say("This search was made with a picture that the link can't hold. Drop or paste it here again.");
   });
 }
 
@@ -321,7 +334,7 @@ async function load() {
   if (!hasQuery(state) && !state.open && matchMedia("(pointer: fine)").matches) $("words").focus();
 }
 
-$("words").addEventListener("input", () => stats && go({ q: $("words").value }, { typing: true }));
+$("words").addEventListener("input", () => stats && go({ q: $("words").value, spell: false }, { typing: true }));
 $("words").addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown" && grid.hits.length) grid.focus(grid.current);
   else if (event.key === "Escape") go({ q: "", item: null, picture: null });
@@ -351,20 +364,8 @@ $("home").addEventListener("click", (event) => {
   event.preventDefault();
   if (stats) go({ ...EMPTY, index: state.index });
 });
-$("theme").addEventListener("click", () => {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const root = document.documentElement;
-  const now = root.dataset.theme ?? (dark ? "dark" : "light");
-  root.dataset.theme = now === "dark" ? "light" : "dark";
-  try {
-    localStorage.setItem("hivlp-theme", root.dataset.theme);
-  } catch {
-    // Then it lasts until the page is left.
-  }
-});
-$("help-open").addEventListener("click", () => $("help").showModal());
-$("help").querySelector(".close").addEventListener("click", () => $("help").close());
-$("help").addEventListener("click", (event) => event.target === $("help") && $("help").close());
+listenToTheme($("theme"));
+listenToHelp($("help"), $("help-open"));
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   setKey($("key-field").value);
@@ -375,12 +376,18 @@ $("key-form").addEventListener("submit", (event) => {
 $("key").addEventListener("close", () => {
   if (!hasKey()) problems.say("This service needs a key. Load the page again to give one.");
 });
+$("filters").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  event.preventDefault();
+  closeFilters();
+});
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, select, textarea") && event.target.type !== "range";
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "/") $("words").select();
   else if (event.key === "?") $("help").showModal();
   else if (event.key === "f") toggleFilters();
+  else if (event.key === "Escape" && !$("filters").hidden) closeFilters();
   else return;
   event.preventDefault();
 });

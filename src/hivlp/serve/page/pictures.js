@@ -2,7 +2,7 @@
 
 import { getBlob, hasKey, itemPath } from "./api.js";
 
-const SIZES = [160, 320, 640];
+const SIZES = [160, 320, 640, 1280];
 const RETRY_MS = 1500;
 /** A query picture is made smaller than this before it is sent: no model looks at more of it. */
 const SIDE = 1024;

@@ -6,7 +6,7 @@ import { counted, element } from "./words.js";
 const WAITS_S = [1, 1, 2, 3, 5];
 
 export class Problems {
-  /** again() repeats what failed; askKey(words) asks for a key. */
+  /** again() repeats what failed; askKey() asks for a key. */
   constructor(notice, { again, askKey }) {
     Object.assign(this, { notice, again, askKey, timer: 0, tries: 0 });
   }
@@ -24,7 +24,7 @@ export class Problems {
     clearTimeout(this.timer);
     if (error instanceof Unreachable) return this.#down();
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401) return this.#keyNeeded(error);
+    if (error.status === 401) return this.#keyNeeded();
     if (error.status === 429 || error.status === 503) return this.#busy(error);
     return this.#words(`That did not work: ${error.message}`);
   }
@@ -41,9 +41,9 @@ export class Problems {
     return false;
   }
 
-  #keyNeeded(error) {
+  #keyNeeded() {
     this.none();
-    this.askKey(error.message);
+    this.askKey();
     return false;
   }
 
@@ -60,7 +60,7 @@ export class Problems {
   /** Asks for signs of life, ever less often, and repeats the search at the first one. */
   #down() {
     const now = element("button", { type: "button", class: "text-button", onclick: () => this.again() }, "Try now");
-    this.#words("The service does not answer. What you see is of before; this page tries again by itself.", now);
+    this.#words("The service does not answer. These are the previous results; the page tries again by itself.", now);
     const look = async () => {
       const alive = await getJson("healthz").then(() => true, () => false);
       if (alive) this.again();

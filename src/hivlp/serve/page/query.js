@@ -17,6 +17,7 @@ export class Chip {
   /** A picture of one's own. */
   picture({ url, name }) {
     release(this.img);
+    this.img.onerror = () => (this.img.hidden = true); // HEIC, which few browsers show
     this.img.src = url;
     this.#told(name, "Your picture");
   }
@@ -49,7 +50,7 @@ export function acceptPictures({ choose, file, overlay }, { onPicture, onRefused
   const take = async (files) => {
     const picture = pictureIn(files);
     if (!picture) {
-      onRefused("That is no picture. Drop or paste a file such as JPEG, PNG or WebP.");
+      onRefused("That is not a picture. Drop or paste a file such as JPEG, PNG or WebP.");
       return;
     }
     const blob = await prepared(picture);

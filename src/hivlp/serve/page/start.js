@@ -36,14 +36,15 @@ export function tell(section, index, hits, onSearch) {
 function about(index) {
   if (!index.items) return ["Add pictures with ", element("code", {}, "hivlp index FOLDER --out INDEX"), "; they appear here by themselves."];
   const levels = new Intl.ListFormat("en").format(index.levels.map(String));
-  return [`Describe what you look for, or drop a picture here. Model ${fileLike(index.model)}, searched from coarse to fine (${levels} numbers).`];
+  const bring = matchMedia("(pointer: coarse)").matches ? "choose" : "drop";
+  return [`Describe what you look for, or ${bring} a picture${bring === "drop" ? " here" : ""}. Model ${fileLike(index.model)}, searched from coarse to fine (${levels} numbers).`];
 }
 
 const fileLike = (model) => model.split(/[\\/]/).filter(Boolean).pop() ?? model;
 
 function suggestions(examples, onSearch) {
   const one = (words) => element("li", {}, element("button", { type: "button", class: "example", onclick: () => onSearch(words) }, words));
-  return element("div", { class: "suggestions" }, element("h2", {}, "Words to begin with, from captions here"), element("ul", {}, ...examples.map(one)));
+  return element("div", { class: "suggestions" }, element("h2", {}, "Try one of these"), element("ul", {}, ...examples.map(one)));
 }
 
 /** Short captions of what was found, each begun otherwise. */

@@ -6,20 +6,23 @@ export const FIRST = 24;
 /**
  * A search: words, an item or a picture of one's own, and what narrows it.
  *   picture      number of a picture that was dropped in this tab; its bytes are never in an address
- *   blend        share of the words in a mix of words and picture, 0 to 1
+ *   blend        share of the words in a mix of words and picture, 0 to 1; as usual, the service weighs them
+ *   spell        misspelt words are corrected
  *   fields       filters by name: {color: {is: "red"}, price: {min: "5", max: "20"}}
  *   where        a filter as an expression
  *   open         id of the item whose detail is open
  */
 export const EMPTY = Object.freeze({
-  q: "", item: null, picture: null, blend: 0.5, index: null, kind: "", k: FIRST,
+  q: "", item: null, picture: null, blend: 0.45, spell: false, index: null, kind: "", k: FIRST,
   minScore: 0, minProbability: 0, where: "", fields: Object.freeze({}), open: null,
 });
 
 export const hasQuery = (state) => Boolean(state.q.trim() || state.item || state.picture);
 export const isMix = (state) => Boolean(state.q.trim() && (state.item || state.picture));
-/** Only words have match probabilities, and only pictures do. */
-export const isWordsOnly = (state) => !state.item && !state.picture && state.kind !== "text";
+/** Words behind a minus are to be kept away from. */
+const MINUS = /(?:^|\s)[-\u2010-\u2015\u2212](?:["\u201c\u201e]|\p{L})/u;
+/** Only words have match probabilities, without any to keep away from, and only pictures do. */
+export const isWordsOnly = (state) => !state.item && !state.picture && state.kind !== "text" && !MINUS.test(state.q);
 
 /** The part of an address after the "?", with nothing in it that is as usual. */
 export function toAddress(state) {
@@ -28,6 +31,7 @@ export function toAddress(state) {
   add("q", state.q, "");
   for (const name of ["item", "picture", "index", "open"]) if (state[name]) address.set(name, state[name]);
   add("blend", state.blend, EMPTY.blend);
+  if (state.spell) address.set("spell", "1");
   add("kind", state.kind, "");
   add("k", state.k, FIRST);
   add("min_score", state.minScore, 0);
@@ -59,6 +63,7 @@ export function fromAddress(text) {
     index: address.get("index"),
     open: address.get("open"),
     blend: number("blend", 0, 1, EMPTY.blend),
+    spell: address.get("spell") === "1",
     kind: ["image", "text"].includes(address.get("kind")) ? address.get("kind") : "",
     k: Math.round(number("k", 1, 1000, FIRST)),
     minScore: number("min_score", -1, 1, 0),
@@ -98,16 +103,24 @@ export function whereOf(state) {
 export const filterCount = (state) =>
   Object.keys(state.fields).length + Number(Boolean(state.where.trim())) + Number(Boolean(state.kind));
 
+/** What narrows a search or a list, as the service takes it. */
+function narrowed(state) {
+  const where = whereOf(state);
+  return { ...(where && { where }), ...(state.kind && { kind: state.kind }) };
+}
+
+/** The path of the list of what passes the filters, those added last first. */
+export const listPath = (state, index) =>
+  `v1/items?${new URLSearchParams({ limit: state.k, index: index.name, ...narrowed(state) })}`;
+
 /**
  * The request of a search: {path, body}, without a body for GET.
  * @param index what /v1/stats says of the index that is searched
  * @param picture the Blob of state.picture
  */
 export function toRequest(state, index, picture, base64) {
-  const options = { k: state.k, index: index.name };
-  const where = whereOf(state);
-  if (where) options.where = where;
-  if (state.kind) options.kind = state.kind;
+  const options = { k: state.k, index: index.name, ...narrowed(state) };
+  if (state.spell) options.spell = true;
   if (index.probabilities && isWordsOnly(state)) {
     if (state.minProbability > 0) options.min_probability = state.minProbability;
   } else if (state.minScore !== 0) options.min_score = state.minScore;

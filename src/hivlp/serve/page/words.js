@@ -22,6 +22,9 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
+/** A note of the service, with its probabilities as the slider shows them. */
+export const inPercent = (note) => (/probability/.test(note) ? note.replace(/\b[01]\.\d+/g, (share) => percent(Number(share))) : note);
+
 /** The last part of a path or an address. */
 export const fileName = (path) => path.split(/[\\/]/).filter(Boolean).pop() ?? path;
 

@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hivlp.messages import rule
+from hivlp.messages import rule, suggestion
 from hivlp.serve.problems import Problem
 from hivlp.serve.schemas import ErrorModel
 
@@ -150,14 +150,20 @@ def checked(model: type[Parsed], value: bytes | Mapping[str, str]) -> Parsed:
     try:
         return model.model_validate_json(value) if isinstance(value, bytes) else model.model_validate(value)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False)) from error
+        raise invalid(error.errors(include_url=False, include_input=False), model) from error
 
 
-def invalid(found: Any) -> Problem:
-    """The response to a body or parameters that do not fit the schema."""
-    lines = [f"{_place(one['loc'])}{rule(one)}" for one in found[:5]]
+def invalid(found: Any, model: type[BaseModel] | None = None) -> Problem:
+    """The response to a body or parameters that do not fit the schema; a wrong name gets the nearest one."""
+    lines = [f"{_place(one['loc'])}{rule(one)}{_meant(one, model)}" for one in found[:5]]
     more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
     return Problem(422, "invalid", "; ".join(lines) + more)
+
+
+def _meant(problem: Any, model: type[BaseModel] | None) -> str:
+    if model is None or problem["type"] != "extra_forbidden" or len(problem["loc"]) != 1:
+        return ""
+    return f"; {suggestion(str(problem['loc'][0]), model.model_fields)}"
 
 
 def wrong_type(request: Request, *known: str) -> Problem:

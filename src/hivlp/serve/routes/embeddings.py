@@ -1,22 +1,24 @@
-"""``/v1/embeddings``: the vectors of texts and images at any trained width, in OpenAI's form."""
+"""``/v1/embeddings`` and ``/v1/models``, in OpenAI's form: vectors of texts and images at trained widths."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 from collections.abc import Awaitable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from hivlp.encode import Encoder
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import as_json, body_of, errors, read_json
-from hivlp.serve.schemas import EmbeddingsBody, EmbeddingsModel
+from hivlp.serve.schemas import MAX_ID, EmbeddingsBody, EmbeddingsModel, ModelCard, ModelsModel
 from hivlp.serve.service import Service
 from hivlp.types import Embeddings, FloatArray
+
+ModelName = Annotated[str, Path(max_length=MAX_ID, description="The name of a model.")]
 
 
 def router(service: Service) -> APIRouter:
@@ -34,7 +36,7 @@ def router(service: Service) -> APIRouter:
         body = await read_json(request, EmbeddingsBody)
         encoder = _encoder(service, body.model)
         width = _width(encoder, body.dimensions)
-        inputs = body.inputs()
+        inputs = body.input
         if len(inputs) > service.settings.max_queries:
             raise Problem(
                 413,
@@ -52,7 +54,22 @@ def router(service: Service) -> APIRouter:
         usage = {"prompt_tokens": 0, "total_tokens": 0}
         return as_json({"object": "list", "data": data, "model": encoder.name, "usage": usage})
 
+    @routes.get("/v1/models", response_model=ModelsModel, responses=errors())
+    async def models() -> Response:
+        """The models whose embeddings the service gives."""
+        cards = [_card(encoder) for encoder in service.encoders().values()]
+        return as_json({"object": "list", "data": cards})
+
+    @routes.get("/v1/models/{name:path}", response_model=ModelCard, responses=errors(404))
+    async def model(name: ModelName) -> Response:
+        """One model."""
+        return as_json(_card(_encoder(service, name)))
+
     return routes
+
+
+def _card(encoder: Encoder) -> dict[str, Any]:
+    return ModelCard(id=encoder.name, dimensions=list(encoder.widths)).model_dump()
 
 
 def _encoder(service: Service, name: str | None) -> Encoder:

@@ -20,6 +20,7 @@ from hivlp.serve.routes.bodies import (
     checked,
     errors,
     media_type,
+    query_of,
     read_form,
     read_json,
     wrong_type,
@@ -30,16 +31,21 @@ from hivlp.serve.schemas import (
     DeletedModel,
     Ids,
     ItemModel,
+    ListModel,
+    ListParameters,
     NewItem,
     NewItemForm,
     NewItems,
 )
 from hivlp.serve.service import Service
 from hivlp.serve.uploads import Upload
+from hivlp.types import Item
 
 Id = Annotated[str, Path(max_length=MAX_ID, description="The id of an item; it may contain slashes.")]
 Name = Annotated[str | None, Query(description="Name of the index. [default: the first one]")]
-Side = Annotated[Literal["160", "320", "640"], Query(description="Length of the longer side in pixels.")]
+Side = Annotated[
+    Literal["160", "320", "640", "1280"], Query(description="Length of the longer side in pixels.")
+]
 
 _IMAGES: dict[int | str, Any] = {
     200: {
@@ -104,9 +110,32 @@ def router(service: Service) -> APIRouter:
     @routes.get("/v1/items/{item_id:path}", response_model=ItemModel, responses=errors(404))
     async def item(item_id: Id, index: Name = None) -> Response:
         """The facts of an item."""
-        found = await service.item(service.find(index), item_id)
-        facts = ("id", "uri", "kind", "caption", "width", "height")
-        return as_json({**{name: getattr(found, name) for name in facts}, "meta": dict(found.meta)})
+        return as_json(_facts(await service.item(service.find(index), item_id)))
+
+    @routes.get(
+        "/v1/items",
+        response_model=ListModel,
+        responses=errors(404, 504),
+        openapi_extra=query_of(ListParameters),
+    )
+    async def listed(request: Request) -> Response:
+        """The items of an index, or those that pass a filter, page by page; those added last come first."""
+        wanted = checked(ListParameters, request.query_params)
+        served = service.find(wanted.index)
+        listing = await service.in_time(
+            lambda: service.listed(
+                served, offset=wanted.offset, limit=wanted.limit, where=wanted.where, kind=wanted.kind
+            )
+        )
+        return as_json(
+            {
+                "items": [_facts(item) for item in listing.items],
+                "offset": listing.offset,
+                "total": listing.total,
+                "next_offset": listing.next_offset,
+                "index": served.name,
+            }
+        )
 
     @routes.post(
         "/v1/items",
@@ -158,6 +187,11 @@ def router(service: Service) -> APIRouter:
         return as_json({"deleted": 1, "unknown": []})
 
     return routes
+
+
+def _facts(item: Item) -> dict[str, Any]:
+    facts = ("id", "uri", "kind", "caption", "width", "height")
+    return {**{name: getattr(item, name) for name in facts}, "meta": dict(item.meta)}
 
 
 def _of_json(new: NewItem) -> Upload:

@@ -67,8 +67,7 @@ def router(service: Service) -> APIRouter:
         if kind == FORM:
             image, form_fields = await read_form(request)
             form = checked(SearchForm, form_fields)
-            words = [] if form.q is None else [Part(text=form.q)]
-            return as_json(await service.in_time(lambda: answer(form, [Part(image=image), *words])))
+            return as_json(await service.in_time(lambda: answer(form, form.parts(image))))
         if kind != JSON:
             raise wrong_type(request, JSON, FORM)
         body = await request.body()
@@ -76,7 +75,7 @@ def router(service: Service) -> APIRouter:
             fields = checked(SearchBody, body)
             return as_json(await service.in_time(lambda: answer(fields, fields.parts())))
         several = checked(SearchesBody, body)
-        k = several.request().k
+        depth = several.request().depth
         if len(several.queries) > service.settings.max_queries:
             raise Problem(
                 413,
@@ -85,11 +84,11 @@ def router(service: Service) -> APIRouter:
             )
 
         most = service.settings.max_hits
-        if len(several.queries) * k > most:
+        if len(several.queries) * depth > most:
             raise Problem(
                 413,
                 "too_large",
-                f"{len(several.queries)} queries with k={k} may find more than {most:,} items, "
+                f"{len(several.queries)} queries with {depth:,} hits each may find more than {most:,} items, "
                 "the limit of one request: send fewer queries, or a smaller k",
             )
 
