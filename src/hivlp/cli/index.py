@@ -96,6 +96,7 @@ def index(
         document = {"index": str(out), "items": len(target), **document}
     for note in document["notes"][len(samples.notes) :]:
         output.say(note)
+    output.show_failures(document["partial"], verdict="are used in part")
     output.show_failures(document["failed"])
     line = (
         f"{out}: {report.indexed:,} indexed, "

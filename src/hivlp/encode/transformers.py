@@ -101,7 +101,7 @@ class TransformersEncoder:
         pixels = np.zeros((), dtype=layout)
         for field, row in rows.items():
             pixels[field] = row
-        return LoadedPicture(pixels, decoded.width, decoded.height)
+        return LoadedPicture(pixels, decoded.width, decoded.height, decoded.note)
 
     def encode_images(self, images: Sequence[ImageInput]) -> Embeddings:
         return stacked(self, [self.load_picture(image).pixels for image in images])

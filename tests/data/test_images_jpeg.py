@@ -9,7 +9,7 @@ from PIL import Image
 
 from fakes import painted
 from hivlp.data.images import check, decode
-from hivlp.data.jpeg import has_more_scans
+from hivlp.data.images.jpeg import has_more_scans
 from hivlp.errors import ImageError
 
 

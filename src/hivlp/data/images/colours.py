@@ -1,0 +1,63 @@
+"""Every mode of Pillow as RGB of 8 bits; it knows no format."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageCms
+
+# The ranges that deep values come in: 8, 10, 12, 14 and 16 bits.
+_RANGES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, transparency over white; deep grey values become 8 bits by the range in use."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _deep_grey(image).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    if image.mode == "LAB":
+        return _from_lab(image)
+    return image.convert("RGB")
+
+
+def is_one_colour(rgb: Image.Image) -> bool:
+    """Whether all pixels of an RGB image are equal."""
+    sample = rgb.resize((8, 8), Image.Resampling.NEAREST)  # most images are through after these few
+    return all(low == high for low, high in sample.getextrema()) and all(
+        low == high for low, high in rgb.getextrema()
+    )
+
+
+def stretched(rgb: Image.Image) -> Image.Image:
+    """The high bytes of RGB of 16 bits, whose values may have come from a camera of 12 or 14 bits."""
+    largest = max(high for _, high in rgb.getextrema())
+    full = next(int(top) >> 8 for top in _RANGES[2:] if largest <= int(top) >> 8)
+    return rgb if full == 255 else rgb.point(lambda value: min(255, value * 255 // full))
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # it is None only where the image itself is changed
+    return converted
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits as 8 bits: black stays 0, and white is the end of the range in use.
+
+    Whole numbers carry no range of their own: cameras and scanners write 12 bits as 0 to 4,095 into 16. The
+    range is the first of 8, 10, 12, 14 and 16 bits that holds all values; else the largest value is white.
+    Of floating values 1 is white, or the largest one if it is larger.
+    """
+    values_HW = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    largest = float(values_HW.max())
+    ranges = (1.0,) if image.mode == "F" else _RANGES
+    full = next((top for top in ranges if largest <= top), largest)
+    scaled_HW = np.clip(values_HW * np.float32(255.0 / full) + 0.5, 0, 255)
+    return Image.fromarray(scaled_HW.astype(np.uint8))
