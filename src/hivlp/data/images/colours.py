@@ -7,6 +7,7 @@ from PIL import Image, ImageCms
 
 # The ranges that deep values come in: 8, 10, 12, 14 and 16 bits.
 _RANGES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+_NOISE = 4
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -26,11 +27,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def is_one_colour(rgb: Image.Image) -> bool:
-    """Whether all pixels of an RGB image are equal."""
+    """Whether all pixels of an RGB image are equal, but for the noise of a codec."""
     sample = rgb.resize((8, 8), Image.Resampling.NEAREST)  # most images are through after these few
-    return all(low == high for low, high in sample.getextrema()) and all(
-        low == high for low, high in rgb.getextrema()
-    )
+    return _is_flat(sample) and _is_flat(rgb)
+
+
+def _is_flat(rgb: Image.Image) -> bool:
+    return all(high - low <= _NOISE for low, high in rgb.getextrema())
 
 
 def stretched(rgb: Image.Image) -> Image.Image:
