@@ -56,25 +56,8 @@ def test_the_content_tells_the_format(kind: str) -> None:
 
 
 def test_the_endings_of_phones_cameras_and_browsers_are_pictures() -> None:
-    for name in [
-        "jpg",
-        "jpeg",
-        "jpe",
-        "jfif",
-        "mpo",
-        "png",
-        "webp",
-        "gif",
-        "bmp",
-        "tif",
-        "tiff",
-        "heic",
-        "heif",
-        "hif",
-        "avif",
-        "jxl",
-    ]:
-        assert f".{name}" in images.EXTENSIONS
+    assert {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif"} <= images.EXTENSIONS
+    assert {".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".jxl"} <= images.EXTENSIONS
     assert {".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"} <= images.EXTENSIONS
     assert not images.EXTENSIONS & {".mov", ".mp4", ".txt", ".pdf", ".psd", ".xmp"}
 
@@ -275,12 +258,10 @@ def test_lab_colours() -> None:
 # --- JPEG XL tells its size before it is decoded ---
 
 
-@pytest.mark.parametrize(
-    "size", [(8, 8), (64, 48), (64, 64), (256, 256), (300, 200), (511, 333), (1600, 900)]
-)
+@pytest.mark.parametrize("size", [(8, 8), (64, 48), (64, 64), (256, 256), (300, 200), (511, 333), (640, 360)])
 def test_the_header_of_a_jpeg_xl(size: tuple[int, int]) -> None:
     for in_boxes in (False, True):
-        data = encoded(Image.new("RGB", size, RED), "JXL", use_container=in_boxes)
+        data = encoded(Image.new("RGB", size, RED), "JXL", use_container=in_boxes, effort=1)
         assert read_header(data) == (*size, 1)
         assert f"{size[0]}×{size[1]}" in refusal(data, max_pixels=size[0] * size[1] - 1)
 

@@ -131,10 +131,10 @@ def test_a_jpeg_that_is_cut_before_its_pixels_is_refused(length: int) -> None:
         decode(data[:length])
 
 
-def test_nothing_but_a_header_is_refused() -> None:
+def test_a_header_with_hardly_anything_behind_it_is_refused() -> None:
     data = encoded(smooth(160, 240), "JPEG")
     scan = data.find(b"\xff\xda")
-    for behind in (8, 12, 14):
+    for behind in (8, 14, 15, 20):
         with pytest.raises(ImageError, match="damaged or cut off"):
             decode(data[: scan + behind])
 

@@ -43,6 +43,7 @@ _AGAIN = "copy it again from where it came from"
 _WITH_LIMIT_OF_PILLOW = (GIF, WEBP)
 _ANIMATED = (GIF, PNG, WEBP, AVIF)
 _MOST_FRAMES = 100
+_LEAST_SHARE = 0.1  # of the rows of a JPEG that is cut off
 _UNSUPPORTED = ("unknown pixel mode", "unsupported", "not supported", "not available")
 
 
@@ -191,7 +192,7 @@ def _decode_jpeg(data: bytes, hint: int | None, limit: int, *, orientation: int 
         image, size = _opened_jpeg(data + jpeg.END, hint, limit)
         filled, found = _loaded(image, JPEG.name)
         part = jpeg.without_fill(filled)
-        if part is None:
+        if part is None or part.height < _LEAST_SHARE * filled.height:
             raise
         share = part.height / filled.height
         used = "all that decodes is used" if share == 1 else f"the upper {share:.0%} that decode are used"
