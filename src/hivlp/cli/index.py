@@ -96,7 +96,8 @@ def index(
         document = {"index": str(out), "items": len(target), **document}
     for note in document["notes"][len(samples.notes) :]:
         output.say(note)
-    output.show_failures(document["partial"], verdict="are used in part")
+    title = f"{counted(len(report.partial), 'picture')} used in part:"
+    output.show_failures(document["partial"], title=title)
     output.show_failures(document["failed"])
     line = (
         f"{out}: {report.indexed:,} indexed, "

@@ -18,6 +18,7 @@ END = b"\xff\xd9"
 _REDUCTIONS = (1, 2, 4, 8)
 # What the decoder makes of blocks whose data is missing.
 _FILL = 128
+_BAND = 256
 
 _SCAN, _END = 0xDA, 0xD9
 # Neither a stuffed zero nor a restart: in the data of a scan nothing else can follow 0xFF.
@@ -85,9 +86,14 @@ def reduce(image: JpegImageFile, hint: int | None, limit: int) -> None:
 
 def without_fill(rgb: Image.Image) -> Image.Image | None:
     """The rows of a cut JPEG that were decoded, before it is turned upright; None where there are none."""
-    rows_HWC = np.asarray(rgb)
-    decoded = np.flatnonzero((rows_HWC != _FILL).any(axis=(1, 2)))
-    return rgb.crop((0, 0, rgb.width, int(decoded[-1]) + 1)) if len(decoded) else None
+    for top in reversed(
+        range(0, rgb.height, _BAND)
+    ):  # all rows at once would take the memory of the image again
+        rows_HWC = np.asarray(rgb.crop((0, top, rgb.width, min(top + _BAND, rgb.height))))
+        decoded = np.flatnonzero((rows_HWC != _FILL).any(axis=(1, 2)))
+        if len(decoded):
+            return rgb.crop((0, 0, rgb.width, top + int(decoded[-1]) + 1))
+    return None
 
 
 def _without_exif(data: bytes) -> tuple[bytes, bytes | None]:
