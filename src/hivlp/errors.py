@@ -1,10 +1,14 @@
 """The errors that HiVLP raises on purpose, and nothing else.
 
 Every message has three parts: the value, the rule that it breaks, and the remedy.
-The command line prints the message and exits with code 2; a service maps the classes to HTTP codes.
+The command line prints the message and exits with code 2, or 3 where nothing of a source could be used; a
+service maps the classes to HTTP codes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class HivlpError(Exception):
@@ -17,6 +21,10 @@ class ConfigError(HivlpError):
 
 class DataError(HivlpError):
     """A source of pictures and captions is missing, damaged or of another format."""
+
+
+class NothingUsableError(DataError):
+    """Of a source that could be opened, nothing at all could be used; the exit code is 3."""
 
 
 class ImageError(DataError):
@@ -37,6 +45,21 @@ class QueryError(HivlpError):
 
 class FilterError(QueryError):
     """A filter over items is invalid, or names a key that no item has."""
+
+
+def first_reasons(failures: Sequence[Any], most: int = 3) -> str:
+    """The first failures in one line, for the message where nothing could be used; empty without failures.
+
+    Args:
+        failures: records with ``uri`` and ``error``.
+    """
+    shown = "; ".join(f"{failure.uri}: {failure.error}" for failure in failures[:most])
+    more = f"; and {len(failures) - most:,} more" if len(failures) > most else ""
+    return (
+        f"the first of {len(failures):,} problems: {shown}{more}"
+        if len(failures) > 1
+        else (f"the first problem: {shown}" if shown else "")
+    )
 
 
 class MissingExtraError(HivlpError):

@@ -166,12 +166,12 @@ def test_lavis_lists(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "is not JSON"),
-        ('{"a": 1}\n{"a": 2}', "name it .jsonl"),
+        ('{"a": 1}\n{"a": 2}', "no column 'image'"),
         ("{}", "of no known kind (found: nothing)"),
         ('{"photos": []}', "found: 'photos'"),
         ("5", "found: int"),
         ("[]", "holds no rows"),
-        ('[{"photo": "a.png"}]', "no column 'image' and no column 'caption'"),
+        ('[{"pixels": "a.png"}]', "no column 'image' and no column 'caption'"),
         ('{"images": [], "annotations": []}', "its lists are empty"),
         ('{"images": [{"sentences": []}]}', "'filename'"),
         ('{"images": 7, "annotations": []}', "of no known kind"),
@@ -377,15 +377,16 @@ def test_missing_shards(tmp_path: Path) -> None:
     source = open_source(f"{tmp_path}/s-{{0..1}}.tar")
     assert list(captions(source)) == ["a"]
     assert "does not exist" in errors(source)["s-0.tar"]
-    assert "none of the 3 tars" in refused(f"{tmp_path}/t-{{0..2}}.tar")
-    assert "must name tars" in refused(f"{tmp_path}/t-{{0..2}}.csv")
+    assert "none of the 3 files" in refused(f"{tmp_path}/t-{{0..2}}.tar")
+    assert "files of one kind" in refused(f"{tmp_path}/{{s-1.tar,t.csv}}")
 
 
-def test_a_folder_with_tars_and_pictures_is_refused(tmp_path: Path) -> None:
+def test_tars_beside_pictures_are_noted(tmp_path: Path) -> None:
     write_tar(tmp_path / "s.tar", {"a.png": png()})
     picture(tmp_path / "more/b.png")
-    message = refused(tmp_path)
-    assert "holds both tars (1) and pictures (1)" in message
+    source = open_source(tmp_path)
+    assert list(captions(source)) == ["more/b.png"]
+    assert "1 tar beside the pictures" in source.notes[0]
 
 
 def test_duplicate_keys_across_shards_keep_the_first(tmp_path: Path) -> None:
@@ -476,10 +477,11 @@ def test_members_that_can_not_be_used_are_listed(tmp_path: Path, monkeypatch: py
         add("link.png", kind=tarfile.SYMTYPE)
         add("huge.png", bytes(2000))
         add("photo.v2.png", png())
+        add("photo.txt", b"no picture of its own")
         add("z.png", png())
         add("z.json", b"[1]")
     source = open_source(path)
-    assert captions(source) == {"a": (), "z": ()}
+    assert captions(source) == {"a": (), "photo.v2": (), "z": ()}
     found = errors(source)
     assert "left out" in found["s.tar#a.json"]
     assert "not UTF-8" in found["s.tar#a.txt"]
@@ -550,4 +552,4 @@ def test_scenes_that_can_not_be_drawn(spec: str) -> None:
 
 def test_scenes_of_impossible_sizes_and_splits() -> None:
     assert "size=5" in refused("scenes:3?size=5")
-    assert "no split 'dev'; take one of: train, val, test" in refused("scenes:3", split="dev")
+    assert "no split 'other'; take one of: train, val, test" in refused("scenes:3", split="other")

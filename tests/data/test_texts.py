@@ -253,7 +253,7 @@ def test_a_cell_with_several_texts_gives_one_sample_each(tmp_path: Path) -> None
         ("empty.txt", "\n\n", "holds no texts"),
         ("bad.jsonl", "[1]", "holds no texts (.*line 1: the line is a JSON list"),
         ("table.tsv", "a\tb\n1\t2\n", "no column of texts; it has 'a', 'b'. Needed: one of text/caption"),
-        ("latin.txt", b"caf\xe9", "not UTF-8"),
+        ("latin.txt", "собака".encode("cp1251"), "not UTF-8"),
     ],
 )
 def test_wrong_files_of_texts_have_messages(

@@ -30,6 +30,12 @@ def evaluate(
         str | None,
         typer.Option(help="A complete plan of the cascade instead: JSON, or a JSON file."),
     ] = None,
+    classes: Annotated[
+        bool,
+        typer.Option(
+            "--classes", help="Also show the accuracy of each class, where the captions are labels."
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Threads that decode pictures.")] = 2,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch.")] = 32,
     json: output.JsonOption = False,
@@ -52,10 +58,13 @@ def evaluate(
             source,
             split=split,
             plan=search_plan,
+            classes=classes,
             batch_size=batch_size,
             workers=workers,
             progress=advance,
         )
+    for note in result.notes[len(source.notes) :]:
+        output.say(note)
     document = {"model": encoder.name, "data": data, **result.as_dict()}
     output.show_failures(document["failed"])
     output.answer(document, json=json, human=lambda console: console.print(report.table(document)))

@@ -108,6 +108,7 @@ def index(
         f"it holds {counted(document['items'], 'item')} now"
     )
     output.answer(document, json=json, human=lambda console: output.print_lines(console, line))
+    output.check_used(report.indexed + report.skipped, len(report.failed))
 
 
 def _folder_to_prune(source: str, samples: Source) -> Path:

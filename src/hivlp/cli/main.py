@@ -111,7 +111,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 success, 2 a user's error, 130 interrupted, 1 a bug."""
+    """Runs one command and returns its exit code.
+
+    0 success, 2 a user's error, 3 nothing could be used, 130 interrupted, 1 a bug.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     flags = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return output.guarded(

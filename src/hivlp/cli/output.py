@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args, get_type_
 import typer
 from typer.models import OptionInfo
 
-from hivlp.errors import HivlpError, MissingExtraError
+from hivlp.errors import HivlpError, MissingExtraError, NothingUsableError
 from hivlp.messages import rule
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _REMEDIES: Mapping[type[OSError], str] = {
     PermissionError: "check its permissions",
     IsADirectoryError: "name a file",
 }
-OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, BUG, USER_ERROR, NOTHING_USED, INTERRUPTED = 0, 1, 2, 3, 130
 
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")
@@ -112,6 +112,15 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10, title: str | 
         say(f"  … and {len(failed) - most} more; --json lists all")
 
 
+def check_used(used: int, failed: int) -> None:
+    """Ends a command with exit code 3 where there were things to use and all of them failed.
+
+    It is called last, behind the answer.
+    """
+    if failed and not used:
+        raise typer.Exit(NOTHING_USED)
+
+
 @contextlib.contextmanager
 def progress(title: str, *, unit: str = "items") -> Iterator[Progress]:
     """A progress bar on stderr, on terminals only; yields the function that moves it."""
@@ -160,7 +169,8 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     try:
         code = program()
     except HivlpError as error:
-        return _failed(str(error), USER_ERROR, json=json, debug=debug)
+        code = NOTHING_USED if isinstance(error, NothingUsableError) else USER_ERROR
+        return _failed(str(error), code, json=json, debug=debug)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except typer.Exit as error:

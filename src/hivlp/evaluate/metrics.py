@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from hivlp.types import FloatArray, IntArray
 
 CUTOFFS = (1, 5, 10)
-Relevant = Sequence[Sequence[int]]
+Relevant: TypeAlias = "Sequence[Sequence[int] | IntArray]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,12 @@ def ranks_of_embeddings(
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def rank_in_list(rows: Sequence[int], scores: Sequence[float], relevant: Sequence[int], n_items: int) -> int:
+def rank_in_list(
+    rows: Sequence[int] | IntArray,
+    scores: Sequence[float] | FloatArray,
+    relevant: Sequence[int] | IntArray,
+    n_items: int,
+) -> int:
     """The rank of the best relevant item in one result list, by the same tie rule as `ranks`.
 
     Args:
@@ -90,13 +96,12 @@ def rank_in_list(rows: Sequence[int], scores: Sequence[float], relevant: Sequenc
         n_items: how many items were searched. A query whose list holds no relevant item gets this rank, the
             worst there is, or the place behind the list where the list was complete.
     """
-    wanted = set(relevant)
-    found = [score for row, score in zip(rows, scores, strict=True) if row in wanted]
-    if not found:
+    score_K = np.asarray(scores, dtype=np.float64)
+    is_relevant_K = np.isin(np.asarray(rows, dtype=np.int64), np.asarray(relevant, dtype=np.int64))
+    if not is_relevant_K.any():
         return max(n_items, len(rows) + 1)
-    best = max(found)
-    in_front = sum(score >= best for row, score in zip(rows, scores, strict=True) if row not in wanted)
-    return 1 + in_front
+    best = score_K[is_relevant_K].max()
+    return 1 + int(((score_K >= best) & ~is_relevant_K).sum())
 
 
 def recalls(ranks_Q: IntArray, *, cutoffs: Sequence[int] = CUTOFFS) -> Recalls:
@@ -116,11 +121,12 @@ def average_recall(*directions: Recalls) -> float:
 def _mask(relevant: Relevant, n_items: int) -> NDArray[np.bool_]:
     mask_QN = np.zeros((len(relevant), n_items), dtype=np.bool_)
     for query, rows in enumerate(relevant):
-        if not len(rows):
+        row_R = np.asarray(rows, dtype=np.int64)
+        if not len(row_R):
             raise ValueError(f"query {query} has no relevant item, so it has no rank; leave it out")
-        if min(rows) < 0 or max(rows) >= n_items:
+        if row_R.min() < 0 or row_R.max() >= n_items:
             raise ValueError(
-                f"query {query} names relevant items {list(rows)}, but there are {n_items} items"
+                f"query {query} names relevant items {row_R.tolist()}, but there are {n_items} items"
             )
-        mask_QN[query, list(rows)] = True
+        mask_QN[query, row_R] = True
     return mask_QN

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import numpy as np
 from hivlp.data.sources import Source
 from hivlp.encode import Encoder, encode_stream
 from hivlp.encode.heads import unit
-from hivlp.errors import DataError, QueryError
+from hivlp.errors import NothingUsableError, QueryError, first_reasons
 from hivlp.evaluate import metrics
+from hivlp.evaluate.classes import Classes, class_accuracy
 from hivlp.evaluate.metrics import Recalls, Relevant
 from hivlp.search import cascade as search
 from hivlp.search.plan import Plan
@@ -39,6 +40,7 @@ class EncodedPairs:
         images: embeddings of I pictures.
         texts: embeddings of T captions.
         picture_of: for each of the T captions, the row of its picture.
+        captions: the T captions; without them all of them count as worded differently.
         failed: samples that were left out, and why.
         split: the split of the pictures; None where the source has no splits.
         notes: remarks of the source, such as an option without effect.
@@ -50,17 +52,37 @@ class EncodedPairs:
     failed: list[Failure]
     split: str | None = None
     notes: list[str] = field(default_factory=list[str])
+    captions: Sequence[str] = ()
+
+    def wordings(self) -> IntArray:
+        """For each caption a number, from 0 on: equal for captions that differ in letter case at most."""
+        if not self.captions:
+            return np.arange(len(self.picture_of), dtype=np.int64)
+        folded = [caption.casefold() for caption in self.captions]
+        return np.unique(folded, return_inverse=True)[1].astype(np.int64)
 
     def of_texts(self) -> Relevant:
-        """For every caption its one picture."""
-        return [[int(picture)] for picture in self.picture_of]
+        """For every caption its picture, and the pictures of equal captions."""
+        wording_T = self.wordings()
+        pictures = _grouped(wording_T, self.picture_of)
+        return [pictures[wording] for wording in wording_T]
 
     def of_images(self) -> Relevant:
-        """For every picture all of its captions."""
-        texts: list[list[int]] = [[] for _ in range(len(self.images))]
-        for text, picture in enumerate(self.picture_of):
-            texts[int(picture)].append(text)
-        return texts
+        """For every picture all of its captions, and equal captions of other pictures."""
+        wording_T = self.wordings()
+        texts = _grouped(wording_T, np.arange(len(wording_T)))
+        own = _grouped(self.picture_of, wording_T, groups=len(self.images))
+        together: dict[bytes, IntArray] = {}  # pictures of one label share one long list
+        for wordings in own:
+            key = wordings.tobytes()
+            if key not in together:
+                rows = [texts[wording] for wording in wordings]
+                together[key] = np.concatenate(rows) if rows else np.empty(0, np.int64)
+        return [together[wordings.tobytes()] for wordings in own]
+
+    def shared_captions(self) -> int:
+        """How many captions are worded like one of another picture."""
+        return sum(len(pictures) > 1 for pictures in self.of_texts())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +117,8 @@ class Evaluation:
         plan: the plan of the cascade.
         failed: samples that were left out, and why.
         seconds: wall-clock time of ``encode`` and ``search``.
-        notes: remarks of the source, such as an option without effect.
+        notes: remarks of the source, such as an option without effect, and on equal and long captions.
+        classes: how many pictures of each label are recognised, if that was measured.
     """
 
     protocol: str
@@ -107,6 +130,7 @@ class Evaluation:
     failed: list[Failure] = field(default_factory=list[Failure])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     notes: list[str] = field(default_factory=list[str])
+    classes: Classes | None = None
 
     @property
     def fine(self) -> BothWays:
@@ -136,6 +160,7 @@ class Evaluation:
             "failed": [failure.as_dict() for failure in self.failed],
             "seconds": {stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
             "notes": self.notes,
+            **(self.classes.as_dict() if self.classes is not None else {}),
         }
 
 
@@ -145,6 +170,7 @@ def evaluate_karpathy(
     *,
     split: str | None = None,
     plan: Plan | None = None,
+    classes: bool = False,
     batch_size: int = 32,
     workers: int = 2,
     progress: Progress | None = None,
@@ -152,27 +178,31 @@ def evaluate_karpathy(
     """Measures an encoder on pictures with captions.
 
     Every caption is a query over all pictures, every picture one over all captions; a hit is any caption of
-    the picture among the first k. Each picture and caption is encoded once.
+    the picture among the first k. Equal captions of several pictures are right answers for all of them. Each
+    picture and caption is encoded once.
 
     Args:
         encoder: the model.
         samples: a source, or any samples. Those without a caption or a good picture are left out and listed.
         split: what the protocol line calls the split; None takes the name that all samples agree on.
         plan: the plan of the cascade; None takes 200 candidates of an exact coarse scan.
+        classes: also measure the accuracy of each class, where the captions are labels.
         batch_size: pictures a batch.
         workers: threads that decode beside the model.
         progress: see `types.Progress`; it counts pictures.
 
     Raises:
         DataError: no picture has a caption.
-        QueryError: the plan asks for a level that the encoder lacks, or for re-ranking.
+        QueryError: the plan asks for a level that the encoder lacks, or for re-ranking; or `classes` is true
+            and the captions are no labels.
     """
     plan = plan or Plan()
     _check_plan(plan, encoder)
     start = time.perf_counter()
     pairs = encode_pairs(encoder, samples, batch_size=batch_size, workers=workers, progress=progress)
     encoded = time.perf_counter()
-    result = evaluate_pairs(pairs, split=split, plan=plan)
+    measured = _classes(pairs) if classes else None
+    result = replace(evaluate_pairs(pairs, split=split, plan=plan), classes=measured)
     result.seconds.update(encode=encoded - start, search=time.perf_counter() - encoded)
     return result
 
@@ -188,8 +218,36 @@ def evaluate_pairs(pairs: EncodedPairs, *, split: str | None = None, plan: Plan 
         cascade=through_cascade(pairs, plan),
         plan=plan,
         failed=pairs.failed,
-        notes=pairs.notes,
+        notes=[*pairs.notes, *_on_equal_captions(pairs)],
     )
+
+
+def _classes(pairs: EncodedPairs) -> Classes:
+    return class_accuracy(
+        pairs.images.fine,
+        pairs.texts.fine,
+        picture_of_T=pairs.picture_of,
+        wording_T=pairs.wordings(),
+        names=pairs.captions,
+    )
+
+
+def _on_equal_captions(pairs: EncodedPairs) -> list[str]:
+    shared = pairs.shared_captions()
+    if not shared:
+        return []
+    return [
+        f"{shared:,} of {len(pairs.texts):,} captions are worded like one of another picture; each of these "
+        "pictures counts as a right answer"
+    ]
+
+
+def _grouped(group_N: IntArray, value_N: IntArray, *, groups: int | None = None) -> list[IntArray]:
+    """For each group, numbered from 0, its different values in ascending order."""
+    count = (int(group_N.max(initial=-1)) + 1) if groups is None else groups
+    pairs_P2 = np.unique(np.stack([group_N, value_N], axis=1), axis=0)
+    bounds = np.searchsorted(pairs_P2[:, 0], np.arange(1, count))
+    return np.split(pairs_P2[:, 1], bounds) if count else []
 
 
 def _check_plan(plan: Plan, encoder: Encoder) -> None:
@@ -235,7 +293,7 @@ def encode_pairs(
             progress(f"{len(captions):,} captions", done, total)
     failed += getattr(samples, "failures", [])
     if not parts:
-        raise DataError(_nothing(failed))
+        raise NothingUsableError(_nothing(failed))
     starts = range(0, len(captions), _TEXT_BATCH)
     texts = [encoder.encode_texts(captions[start : start + _TEXT_BATCH]) for start in starts]
     return EncodedPairs(
@@ -244,8 +302,18 @@ def encode_pairs(
         picture_of=np.array(picture_of, np.int64),
         failed=failed,
         split=splits.pop() if len(splits) == 1 else None,
-        notes=list(getattr(samples, "notes", [])),
+        notes=[*getattr(samples, "notes", []), *_on_long_captions(encoder, captions)],
+        captions=captions,
     )
+
+
+def _on_long_captions(encoder: Encoder, captions: Sequence[str]) -> list[str]:
+    cut = sum(map(encoder.cuts, captions))
+    if not cut:
+        return []
+    return [
+        f"{cut:,} of {len(captions):,} captions are longer than the model reads; the rest of each is ignored"
+    ]
 
 
 def at_level(pairs: EncodedPairs, width: int) -> BothWays:
@@ -294,7 +362,7 @@ def _ranks_of_search(queries: Embeddings, items: Embeddings, relevant: Relevant,
             store.append([Item(id=str(row), uri=str(row)) for row in range(count)], items)
             results = search.run(plan, queries, store.view(), k)
     ranks = [
-        metrics.rank_in_list(result.rows.tolist(), result.scores.tolist(), wanted, count)
+        metrics.rank_in_list(result.rows, result.scores, wanted, count)
         for result, wanted in zip(results, relevant, strict=True)
     ]
     return np.array(ranks, np.int64)
@@ -320,8 +388,8 @@ def _protocol(pairs: EncodedPairs, split: str | None) -> str:
 
 
 def _nothing(failed: list[Failure]) -> str:
-    first = f"; the first thing left out: {failed[0].uri}: {failed[0].error}" if failed else ""
+    reasons = first_reasons(failed)
     return (
-        f"the source has no picture with a caption, so there is nothing to evaluate{first}. "
-        "Give a source with captions"
+        f"the source has no picture with a caption, so there is nothing to evaluate{'; ' if reasons else ''}"
+        f"{reasons}. Give a source with captions"
     )

@@ -38,7 +38,25 @@ def table(result: Mapping[str, Any]) -> RenderableType:
     if cascade:
         grid.add_section()
         grid.add_row(f"cascade {cascade['candidates']}", *_cells(cascade))
-    return Group(grid, *_notes(result))
+    return Group(grid, *_notes(result), *_classes(result))
+
+
+def _classes(result: Mapping[str, Any]) -> list[RenderableType]:
+    if "classes" not in result:
+        return []
+    grid = Table(box=box.SIMPLE_HEAD, header_style="dim", padding=(0, 1, 0, 0))
+    grid.add_column("class", overflow="fold")
+    for heading in ("pictures", "right", "accuracy"):
+        grid.add_column(heading, justify="right")
+    grid.add_column("most others taken for", overflow="fold")
+    for one in result["classes"]:
+        accuracy, taken_for = f"{one['accuracy']:.2f}", Text(one["taken_for"] or "")
+        grid.add_row(Text(one["class"]), str(one["pictures"]), str(one["right"]), accuracy, taken_for)
+    share = (
+        f"{result['accuracy']:.2f} % of the pictures are recognised among {len(result['classes'])} classes; "
+        f"the mean of the classes is {result['mean_class_accuracy']:.2f} %."
+    )
+    return [grid, Text(share)]
 
 
 def _cells(numbers: Mapping[str, Any]) -> list[str]:

@@ -53,6 +53,7 @@ class Cached:
             picture_of=place_I[pairs.picture_of[rows_T]].astype(np.int64),
             failed=pairs.failed,
             split=pairs.split,
+            captions=[pairs.captions[row] for row in rows_T] if pairs.captions else (),
         )
         return Cached(chosen, [self.ids[row] for row in chosen_I], self.wording_T[rows_T])
 
@@ -135,6 +136,7 @@ def _read(store: LocalStore, split: str | None, failed: list[Failure]) -> Cached
             picture_of=np.array([place[item.meta["of"]] for item in captions], np.int64),
             failed=failed,
             split=split,
+            captions=wordings,
         ),
         ids=[item.id for item in pictures],
         wording_T=np.unique(wordings, return_inverse=True)[1].astype(np.int64),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -256,12 +256,10 @@ class VectorBatches:
 
 def through(pairs: EncodedPairs, heads: dict[int, Head]) -> EncodedPairs:
     """The pairs at the levels that heads make of them."""
-    return EncodedPairs(
+    return replace(
+        pairs,
         images=Embeddings({width: head.images(pairs.images) for width, head in heads.items()}),
         texts=Embeddings({width: head.texts(pairs.texts) for width, head in heads.items()}),
-        picture_of=pairs.picture_of,
-        failed=pairs.failed,
-        split=pairs.split,
     )
 
 

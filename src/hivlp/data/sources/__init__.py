@@ -6,29 +6,54 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from hivlp.data.images import EXTENSIONS
-from hivlp.data.sources.annotations import open_annotations
+from hivlp.data.photographs import titles
+from hivlp.data.sources.annotations import is_document, read_annotations
 from hivlp.data.sources.base import Report, Source, clean_split
+from hivlp.data.sources.columns import Columns, looks_like_picture
 from hivlp.data.sources.folder import FolderSource
-from hivlp.data.sources.held_out import HeldOutSource, asked_for
+from hivlp.data.sources.held_out import HeldOutSource, by_captions, by_share
+from hivlp.data.sources.packed import COMPRESSED, File, kind_of, lines_of
 from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
-from hivlp.data.sources.rows import read_csv, read_jsonl, read_tsv
-from hivlp.data.sources.table import open_table
+from hivlp.data.sources.places import FolderPlace
+from hivlp.data.sources.rows import ReadRows, read_delimited, read_jsonl, separator
+from hivlp.data.sources.spec import parse_spec
+from hivlp.data.sources.table import Chosen, EntrySource, Found, read_table
 from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
 from hivlp.data.sources.texts import TextSource, read_lines
+from hivlp.data.sources.zips import ZipPlace, ZipSource, has_pictures, tables_in
 from hivlp.errors import DataError
+from hivlp.messages import counted
 from hivlp.types import Sample
 
 __all__ = ["Source", "open_source", "open_texts"]
 
-_TABLES = {".tsv": read_tsv, ".csv": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl}
+_TABLES: dict[str, ReadRows] = {
+    ".tsv": read_delimited,
+    ".csv": read_delimited,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+}
+# Flickr8k.token.txt, captions.txt, results_20130124.token: tables where their first line is a row of one
+_PERHAPS_TABLES = (".txt", ".token")
 _KNOWN = (
     "a folder of pictures, a .tsv/.csv/.jsonl/.parquet table, a .json annotation file, "
-    "webdataset tars, or scenes:COUNT"
+    "webdataset tars, a .zip, or scenes:COUNT"
 )
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "a spreadsheet; save it as CSV (UTF-8)"),
+    **dict.fromkeys((".rar", ".7z", ".zst", ".lz4"), "an archive of a kind that is not read; unpack it"),
+    **dict.fromkeys(
+        (".arrow", ".feather", ".h5", ".hdf5", ".pkl", ".pickle", ".mat", ".lmdb", ".mdb", ".db", ".sqlite"),
+        "a data file of a kind that is not read; write it as .parquet, .jsonl or .csv",
+    ),
+    **dict.fromkeys((".npy", ".npz"), "an array; `hivlp import` makes an index of vectors"),
+}
+_TABLES_TRIED = 20
 
 
 def open_source(
@@ -37,14 +62,17 @@ def open_source(
     """Open a source of pictures and captions.
 
     Args:
-        spec: a folder of pictures (tables inside are not looked at) or of tars; a table in ``.tsv``,
-            ``.csv``, ``.jsonl`` or ``.parquet``; a Karpathy, COCO or LAVIS ``.json``; a tar or a brace
-            pattern such as ``shard-{000..009}.tar``; any of these with ``?held_out=SHARE`` behind it, which
-            divides a source without splits into ``train`` and ``val`` by a hash of the ids; or
+        spec: a folder of pictures (tables inside are not looked at), of tars or of parquet files; a table in
+            ``.tsv``, ``.csv``, ``.jsonl`` or ``.parquet``; a Karpathy, COCO, LAVIS or LLaVA ``.json``; a tar;
+            a ``.zip`` of pictures, with or without a table; or a pattern of such files, as
+            ``shard-{000..009}.tar`` or ``data/*.parquet``. Behind it may stand
+            ``?image=COLUMN&caption=COLUMN`` (also ``id=`` and ``split=``) to name the columns of a table, and
+            ``?held_out=SHARE``, which divides a source without splits into ``train`` and ``val`` by a hash of
+            the ids; ``?held_out=demo`` holds out what shares a caption with a photograph of the demo. Or
             ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
         image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
-        split: only this split; ``restval`` counts as ``train``. Sources without splits are used whole, with a
-            note.
+        split: only this split; ``restval`` counts as ``train``, ``validation`` as ``val``. Sources without
+            splits are used whole, with a note.
 
     Raises:
         DataError: the source is missing, empty, of no known kind, or lacks columns or the split.
@@ -53,15 +81,25 @@ def open_source(
     text = str(spec)
     if text.startswith("scenes:"):
         return ScenesSource(text, split=split)
-    held_out = None if Path(text).exists() else asked_for(text)
-    if held_out is not None:
-        whole, share = held_out
-        return HeldOutSource(open_source(whole, image_root=image_root), share, split=split)
+    parts = parse_spec(text)
+    if parts.held_out is not None:
+        whole = _open(parts.path, image_root, None, parts.columns)
+        held_out = by_captions(titles()) if isinstance(parts.held_out, str) else by_share(parts.held_out)
+        return HeldOutSource(whole, held_out, split=split)
+    return _open(parts.path, image_root, split, parts.columns)
+
+
+def _open(path_text: str, image_root: str | Path | None, split: str | None, chosen: Chosen) -> Source:
     root = _existing_root(image_root)
-    path = _absolute(text)
-    source = _open_path(path, root, split)
-    if root is not None and not _takes_root(path):
+    path = _absolute(path_text)
+    source = _open_path(path, root, split, chosen)
+    if root is not None and not isinstance(source, EntrySource):
         source.notes.append(f"the image root {root} has no effect: {source.name} holds its pictures itself")
+    if chosen and isinstance(source, (FolderSource, TarSource, ZipSource)):
+        raise DataError(
+            f"{path} has no columns, so {' and '.join(f'{use}=' for use in chosen)} can't name one; leave "
+            "out what stands behind the ?"
+        )
     return source
 
 
@@ -70,88 +108,182 @@ def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:
 
     Args:
         path: a ``.txt`` with one text a line, or a table in ``.tsv``, ``.csv``, ``.jsonl`` or ``.parquet``
-            with a column ``text`` or ``caption``.
+            with a column ``text`` or ``caption``; ``?caption=COLUMN`` behind it names another one.
         split: only this split.
 
     Raises:
         DataError: the file is missing, holds no texts, or has no such column or split.
         MissingExtraError: the source is a parquet file and pyarrow is not installed.
     """
-    path = _absolute(path)
-    readers = {".txt": read_lines, **_TABLES, ".parquet": read_parquet}
+    parts = parse_spec(str(path))
+    path = _absolute(parts.path)
+    readers: dict[str, ReadRows] = {".txt": read_lines, **_TABLES, ".parquet": read_parquet}
     if not path.exists():
         raise DataError(_missing(path))
-    if path.is_dir() or path.suffix.lower() not in readers:
+    kind = kind_of(path.name)
+    if path.is_dir() or kind not in readers:
         raise DataError(f"{path} is not a file of texts; such a file ends in {' '.join(readers)}")
-    return TextSource(path, readers[path.suffix.lower()], split=split)
+    return TextSource(path, readers[kind], split=split, chosen=parts.columns)
 
 
-def _open_path(path: Path, root: Path | None, split: str | None) -> Source:
-    name = path.name.lower()
-    base = root or path.parent
+def _open_path(path: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
     if not path.exists():
-        if "{" in str(path):
-            return _open_pattern(path, split)
+        if any(mark in str(path) for mark in "{*["):
+            return _open_pattern(path, root, split, chosen)
         raise DataError(_missing(path))
     if path.is_dir():
-        return _open_folder(path, split)
-    if path.suffix.lower() in _TABLES:
-        return open_table(path, _TABLES[path.suffix.lower()], base=base, split=split)
-    if name.endswith(".parquet"):
-        if holds_bytes(path):
-            return ParquetSource(path, split=split)
-        return open_table(path, read_parquet, base=base, split=split)
-    if name.endswith(".json"):
-        return open_annotations(path, base=base, split=split)
-    if name.endswith(TAR_EXTENSIONS):
-        return TarSource(path.name, [path], split=split)
-    raise DataError(f"{path} is {_other_kind(path)}; a source is {_KNOWN}")
+        return _open_folder(path, root, split, chosen)
+    return _open_files(path.name, [path], root, split, chosen)
+
+
+def _open_files(name: str, paths: list[Path], root: Path | None, split: str | None, chosen: Chosen) -> Source:
+    """One source of files of one kind."""
+    first = paths[0]
+    if first.name.lower().endswith(TAR_EXTENSIONS):
+        return TarSource(name, paths, split=split)
+    kind = kind_of(first.name)
+    if kind == ".zip" and len(paths) == 1:
+        return _open_zip(first, root, split, chosen)
+    if kind == ".parquet" and holds_bytes(next((path for path in paths if path.exists()), first), chosen):
+        return ParquetSource(name, paths, split=split, chosen=chosen)
+    found = Found()
+    for path in paths:
+        read = _read_found(path, chosen)
+        if read is None:
+            raise DataError(f"{path} is {_other_kind(path)}; a source is {_KNOWN}")
+        found.merge(read)
+    base = root or first.parent
+    return EntrySource(name, found, place=FolderPlace(base), base=str(base), split=split)
+
+
+def _read_found(path: File, chosen: Chosen) -> Found | None:
+    """The pictures that a table or annotation file names; None where it is neither."""
+    kind = kind_of(path.name)
+    if kind == ".json" or (kind in (".jsonl", ".ndjson") and is_document(path)):
+        return read_annotations(path, chosen)
+    if kind == ".parquet":
+        return read_table(path, read_parquet, chosen)
+    if kind in _TABLES:
+        return read_table(path, _TABLES[kind], chosen)
+    if kind in _PERHAPS_TABLES and _begins_like_table(path, chosen):
+        return read_table(path, read_delimited, chosen)
+    return None
+
+
+def _begins_like_table(path: File, chosen: Chosen) -> bool:
+    line = next((line for line in lines_of(path) if line.strip()), b"")
+    text = line.decode("utf-8-sig", "replace") if isinstance(line, bytes) else line
+    cells = [cell.strip() for cell in text.split(separator(text, path.name))]
+    columns = Columns.of(cells, chosen)
+    is_header = columns.image is not None and bool(columns.captions)
+    return bool(chosen) or is_header or (len(cells) > 1 and looks_like_picture(cells[0]))
 
 
 def _other_kind(path: Path) -> str:
     """Names the kind of a file that is not a source, with a remedy."""
-    if path.suffix.lower() == ".txt":
+    kind = path.suffix.lower()
+    if kind_of(path.name) == ".txt":
         return "a file of texts, which `hivlp index --texts` (Index.add_texts) takes"
-    if path.suffix.lower() in EXTENSIONS:
+    if kind in EXTENSIONS:
         return f"a single picture; name its folder, {path.parent}"
-    return "of no known kind of source"
+    if kind in COMPRESSED:
+        return "a compressed file; unpack it, or name it by what is inside, such as pairs.csv.gz"
+    return _REMEDIES.get(kind, "of no known kind of source")
 
 
-def _takes_root(path: Path) -> bool:
-    return path.suffix.lower() in (*_TABLES, ".parquet", ".json")
-
-
-def _open_folder(folder: Path, split: str | None) -> Source:
+def _open_folder(folder: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
+    """The pictures of a folder; where it has none, its tars, or the parquet files in it and below it."""
     try:
         tars = sorted(path for path in folder.iterdir() if path.name.lower().endswith(TAR_EXTENSIONS))
     except OSError as error:
         raise DataError(
             f"{folder} can't be read ({error.strerror or error}); check its permissions"
         ) from error
-    if not tars:
-        return FolderSource(folder, split=split)
     try:
-        pictures = FolderSource(folder).count()
+        source = FolderSource(folder, split=split)
     except DataError:
-        return TarSource(folder.name, tars, split=split)
-    raise DataError(
-        f"{folder} holds both tars ({len(tars):,}) and pictures ({pictures:,}); name the tars as a pattern, "
-        f"such as {folder}/{{a,b}}.tar, or move the pictures into a folder of their own"
-    )
+        files = tars or _files_below(folder, ".parquet")
+        if files:
+            return _open_files(folder.name, files, root, split, chosen)
+        tables = [path for kind in (*_TABLES, ".json", ".zip") for path in _files_below(folder, kind)]
+        if not tables:
+            raise
+        raise DataError(
+            f"{folder} holds no pictures, but tables or archives ({len(tables):,}); name the file, such as "
+            f"{tables[0]}"
+        ) from None
+    if tars:
+        source.notes.append(
+            f"{counted(len(tars), 'tar')} beside the pictures of {folder} not read; name them as a pattern, "
+            f"such as {folder}/{{a,b}}.tar"
+        )
+    return source
 
 
-def _open_pattern(pattern: Path, split: str | None) -> Source:
-    shards = [Path(name) for name in expand_braces(str(pattern))]
-    others = [shard for shard in shards if not shard.name.lower().endswith(TAR_EXTENSIONS)]
-    if others:
+def _files_below(folder: Path, kind: str) -> list[Path]:
+    """Files of a kind in a folder and below it, without hidden ones."""
+    found: list[Path] = []
+    for above, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = (Path(above, name) for name in sorted(names) if not name.startswith("."))
+        found += [path for path in files if kind_of(path.name) == kind]
+    return found
+
+
+def _open_zip(path: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
+    """The pictures of an archive by its table, where a table in it names them; else all of them."""
+    tables = tables_in(path, lambda name: kind_of(name) in (*_TABLES, ".json", *_PERHAPS_TABLES))
+    pictures = has_pictures(path)
+    problems: list[str] = []
+    for table in tables[:_TABLES_TRIED]:
+        try:
+            found = _read_found(table, chosen)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        if found is None:
+            continue
+        base = root or path.parent
+        inside = str(table)[len(str(path)) + 1 :].rpartition("/")[0]
+        place = ZipPlace(path, inside) if pictures else FolderPlace(base)
+        source = EntrySource(path.name, found, place=place, base=str(path if pictures else base), split=split)
+        if not pictures or source.finds_pictures():
+            source.notes.insert(0, f"the captions of {path.name} are those of {table.name} in it")
+            return source
+        problems.append(f"{table} names none of the pictures in the archive")
+    if (not pictures or chosen) and problems:
+        raise DataError(problems[0])
+    source = ZipSource(path, split=split)
+    source.notes += problems[:3]
+    return source
+
+
+def _open_pattern(pattern: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
+    """The files of a pattern with braces or stars, all of one kind."""
+    names = expand_braces(str(pattern))
+    matching = [sorted(glob(name, recursive=True)) or [name] for name in names]  # noqa: PTH207  absolute
+    paths = [Path(name) for several in matching for name in several]
+    there = [path for path in paths if path.exists()]
+    if not there:
+        raise DataError(f"none of the {len(paths):,} files of {pattern} exists, such as {_missing(paths[0])}")
+    kinds = {_kind_in_pattern(path): path for path in reversed(paths)}
+    if len(kinds) > 1 or "" in kinds:
         raise DataError(
-            f"{pattern} stands for {others[0]}; a brace pattern must name tars ({' '.join(TAR_EXTENSIONS)})"
+            f"{pattern} stands for {' and '.join(map(str, kinds.values()))}; a pattern must name files "
+            f"of one kind: {' '.join((*TAR_EXTENSIONS, *_TABLES, '.parquet', '.json'))}"
         )
-    if not any(shard.exists() for shard in shards):
-        raise DataError(
-            f"none of the {len(shards):,} tars of {pattern} exists, such as {_missing(shards[0])}"
-        )
-    return TarSource(pattern.name, shards, split=split)
+    if "tar" in kinds or ".parquet" in kinds:
+        return _open_files(pattern.name, paths, root, split, chosen)
+    source = _open_files(pattern.name, there, root, split, chosen)
+    source.notes += [f"{path} does not exist; it was left out" for path in paths if path not in there]
+    return source
+
+
+def _kind_in_pattern(path: Path) -> str:
+    if path.name.lower().endswith(TAR_EXTENSIONS):
+        return "tar"
+    kind = kind_of(path.name)
+    return kind if kind in (*_TABLES, ".parquet", ".json") and not path.is_dir() else ""
 
 
 def _absolute(path: str | Path) -> Path:

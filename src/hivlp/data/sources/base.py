@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, time
-from pathlib import Path
 from typing import Any, TypeAlias
 
+from hivlp.data.sources.cells import is_missing, listed
 from hivlp.errors import DataError
 from hivlp.types import Failure, Sample
 
@@ -102,36 +101,56 @@ def clean_text(text: str) -> str:
 
 
 def clean_captions(value: Any) -> tuple[str, ...]:
-    """The captions of a cell: a text, a list of texts, or a JSON list of texts. Empty ones are left out."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """The captions of a cell: a text, an object with a text, or a list of these, without missing ones."""
+    if is_missing(value) or isinstance(value, (bytes, bytearray)):
         return ()
+    if isinstance(value, Mapping):
+        return clean_captions(_text_of(value))
     if isinstance(value, (list, tuple)):
-        return tuple(caption for part in value for caption in clean_captions(part))
+        return tuple(caption for part in value for caption in _cleaned(part))
     text = value if isinstance(value, str) else str(value)
-    if text.startswith("[") and text.rstrip().endswith("]"):
-        captions = _json_texts(text)
-        if captions is not None:
-            return clean_captions(captions)
+    parts = listed(text)
+    if parts is not None:
+        return clean_captions(parts)
     text = clean_text(text)
     return (text,) if text else ()
 
 
-def _json_texts(text: str) -> list[str] | None:
-    try:
-        parts = json.loads(text)
-    except (ValueError, RecursionError):
+def _cleaned(part: Any) -> tuple[str, ...]:
+    """A member of a list; what looks like a list inside of one is a text."""
+    if not isinstance(part, str):
+        return clean_captions(part)
+    return () if is_missing(part) else (clean_text(part),)
+
+
+# the fields of an object that hold its text, best first: of Karpathy, FiftyOne, LLaVA, OpenAI and others
+_TEXT_FIELDS = ("raw", "caption", "text", "sentence", "value", "content", "label", "name", "description")
+_ANSWERING = frozenset({"gpt", "assistant", "model", "bot", "chatgpt"})
+
+
+def _text_of(record: Mapping[str, Any]) -> Any:
+    """The text of an object, else all of its texts; of a conversation only what the model answers."""
+    speaker = record.get("from", record.get("role"))
+    if speaker is not None and speaker not in _ANSWERING:
         return None
-    is_texts = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    # "[1]" and the like are captions that happen to be JSON. The space keeps a part from being parsed again.
-    return [f" {part}" for part in parts] if is_texts else None
+    for name in _TEXT_FIELDS:
+        if name in record:
+            return record[name]
+    return [value for name, value in record.items() if isinstance(value, str) and name != "type"]
+
+
+_SPLITS = {"restval": "train", "validation": "val", "valid": "val", "dev": "val"}
 
 
 def clean_split(value: Any) -> str | None:
-    """The name of a split; ``restval``, the rest of COCO's validation pictures, counts as ``train``."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """The name of a split; ``restval``, the rest of COCO's validation pictures, counts as ``train``.
+
+    ``validation``, ``valid`` and ``dev`` are ``val``.
+    """
+    if is_missing(value):
         return None
     name = clean_text(str(value))
-    return "train" if name == "restval" else name or None
+    return _SPLITS.get(name, name) or None
 
 
 def plain(value: Any) -> Any:
@@ -161,24 +180,16 @@ def is_utf8(text: str) -> bool:
     return text.isascii() or _SURROGATE.search(text) is None
 
 
-def read_text(path: Path) -> str:
-    """A text file as UTF-8, with or without byte-order mark. Raises DataError naming the file."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path} can't be read ({error.strerror or error}); check its permissions and its disk"
-        ) from error
-    return decode_text(data, str(path))
-
-
 def decode_text(data: bytes, where: str) -> str:
     """Bytes as UTF-8 text. Raises DataError naming the place and the first wrong byte."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        guess = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding, such as Latin-1"
+        guess = "UTF-16" if data[:2] in UTF16_MARKS else "another encoding, such as Latin-1"
         raise DataError(
             f"{where} is not UTF-8 text (byte {error.start}: 0x{data[error.start]:02x}); "
             f"it looks like {guess}: save it as UTF-8"
         ) from None
+
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")

@@ -3,91 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
-from hivlp.data.images import problem_with
-from hivlp.data.sources.base import Report, Source, clean_captions, clean_split, clean_text, plain
-from hivlp.data.sources.rows import CheckHeader, Row
+from hivlp.data.sources.base import Report, Source, clean_split, clean_text
+from hivlp.data.sources.cells import is_missing, listed
+from hivlp.data.sources.columns import Columns, check_columns, header_of, without_number
+from hivlp.data.sources.packed import File
+from hivlp.data.sources.places import Place
+from hivlp.data.sources.rows import Reading, ReadRows, Row
 from hivlp.errors import DataError
+from hivlp.messages import counted
 from hivlp.types import Failure, Sample
-
-IMAGE_COLUMNS = (
-    "image",
-    "image_path",
-    "filepath",
-    "file_path",
-    "path",
-    "file",
-    "file_name",
-    "filename",
-    "img",
-)
-BYTES_COLUMNS = ("jpg", "jpeg", "png", "webp")
-CAPTION_COLUMNS = ("caption", "captions", "text", "title")
-ID_COLUMNS = ("id", "key")
-SPLIT_COLUMNS = ("split",)
-# The number of the caption within its picture: of no use once the captions are one list.
-_DROPPED_COLUMNS = ("idx",)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CHECKED_FOR_NOTE = 50
 
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table mean what; the first name of each list that is there, in any letter case."""
-
-    image: str | None
-    caption: str | None
-    id: str | None
-    split: str | None
-
-    @staticmethod
-    def of(names: Iterable[str]) -> Columns:
-        by_lower = {name.lower(): name for name in reversed(list(names))}
-
-        def first(wanted: Iterable[str]) -> str | None:
-            return next((by_lower[name] for name in wanted if name in by_lower), None)
-
-        return Columns(
-            image=first(IMAGE_COLUMNS + BYTES_COLUMNS),
-            caption=first(CAPTION_COLUMNS),
-            id=first(ID_COLUMNS),
-            split=first(SPLIT_COLUMNS),
-        )
-
-    def meta(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        """All other columns of a row."""
-        used = {self.image, self.caption, self.id, self.split, *_DROPPED_COLUMNS}
-        return {name: plain(value) for name, value in cells.items() if name not in used}
-
-
-def check_columns(path: Path, names: Iterable[str]) -> None:
-    """Refuse a table without a column of pictures or of captions. Raises DataError naming what it has."""
-    names = list(names)
-    columns = Columns.of(names)
-    missing = [
-        kind for kind, name in (("image", columns.image), ("caption", columns.caption)) if name is None
-    ]
-    if not missing:
-        return
-    message = (
-        f"{path} has no column {' and no column '.join(repr(kind) for kind in missing)}; "
-        f"it has {', '.join(repr(name) for name in names) or 'none'}. "
-        f"Needed: one of {'/'.join(IMAGE_COLUMNS)} and one of {'/'.join(CAPTION_COLUMNS)}"
-    )
-    if "image" in missing and "url" in names:
-        message += (
-            "; pictures behind URLs are not downloaded: name the folder or tars they were downloaded to"
-        )
-    elif "image" in missing and (columns.caption is not None or "text" in names):
-        message += "; its texts alone are what `hivlp index --texts` (Index.add_texts) takes"
-    elif missing == ["image"]:
-        message += "; the texts alone are indexed by: hivlp index --texts"
-    raise DataError(message)
+Chosen = Mapping[str, tuple[str, ...]]
 
 
 @dataclass
@@ -107,19 +42,53 @@ class Entry:
     meta: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
+@dataclass
+class Found:
+    """What was read from a table or annotation file.
+
+    Attributes:
+        failures: the rows that can't be used.
+        notes: remarks for a person, each once.
+    """
+
+    entries: list[Entry] = field(default_factory=list[Entry])
+    failures: list[Failure] = field(default_factory=list[Failure])
+    notes: list[str] = field(default_factory=list[str])
+
+    def report(self, uri: str, error: str) -> None:
+        self.failures.append(Failure(uri=uri, error=error))
+
+    def merge(self, other: Found) -> None:
+        """Takes what another file of the same source holds; a picture of both has the captions of both."""
+        known = {entry.paths[0]: entry for entry in self.entries}
+        for entry in other.entries:
+            first = known.setdefault(entry.paths[0], entry)
+            if first is entry:
+                self.entries.append(entry)
+            else:
+                first.captions += entry.captions
+        self.failures += other.failures
+        for text in other.notes:
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
 class EntrySource(Source):
     """Samples whose pictures are files: of a table or an annotation file that was read when it was opened."""
 
-    def __init__(
-        self, name: str, entries: list[Entry], failures: list[Failure], *, base: Path, split: str | None
-    ) -> None:
+    def __init__(self, name: str, found: Found, *, place: Place, base: str, split: str | None) -> None:
+        """`base` names the place in messages."""
         super().__init__(name)
-        self._all = entries
-        self._base = base
-        self._reading_failures = failures
+        self.notes += found.notes
+        self._all = found.entries
+        self._place = place
+        self._reading_failures = found.failures
         wanted = self._choose_split(split)
-        self._entries = entries if wanted is None else [entry for entry in entries if entry.split == wanted]
-        self._note_wrong_base()
+        self._entries = [entry for entry in self._all if wanted is None or entry.split == wanted]
+        self._settle(base)
 
     def count(self) -> int:
         return len(self._entries)
@@ -131,42 +100,46 @@ class EntrySource(Source):
         for failure in self._reading_failures:
             report(failure.uri, failure.error)
         for entry in self._entries:
-            path, problem = self._locate(entry)
-            if problem is not None:
-                report(str(path), f"{problem} (named in {entry.where})")
-                continue
-            yield Sample(
-                id=entry.id,
-                uri=str(path),
-                image=path,
-                captions=tuple(entry.captions),
-                split=entry.split,
-                meta=entry.meta,
-            )
-
-    def _locate(self, entry: Entry) -> tuple[Path, str | None]:
-        """The first path of an entry that is a file, or the first path with its problem."""
-        first: tuple[Path, str | None] | None = None
-        for name in entry.paths:
-            if _URL.match(name):
-                return Path(
-                    name
-                ), "it is a URL; download the pictures first, nothing is fetched from the network"
-            path = self._base / name
-            problem = problem_with(path)
+            uri, problem = self._locate(entry)
             if problem is None:
-                return path, None
-            first = first or (path, problem)
-        assert first is not None
-        return first
+                try:
+                    image = self._place.image(uri)
+                except DataError as error:
+                    problem = str(error)
+                else:
+                    yield Sample(
+                        id=entry.id,
+                        uri=uri,
+                        image=image,
+                        captions=tuple(entry.captions),
+                        split=entry.split,
+                        meta=entry.meta,
+                    )
+            if problem is not None:
+                report(uri, f"{problem} (named in {entry.where})")
 
-    def _note_wrong_base(self) -> None:
+    def finds_pictures(self) -> bool:
+        """Whether one of the first pictures is in its place."""
+        return any(self._locate(entry)[1] is None for entry in self._entries[:_CHECKED_FOR_NOTE])
+
+    def _locate(self, entry: Entry) -> tuple[str, str | None]:
+        """The uri of the picture, or of the place where it should be with the problem there."""
+        url = next((name for name in entry.paths if _URL.match(name)), None)
+        if url is not None:
+            return url, "it is a URL; download the pictures first, nothing is fetched from the network"
+        return self._place.find(entry.paths)
+
+    def _settle(self, base: str) -> None:
+        """Looks for the pictures elsewhere where none of the first ones is in its place, and says so."""
         looked_at = self._entries[:_CHECKED_FOR_NOTE]
-        if looked_at and all(self._locate(entry)[1] is not None for entry in looked_at):
-            self.notes.append(
-                f"none of the first {len(looked_at)} pictures exists; paths are relative to {self._base}, "
-                "give another folder with --image-root"
-            )
+        if not looked_at or self.finds_pictures():
+            return
+        note = self._place.settle([entry.paths[0] for entry in self._all if not _URL.match(entry.paths[0])])
+        self.notes.append(
+            note
+            or f"none of the first {counted(len(looked_at), 'picture')} exists; paths are relative to "
+            f"{base}, give another folder with --image-root"
+        )
 
 
 def count_splits(names: Iterable[str | None]) -> dict[str, int]:
@@ -178,10 +151,11 @@ def count_splits(names: Iterable[str | None]) -> dict[str, int]:
     return counts
 
 
-def merge_rows(rows: Iterable[Row], path: Path, report: Report) -> list[Entry]:
+def merge_rows(rows: Iterable[Row], path: File, report: Report, chosen: Chosen) -> list[Entry]:
     """One entry a picture, in order of first appearance, with the captions of all its rows.
 
-    Id and metadata are those of the first row. Raises DataError where no row has the columns needed.
+    Id and metadata are those of the first row; a row with several pictures counts for each of them. Raises
+    DataError where no row has the columns needed.
     """
     columns_of: dict[tuple[str, ...], Columns] = {}
     entries: dict[str, Entry] = {}
@@ -189,47 +163,64 @@ def merge_rows(rows: Iterable[Row], path: Path, report: Report) -> list[Entry]:
     for row in rows:
         rows_seen += 1
         names = tuple(row.cells)
-        columns = columns_of.setdefault(names, Columns.of(names))
+        columns = columns_of.setdefault(names, Columns.of(names, chosen))
         _merge_row(row, columns, entries, report)
     if not rows_seen:
         raise DataError(f"{path} holds no rows that can be read; write one row per caption")
-    if not (any(c.image for c in columns_of.values()) and any(c.caption for c in columns_of.values())):
-        check_columns(path, dict.fromkeys(name for names in columns_of for name in names))
+    if not (any(c.image for c in columns_of.values()) and any(c.captions for c in columns_of.values())):
+        check_columns(path, dict.fromkeys(name for names in columns_of for name in names), chosen)
     return list(entries.values())
 
 
 def _merge_row(row: Row, columns: Columns, entries: dict[str, Entry], report: Report) -> None:
-    name = _picture_name(row.cells[columns.image]) if columns.image else None
-    problem = row_problem(row) or (None if name else "the row has no picture; fill its image cell")
-    if name is None or problem is not None:
-        report(row.where, str(problem))
+    names = picture_names(row.cells[columns.image]) if columns.image else []
+    problem = row_problem(row) or (None if names else "the row has no picture; fill its image cell")
+    if problem is not None:
+        report(row.where, problem)
         return
-    captions = clean_captions(row.cells[columns.caption]) if columns.caption else ()
+    captions = columns.texts(row.cells)
     split = clean_split(row.cells[columns.split]) if columns.split else None
-    entry = entries.get(name)
-    if entry is None:
-        own_id = (
-            clean_text(str(row.cells[columns.id])) if columns.id and row.cells[columns.id] is not None else ""
-        )
-        entry = Entry(where=row.where, id=own_id or clean_text(name), paths=(name,), split=split)
-        entry.meta = columns.meta(row.values)
-        entries[name] = entry
-    elif split != entry.split:
-        report(
-            row.where,
-            f"the row puts {name} into split {split!r}, {entry.where} into {entry.split!r}; put it into one",
-        )
-        return
-    entry.captions += captions
+    for number, paths in enumerate(names):
+        entry = entries.get(paths[0])
+        if entry is None:
+            part = f"#{number}" if len(names) > 1 else ""
+            own_id = row.cells[columns.id] if columns.id else None
+            name = clean_text(paths[0]) if is_missing(own_id) else clean_text(str(own_id)) + part
+            entry = Entry(where=row.where, id=name, paths=paths, split=split, meta=columns.meta(row.values))
+            entries[paths[0]] = entry
+        elif split != entry.split:
+            report(
+                row.where,
+                f"the row puts {paths[0]} into split {split!r}, {entry.where} into {entry.split!r}; "
+                "put it into one",
+            )
+            continue
+        entry.captions += captions
 
 
-def _picture_name(cell: Any) -> str | None:
-    """The path or URL in an image cell; ``./a.jpg`` and ``a.jpg`` are one picture."""
+def picture_names(cell: Any) -> list[tuple[str, ...]]:
+    """For each picture of an image cell the paths where it may be, or its URL.
+
+    ``./a.jpg`` and ``a.jpg`` are one picture. The backslashes of Windows are slashes; a file whose name
+    has one is found as well.
+    """
     if isinstance(cell, Mapping):
-        cell = cell.get("path")
-    if not isinstance(cell, str) or not cell.strip():
-        return None
-    return cell.strip() if _URL.match(cell) else str(PurePosixPath(cell.strip()))
+        cell = next((cell[name] for name in ("path", "filename", "file_name", "url") if cell.get(name)), None)
+    if isinstance(cell, (list, tuple)):
+        return [paths for part in cell for paths in picture_names(part)]
+    if not isinstance(cell, str) or is_missing(cell):
+        return []
+    text = cell.strip()
+    parts = listed(text) if text[0] in "[(" else None
+    if isinstance(parts, list):
+        return picture_names(parts)
+    if text.startswith("file://"):
+        text = unquote(text.removeprefix("file://").removeprefix("localhost"))
+    if _URL.match(text):
+        return [(text,)]
+    name = without_number(text)
+    with_slashes = str(PurePosixPath(name.replace("\\", "/")))
+    return [tuple(dict.fromkeys((with_slashes, str(PurePosixPath(name)))))]
 
 
 def row_problem(row: Row) -> str | None:
@@ -240,21 +231,11 @@ def row_problem(row: Row) -> str | None:
     return None
 
 
-def open_table(
-    path: Path,
-    read: Callable[[Path, CheckHeader, Report], Iterator[Row]],
-    *,
-    base: Path,
-    split: str | None,
-) -> EntrySource:
-    """A table whose image column holds paths below ``base``."""
-    failures: list[Failure] = []
-
-    def report(uri: str, error: str) -> None:
-        failures.append(Failure(uri=uri, error=error))
-
-    def check(names: list[str]) -> None:
-        check_columns(path, names)
-
-    entries = merge_rows(read(path, check, report), path, report)
-    return EntrySource(path.name, entries, failures, base=base, split=split)
+def read_table(path: File, read: ReadRows, chosen: Chosen) -> Found:
+    """The pictures of a table. Raises DataError where it lacks the columns, or can't be read."""
+    found = Found()
+    reading = Reading(
+        header=lambda names: header_of(path, names, chosen), report=found.report, note=found.note
+    )
+    found.entries = merge_rows(read(path, reading), path, found.report, chosen)
+    return found

@@ -1,4 +1,4 @@
-"""Webdataset tars: neighbouring members with one name before the first dot are one sample.
+"""Webdataset tars: neighbouring members of one name are one sample, and names may have dots.
 
 They are read once from front to back, one sample in memory at a time, with the standard library alone.
 """
@@ -26,8 +26,9 @@ from hivlp.data.sources.base import (
     plain,
     unknown_split,
 )
+from hivlp.data.sources.columns import CAPTION_COLUMNS
 from hivlp.data.sources.folder import caption_lines
-from hivlp.data.sources.table import CAPTION_COLUMNS, count_splits
+from hivlp.data.sources.table import count_splits
 from hivlp.errors import DataError
 from hivlp.types import Sample
 
@@ -35,6 +36,7 @@ TAR_EXTENSIONS = (".tar", ".tar.gz", ".tgz")
 MAX_MEMBER_BYTES = 1 << 28
 
 _TEXT_PARTS = ("txt", "caption", "text", "json", "cls")
+_MOST_WAITING = 16
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
@@ -127,19 +129,68 @@ def _read_shard(shard: Path, report: Report) -> Iterator[Sample]:
     if problem is not None:
         report(str(shard), problem)
         return
-    key: str | None = None
-    parts: dict[str, tuple[str, bytes]] = {}
+    group = _Group(shard, report)
     for member, data in _members(shard, report):
+        yield from group.add(member, data)
+    yield from group.end()
+
+
+class _Group:
+    """The neighbouring members that have one name before their first dot, until they are samples.
+
+    Mostly that is one sample: ``7.jpg``, ``7.txt``, and ``7.seg.png``, which is no picture of its own. Where
+    no picture has the name alone, the names have dots themselves (``2024.05.jpg``, ``2024.05.txt``), and all
+    before the last dot is the name. Few such members wait at a time.
+    """
+
+    def __init__(self, shard: Path, report: Report) -> None:
+        self._shard, self._report = shard, report
+        self._key: str | None = None
+        self._parts: dict[str, tuple[str, bytes]] = {}
+
+    def add(self, member: str, data: bytes) -> Iterator[Sample]:
+        """Takes a member; the samples that are complete with it."""
         name, _, extension = PurePosixPath(member).name.partition(".")
+        extension = extension.lower()
         folder = str(PurePosixPath(member).parent)
-        member_key = name if folder == "." else f"{folder}/{name}"
-        if parts and (member_key != key or extension.lower() in parts):
-            yield from _sample(shard, str(key), parts, report)
-            parts = {}
-        key = member_key
-        parts[extension.lower()] = (member, data)
-    if parts:
-        yield from _sample(shard, str(key), parts, report)
+        key = name if folder == "." else f"{folder}/{name}"
+        if self._parts and (key != self._key or extension in self._parts):
+            yield from self.end()
+        elif len(self._parts) >= _MOST_WAITING and not self._has_plain_picture():
+            yield from self._dotted(but=extension.rpartition(".")[0])
+        self._key = key
+        # beside a picture with the name alone, others are masks and the like
+        is_part = "." in extension and self._has_plain_picture()
+        self._parts[extension] = (member, b"" if is_part else data)
+
+    def end(self) -> Iterator[Sample]:
+        """The samples of what was taken so far."""
+        parts, self._parts = self._parts, {}
+        if not parts:
+            return
+        names = {extension.rpartition(".")[0] for extension in parts}
+        if names == {""} or any(f".{extension}" in EXTENSIONS for extension in parts):
+            yield from _sample(self._shard, str(self._key), parts, self._report)
+        else:
+            self._parts = parts
+            yield from self._dotted(but=None)
+
+    def _has_plain_picture(self) -> bool:
+        return any(f".{extension}" in EXTENSIONS for extension in self._parts)
+
+    def _dotted(self, *, but: str | None) -> Iterator[Sample]:
+        """A sample for each name with dots; the members of the one name `but` go on waiting."""
+        by_name: dict[str, dict[str, tuple[str, bytes]]] = {}
+        for extension, part in self._parts.items():
+            name, _, last = extension.rpartition(".")
+            by_name.setdefault(name, {})[last] = part
+        waiting = by_name.pop(but, {}) if but else {}
+        self._parts = {f"{but}.{last}": part for last, part in waiting.items()}
+        for name, parts in by_name.items():
+            # the case of the name as it was written
+            member = next(iter(parts.values()))[0]
+            key = member[: member.rindex(".")] if name else str(self._key)
+            yield from _sample(self._shard, key, parts, self._report)
 
 
 def _members(shard: Path, report: Report) -> Iterator[tuple[str, bytes]]:
@@ -169,7 +220,7 @@ def _member_bytes(shard: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, re
     elif member.size > MAX_MEMBER_BYTES:
         report(uri, f"it has {member.size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}; make it smaller")
     else:
-        extension = name.partition(".")[2].lower()
+        extension = name.rpartition(".")[2].lower()
         if f".{extension}" not in EXTENSIONS and extension not in _TEXT_PARTS:
             return b""
         file = tar.extractfile(member)

@@ -1,0 +1,85 @@
+"""What a person writes for a source: a path and, behind ``?``, options such as ``image=COLUMN``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from hivlp.errors import DataError
+from hivlp.messages import suggestion
+
+_OPTION = re.compile(r"\w+=[^?]*")
+COLUMN_OPTIONS = ("image", "caption", "id", "split")
+DEMO = "demo"
+_OPTIONS = ("held_out", *COLUMN_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A source as it was written.
+
+    Attributes:
+        path: without the options.
+        held_out: the share of the pictures that become ``val``, in (0, 1); `DEMO` for those that share a
+            title with one of the demo's photographs; None for no option.
+        columns: what a column is used for -> its names; only ``caption`` may have several.
+    """
+
+    path: str
+    held_out: float | str | None
+    columns: Mapping[str, tuple[str, ...]]
+
+
+def parse_spec(text: str) -> Spec:
+    """The parts of ``SOURCE?held_out=SHARE&image=COLUMN&caption=COLUMN&caption=COLUMN``.
+
+    A path that exists is taken whole. In names, ``%26`` stands for ``&``, and so on as in a URL.
+
+    Raises:
+        DataError: an option of an existing path is unknown, empty or given twice, or the share is invalid.
+    """
+    path, mark, behind = text.rpartition("?")
+    if not mark or not path or Path(text).exists():
+        return Spec(text, None, {})
+    parts = [part.partition("=") for part in behind.split("&")]
+    names = [name for name, _, _ in parts]
+    if not all(name in _OPTIONS for name in names) or not _OPTION.fullmatch(behind):
+        if Path(path).exists():
+            wrong = next((name for name in names if name not in _OPTIONS), behind)
+            raise DataError(
+                f"{path} exists, but the option {behind!r} after its ? is unknown; "
+                f"{suggestion(wrong, _OPTIONS)} as in ?held_out=0.1 or ?image=COLUMN&caption=COLUMN"
+            )
+        return Spec(text, None, {})
+    values: dict[str, list[str]] = {}
+    for name, _, value in parts:
+        values.setdefault(name, []).append(unquote(value).strip())
+    for name, given in values.items():
+        if name in COLUMN_OPTIONS and not all(given):
+            raise DataError(f"the option {name}= of {text!r} is empty; name a column, such as {name}=COLUMN")
+        if len(given) > 1 and name != "caption":
+            raise DataError(f"{text!r} has the option {name} {len(given)} times; give it once")
+    share = values.pop("held_out", None)
+    return Spec(path, _share(text, share[0]) if share else None, {n: tuple(v) for n, v in values.items()})
+
+
+def with_columns(path: str, columns: Iterable[str] = ("image", "caption")) -> str:
+    """How the columns of a table are named, for messages: ``t.csv?image=COLUMN&caption=COLUMN``."""
+    return f"{path}?{'&'.join(f'{quote(name)}=COLUMN' for name in columns)}"
+
+
+def _share(text: str, value: str) -> float | str:
+    if value == DEMO:
+        return DEMO
+    try:
+        share = float(value)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise DataError(
+            f"{text!r} holds back {value!r}; give a share between 0 and 1, such as held_out=0.1, or {DEMO}"
+        )
+    return share
