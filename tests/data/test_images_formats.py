@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import sys
 import warnings
 from io import BytesIO
@@ -228,21 +229,65 @@ def test_few_frames_of_a_large_animation_are_looked_at() -> None:
 # --- Deep colours ---
 
 
-@pytest.mark.parametrize("bits", [12, 14, 16])
-def test_colours_of_sixteen_bits_hold_the_range_of_the_camera(bits: int) -> None:
+def deep_tiff(values_HWC: np.ndarray, *, orientation: int = 1, apart: bool = False, strips: int = 1) -> bytes:
+    """A TIFF of colours in the type of the values, little-endian, in strips of equal height."""
     from PIL import TiffImagePlugin
 
-    values_HWC = np.zeros((8, 8, 3), "<u2")
-    values_HWC[:, 4:] = [2**bits - 1, 2 ** (bits - 1), 0]
+    height, width, samples = values_HWC.shape
+    parts = [values_HWC[:, :, one] for one in range(samples)] if apart else [values_HWC]
+    data = [rows.tobytes() for part in parts for rows in np.split(part, strips)]
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in ((256, 8), (257, 8), (262, 2), (277, 3), (278, 8), (279, 384), (259, 1), (284, 1)):
-        tags[tag] = value
-    tags[258], tags[273] = (16, 16, 16), 0  # the strip begins behind the tags
+    tags[256], tags[257], tags[262], tags[277], tags[278] = width, height, 2, samples, height // strips
+    tags[258] = (8 * values_HWC.itemsize,) * samples
+    tags[339] = ({"u": 1, "i": 2, "f": 3}[values_HWC.dtype.kind],) * samples
+    tags[259], tags[274], tags[284] = 1, orientation, 2 if apart else 1
+    tags[273] = tuple(len(b"".join(data[:number])) for number in range(len(data)))  # from the end of the tags
+    tags[279] = tuple(map(len, data))
     head = BytesIO()
     tags.save(head)
-    decoded = np.asarray(images.decode(head.getvalue() + values_HWC.tobytes()), int)
-    assert decoded[0, 0].tolist() == [0, 0, 0]
-    assert np.abs(decoded[0, 7] - [255, 128, 0]).max() <= 10
+    return head.getvalue() + b"".join(data)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("strips", [1, 4])
+@pytest.mark.parametrize("full", [1.0, 4.0, 1023, 4095, 16383, 65535])
+def test_deep_colours_hold_the_range_in_use(full: float, strips: int, apart: bool, orientation: int) -> None:
+    kind = "<f4" if isinstance(full, float) else "<u2"
+    upright = np.asarray(smooth(64, 32), float)
+    upright[0, 0] = 255
+    values_HWC = np.asarray(stored(Image.fromarray(upright.astype(np.uint8)), orientation)) / 255 * full
+    data = deep_tiff(values_HWC.astype(kind), orientation=orientation, apart=apart, strips=strips)
+    decoded = images.decode_with_size(data)
+    assert (decoded.width, decoded.height) == (64, 32)
+    assert np.abs(np.asarray(decoded.image, int) - upright).max() <= 1, "a small range keeps its steps"
+    assert "above the limit of 2,047" in refusal(data, max_pixels=2_047)
+
+
+def test_deep_colours_that_only_pillow_reads_keep_their_range() -> None:
+    """With XMP, or strips that mix two colours, Pillow gives the high bytes."""
+    values_HWC = (np.asarray(smooth(64, 32)) / 255 * 4095).astype("<u2")
+    values_HWC[0, 0] = 4095
+    plain = images.decode(deep_tiff(values_HWC))
+    for data in (deep_tiff(values_HWC) + b"tiff:Orientation", deep_tiff(values_HWC)):
+        assert_close(images.decode(data), plain, 17)
+
+
+def test_deep_colours_with_transparency_lie_over_white() -> None:
+    values_HWC = np.zeros((8, 8, 4), "<u2")
+    values_HWC[:, 4:, 3] = 65535
+    data = deep_tiff(values_HWC)
+    extra = data.replace(struct.pack("<HHI", 339, 3, 4), struct.pack("<HHI", 338, 3, 1), 1)
+    at = extra.find(struct.pack("<HHI", 338, 3, 1))
+    decoded = images.decode(extra[: at + 8] + struct.pack("<I", 2) + extra[at + 12 :])
+    assert decoded.getpixel((0, 0)) == (255, 255, 255)
+    assert decoded.getpixel((7, 0)) == (0, 0, 0)
+
+
+def test_floating_colours_of_64_bits_are_named() -> None:
+    message = refusal(deep_tiff(np.zeros((4, 4, 3), "<f8")))
+    assert "this kind of TIFF picture is not supported" in message
+    assert "save it as PNG or JPEG" in message
 
 
 def test_lab_colours() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 # The ranges that deep values come in: 8, 10, 12, 14 and 16 bits.
 _RANGES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _NOISE = 4
+_BAND = 256
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -15,7 +17,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return _deep_grey(image).convert("RGB")
+        return Image.fromarray(deep_to_bytes(image)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -51,16 +53,25 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits as 8 bits: black stays 0, and white is the end of the range in use.
+def deep_to_bytes(image: Image.Image) -> NDArray[np.uint8]:
+    """Grey values of more than 8 bits (H, W) as 8 bits: black stays 0, white ends the range in use.
 
     Whole numbers carry no range of their own: cameras and scanners write 12 bits as 0 to 4,095 into 16. The
     range is the first of 8, 10, 12, 14 and 16 bits that holds all values; else the largest value is white.
     Of floating values 1 is white, or the largest one if it is larger.
     """
-    values_HW = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(values_HW.max())
+    # A band of rows at a time: the whole as floating numbers takes several times the memory of the image.
+    tops = range(0, image.height, _BAND)
+    largest = max(float(_finite_rows(image, top).max()) for top in tops)
     ranges = (1.0,) if image.mode == "F" else _RANGES
-    full = next((top for top in ranges if largest <= top), largest)
-    scaled_HW = np.clip(values_HW * np.float32(255.0 / full) + 0.5, 0, 255)
-    return Image.fromarray(scaled_HW.astype(np.uint8))
+    full = next((end for end in ranges if largest <= end), largest)
+    scaled_HW = np.empty((image.height, image.width), np.uint8)
+    for top in tops:
+        rows_HW = _finite_rows(image, top) * np.float32(255.0 / full) + 0.5
+        scaled_HW[top : top + _BAND] = np.clip(rows_HW, 0, 255)
+    return scaled_HW
+
+
+def _finite_rows(image: Image.Image, top: int) -> NDArray[np.float32]:
+    rows_HW = np.asarray(image.crop((0, top, image.width, min(top + _BAND, image.height))))
+    return np.nan_to_num(rows_HW.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)

@@ -13,6 +13,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from hivlp.data.images import jpeg
 from hivlp.data.images.colours import is_one_colour, stretched, to_rgb
+from hivlp.data.images.deep_tiff import is_deep_rgb, read_deep_rgb
 from hivlp.data.images.files import read_bytes
 from hivlp.data.images.formats import (
     AVIF,
@@ -94,6 +95,10 @@ def decode_with_size(source: ImageInput, *, hint: int | None = None, max_pixels:
         return _decode_jpeg(data, hint, max_pixels)
     if format_ is RAW:
         return _decode_raw(data, hint, max_pixels)
+    if format_ is TIFF and is_deep_rgb(data, max_pixels):
+        deep = _decode_deep(data)
+        if deep is not None:
+            return deep
     image = _open(data, format_, max_pixels)
     is_turned = format_ is JXL and read_header(data).orientation != 1
     is_deep = format_ in (PNG, TIFF) and _is_deep(image)
@@ -116,7 +121,7 @@ def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
         preview = _preview(data, max_pixels)
         if isinstance(preview.picture, bytes):
             check(preview.picture, max_pixels=max_pixels)
-    else:
+    elif not (format_ is TIFF and is_deep_rgb(data, max_pixels)):
         _open(data, format_, max_pixels)
     return format_.media_type
 
@@ -223,6 +228,14 @@ def _preview(data: bytes, limit: int) -> Preview:
         raise
     except Exception as error:
         raise ImageError(_damaged(RAW.name, error)) from error
+
+
+def _decode_deep(data: bytes) -> Decoded | None:
+    try:
+        rgb, orientation = read_deep_rgb(data)
+    except Exception:  # the ordinary way reads it, or says why not
+        return None
+    return _upright(rgb, rgb.size, orientation)
 
 
 def _is_deep(image: ImageFile) -> bool:
