@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from fakes import COLOURS, ColourEncoder, gallery, painted, png
+from pictures import encoded
 from ran import Ran
 
 Hivlp = Callable[..., Ran]
@@ -33,7 +34,7 @@ def large_png(width: int, height: int) -> bytes:
 def cut_jpeg() -> bytes:
     buffer = BytesIO()
     painted("red", "blue", "green", size=(256, 256)).save(buffer, "JPEG")
-    return buffer.getvalue()[: len(buffer.getvalue()) // 2]
+    return buffer.getvalue()[:400]  # nothing of the pixels is left
 
 
 BAD: dict[str, tuple[str, Callable[[], bytes], str]] = {
@@ -83,6 +84,22 @@ def test_a_bad_query_picture_is_refused(
     assert ran.code == 2
     assert reason in ran.document["error"]
     assert name in ran.document["error"], "the message names the file"
+
+
+def test_a_cut_jpeg_is_used_in_part_and_listed(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
+    pictures = gallery(tmp_path / "pictures", "red", "blue")
+    whole = encoded(painted("green", size=(256, 256)), "JPEG", quality=100, restart_marker_rows=1)
+    (pictures / "half.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    ran = hivlp("index", pictures, "--out", tmp_path / "x.hivlp", "--json")
+    (partial,) = ran.document["partial"]
+    assert (ran.code, ran.document["indexed"], ran.document["failed"]) == (0, 3, [])
+    assert partial["uri"].endswith("half.jpg")
+    assert partial["error"].startswith("the JPEG file is cut off: the upper ")
+    found = hivlp("search", tmp_path / "x.hivlp", "something green", "-k", "1", "--json").document["hits"]
+    assert [hit["id"] for hit in found] == ["half.jpg"]
+    shown = hivlp("index", pictures, "--out", tmp_path / "y.hivlp")
+    assert "1 picture used in part:" in shown.err
+    assert "half.jpg: the JPEG file is cut off" in shown.err
 
 
 def test_a_broken_link_is_listed(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:

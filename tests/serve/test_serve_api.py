@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from fakes import ColourEncoder, painted, png
 from hivlp.retriever import Index
 from hivlp.search.query import Part
+from pictures import BLUE, GREEN, RED, camera_raw, corners, encoded, exif, stored
 from serve_tools import client, colour_index, wait_until
 
 SCORES = ("id", "score", "coarse_rank", "caption", "meta", "width")
@@ -298,6 +299,36 @@ def _folder_of(path: Path) -> Path:
     folder.mkdir()
     path.rename(folder / path.name)
     return folder
+
+
+@pytest.mark.parametrize("kind", ["HEIC", "TIFF", "JXL", "RAW", "AVIF"])
+def test_formats_that_browsers_do_not_show_are_sent_as_jpeg(
+    kind: str, tmp_path: Path, index: Index, api: TestClient
+) -> None:
+    picture = stored(corners(96, 64), 6)
+    data = encoded(picture, kind, exif=exif(6)) if kind != "RAW" else b""
+    if kind == "RAW":
+        data = camera_raw(encoded(picture, "JPEG", quality=95), orientation=6)
+    if kind == "TIFF":
+        data = encoded(picture, kind, tiffinfo={274: 6})
+    (tmp_path / "phone.jpg").write_bytes(data)
+    with Index.open(index.info()["path"], index.encoder, writable=True) as writer:
+        report = writer.add(_folder_of(tmp_path / "phone.jpg"))
+    assert (report.indexed, report.failed) == (1, [])
+    wait_until(lambda: api.get("/v1/items/phone.jpg").status_code == 200)
+    assert api.get("/v1/items/phone.jpg").json()["width"] == 96
+    original = api.get("/v1/items/phone.jpg/original")
+    small = api.get("/v1/items/phone.jpg/thumbnail", params={"size": "160"})
+    assert small.headers["content-type"] == "image/jpeg"
+    if kind == "AVIF":
+        assert (original.content, original.headers["content-type"]) == (data, "image/avif")
+    else:
+        assert original.headers["content-type"] == "image/jpeg"
+    for answer in (original, small) if kind != "AVIF" else (small,):
+        shown = np.asarray(Image.open(BytesIO(answer.content)), int)
+        assert shown.shape == (64, 96, 3)
+        for y, x, colour in ((16, 24, RED), (16, 72, GREEN), (48, 24, BLUE)):
+            assert np.abs(shown[y, x] - colour).max() < 30
 
 
 def test_a_picture_that_changed_is_not_shown(api: TestClient, tmp_path: Path) -> None:

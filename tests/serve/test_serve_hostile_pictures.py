@@ -243,11 +243,14 @@ def test_an_odd_picture_is_a_picture_and_nothing_else(server: Server, name: str)
     assert json.loads(added.body)["failed"] == []
     item = f"/v1/items/odd%2F{name}"
     original = server.ask("GET", f"{item}/original?index=work")
-    assert original.body == data
+    if original.headers["content-type"] == "image/jpeg" and data[:2] != b"\xff\xd8":
+        assert Image.open(BytesIO(original.body)).format == "JPEG", "browsers don't show a TIFF"
+    else:
+        assert original.body == data
     thumbnail = server.ask("GET", f"{item}/thumbnail?index=work&size=160")
     assert SCRIPT not in thumbnail.body and b"alert" not in thumbnail.body
     assert thumbnail.headers["content-type"] == "image/jpeg"
-    kinds = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/tiff", "image/bmp")
+    kinds = ("image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp")
     assert original.headers["content-type"] in kinds
     for answer in (original, thumbnail):
         assert answer.headers["x-content-type-options"] == "nosniff"

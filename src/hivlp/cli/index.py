@@ -96,6 +96,8 @@ def index(
         document = {"index": str(out), "items": len(target), **document}
     for note in document["notes"][len(samples.notes) :]:
         output.say(note)
+    title = f"{counted(len(report.partial), 'picture')} used in part:"
+    output.show_failures(document["partial"], title=title)
     output.show_failures(document["failed"])
     line = (
         f"{out}: {report.indexed:,} indexed, "

@@ -170,11 +170,11 @@ def say_device(encoder: Encoder) -> None:
         )
 
 
-def show_failures(failed: list[dict[str, str]], *, most: int = 10) -> None:
+def show_failures(failed: list[dict[str, str]], *, most: int = 10, title: str | None = None) -> None:
     """Lists the first failures on stderr; the whole list is in the JSON document."""
     if not failed:
         return
-    say(f"{len(failed)} items could not be used:")
+    say(title or f"{len(failed)} items could not be used:")
     for failure in failed[:most]:
         say(f"  {failure['uri']}: {failure['error']}")
     if len(failed) > most:

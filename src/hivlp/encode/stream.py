@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ class EncodedBatch:
     Attributes:
         sizes: width and height of each picture as it is shown, in pixels; None for a text.
         sha256: hash of each picture's encoded bytes, or of each text in UTF-8.
+        partial: pictures among the samples that were used in part, and why.
     """
 
     samples: list[Sample]
@@ -39,6 +40,7 @@ class EncodedBatch:
     sizes: list[tuple[int | None, int | None]]
     sha256: list[str]
     failures: list[Failure]
+    partial: list[Failure] = field(default_factory=list[Failure])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Decoded:
     pixels: NDArray[Any]
     size: tuple[int, int]
     sha256: str
+    note: str | None
 
 
 def encode_stream(
@@ -71,7 +74,7 @@ def encode_stream(
         except (ImageError, OSError, ValueError) as error:
             return Failure(uri=sample.uri, error=_reason(error))
         size = (picture.width, picture.height)
-        return _Decoded(sample, picture.pixels, size, hashlib.sha256(data).hexdigest())
+        return _Decoded(sample, picture.pixels, size, hashlib.sha256(data).hexdigest(), picture.note)
 
     for outcomes in _batched(look_ahead(decode, samples, workers=workers, depth=2 * batch_size), batch_size):
         yield _encode(encoder, outcomes)
@@ -131,4 +134,5 @@ def _encode(encoder: Encoder, outcomes: list[_Decoded | Failure]) -> EncodedBatc
         sizes=[one.size for one in decoded],
         sha256=[one.sha256 for one in decoded],
         failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
+        partial=[Failure(uri=one.sample.uri, error=one.note) for one in decoded if one.note is not None],
     )

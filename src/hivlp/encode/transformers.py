@@ -109,7 +109,7 @@ class TransformersEncoder:
         pixels = np.zeros((), dtype=layout)
         for field, row in rows.items():
             pixels[field] = row
-        return LoadedPicture(pixels, decoded.width, decoded.height)
+        return LoadedPicture(pixels, decoded.width, decoded.height, decoded.note)
 
     def encode_images(self, images: ImageLike | Sequence[ImageLike]) -> Embeddings:
         """Embeddings of N images. See `Encoder.encode_images`."""

@@ -81,6 +81,7 @@ class Adding(ABC):
     def run(self) -> AddReport:
         for batch in fitted_first(self.encoder, self.encoded(self._fresh())):
             self.report.failed += batch.failures
+            self.report.partial += batch.partial
             if batch.samples:
                 items = [
                     self._item(sample, sha256=sha256, size=size)

@@ -18,6 +18,7 @@ class AddReport:
         skipped: items that the index had already, with the same content.
         captions: captions of pictures that were written as items of their own.
         failed: everything that could not be used, and why.
+        partial: pictures that were used in part, such as JPEG files that are cut off, and why.
         seconds: wall-clock time.
         notes: what the source has to say, such as an option without effect.
     """
@@ -27,6 +28,7 @@ class AddReport:
     skipped: int = 0
     captions: int = 0
     failed: list[Failure] = field(default_factory=list[Failure])
+    partial: list[Failure] = field(default_factory=list[Failure])
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list[str])
 
@@ -42,6 +44,7 @@ class AddReport:
             "skipped": self.skipped,
             "captions": self.captions,
             "failed": [failure.as_dict() for failure in self.failed],
+            "partial": [failure.as_dict() for failure in self.partial],
             "seconds": round(self.seconds, 3),
             "items_per_s": round(self.items_per_s, 2),
             "notes": self.notes,

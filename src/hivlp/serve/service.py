@@ -178,15 +178,17 @@ class Service:
         )
 
     async def original(self, served: ServedIndex, item: Item) -> tuple[bytes, str]:
-        """The image file of an item and its media type."""
-        return await self._image_tasks.do(lambda: _original(served, item))
+        """The image of an item as a browser shows it, and its media type."""
+        return await self._image_tasks.do(lambda: images.original(item, served.index.place(item)))
 
     async def thumbnail(self, served: ServedIndex, item: Item, side: int) -> bytes:
         """A small JPEG of an item's image."""
         key = (item.sha256, side)
         cached = self._thumbnails.get(key)
         if cached is None:
-            cached = await self._image_tasks.do(lambda: images.thumbnail(_original(served, item)[0], side))
+            cached = await self._image_tasks.do(
+                lambda: images.thumbnail(item, served.index.place(item), side)
+            )
             self._thumbnails.put(key, cached)
         return cached
 
@@ -324,10 +326,6 @@ def _call(tasks: list[Callable[[], Any]]) -> list[Any]:
         except (HivlpError, Problem) as error:
             results.append(error)
     return results
-
-
-def _original(served: ServedIndex, item: Item) -> tuple[bytes, str]:
-    return images.original(item, served.index.place(item))
 
 
 def _then_read_facts(served: ServedIndex, result: HttpAnswer) -> HttpAnswer:
