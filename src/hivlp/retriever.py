@@ -525,18 +525,22 @@ def import_index(
     out: str | Path,
     model: str | Path | Encoder | None = None,
     *,
+    ids: str | Path | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Makes an index at `out` from a folder that `Index.export` or clip-retrieval wrote.
+    """Makes an index at `out` from a folder that `Index.export` or clip-retrieval wrote, or from a file .npy.
 
     Args:
         folder: the exported folder.
         out: the index folder to make.
         model: the model that made the vectors; needed if the folder does not name it, else compared with it.
+        ids: a list of ids in the order of the vectors, in place of the folder's metadata.
+        strict: refuse a folder with a bad vector or a repeated id.
         progress: see `types.Progress`; it counts items.
 
     Returns:
-        ``index``, ``items``, ``kinds``, ``widths`` and ``notes``. See `exchange.import_index`.
+        ``index``, ``items``, ``kinds``, ``widths``, ``failed`` and ``notes``. See `exchange.import_index`.
     """
     made_by = None
     if model is not None:
@@ -547,7 +551,7 @@ def import_index(
             widths=encoder.widths,
             preprocessing=encoder.preprocessing.model_dump(mode="json"),
         )
-    return exchange.import_index(folder, out, model=made_by, progress=progress)
+    return exchange.import_index(folder, out, model=made_by, ids=ids, strict=strict, progress=progress)
 
 
 def _text_samples(
