@@ -76,8 +76,8 @@ class FolderPlace:
     def settle(self, names: Sequence[str]) -> str | None:
         """Takes the folder, and the number of parts that are left out of all paths, that give all pictures.
 
-        Parts are only left out where the rest of each path is different from all others. Of several
-        possibilities the one counts that keeps most of the paths.
+        Parts are only left out where the rest of each path is different from all others, and the folder that
+        the paths name is not there. Of several possibilities the one counts that keeps most of the paths.
         """
         paths = [PurePosixPath(name).parts for name in names]
         sample = paths[:: max(len(paths) // 20, 1)][:20]
@@ -85,7 +85,8 @@ class FolderPlace:
         shortest = min(map(len, paths), default=0)
         for dropped in range(shortest):
             tails = {parts[dropped:] for parts in paths}
-            if len(tails) < len(set(paths)):
+            folder_is_there = (self._base / PurePosixPath(*sample[0][:-1])).is_dir()
+            if len(tails) < len(set(paths)) or (dropped and folder_is_there):
                 return None
             for folder in folders:
                 found = [self._speller.find(folder, parts[dropped:]) for parts in sample]
