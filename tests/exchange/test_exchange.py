@@ -394,6 +394,15 @@ def test_repeated_keys_get_ids_of_their_own(tmp_path: Path) -> None:
         import_index(folder, tmp_path / "z.hivlp", model=MODEL, strict=True)
 
 
+def test_a_gap_in_the_numbers_of_shards_is_noted(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "f", [embeddings(2)[16]] * 3, [described(2 * n, 2) for n in range(3)])
+    for path in (folder / "img_emb/img_emb_1.npy", folder / "metadata/metadata_1.parquet"):
+        path.unlink()
+    told = import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert told["items"] == 4
+    assert told["notes"] == ["the shards from 0 to 2 lack 1; copy them too if they exist"]
+
+
 def test_missing_values_are_missing(tmp_path: Path) -> None:
     rows = [
         {"image_path": "a.jpg", "caption": "nan"},

@@ -146,6 +146,7 @@ class _Import:
         self.progress = progress
         self.done = 0
         self.failed: list[Failure] = []
+        self.gaps: list[str] = []
         self.unnamed: list[str] = []
         self.renamed: list[str] = []
 
@@ -165,12 +166,21 @@ class _Import:
                 "same order"
             )
         for part, files in parts:
+            self._note_gaps([shard.number for shard in files])
             for shard in files:
                 self._read_shard(part, shard, total)
 
+    def _note_gaps(self, numbers: list[int]) -> None:
+        gaps = sorted(set(range(min(numbers), max(numbers))) - set(numbers)) if numbers else []
+        if gaps:
+            named = ", ".join(map(str, gaps[:5])) + (", …" if len(gaps) > 5 else "")
+            self.gaps.append(
+                f"the shards from {min(numbers)} to {max(numbers)} lack {named}; copy them too if they exist"
+            )
+
     def notes(self) -> list[str]:
-        """What became of ids."""
-        notes = []
+        """Shards that seem to be missing, and what became of ids."""
+        notes = list(self.gaps)
         if self.unnamed:
             notes.append(
                 f"{counted(len(self.unnamed), 'row')} without an id named by file and number, such as "
