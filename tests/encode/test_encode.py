@@ -226,7 +226,9 @@ def test_unknown_models_and_damaged_graphs_are_explained(exported, tmp_path):
         OnnxEncoder(folder)
     for name in ("image.onnx", "text.onnx"):
         (folder / name).write_bytes(b"no graph")
-    with pytest.raises(ModelError, match=r"image.onnx can't be opened .* make it again with `hivlp export`"):
+    with pytest.raises(
+        ModelError, match=r"image.onnx is not a usable graph .* write it again with `hivlp export`"
+    ):
         load(folder)
 
 

@@ -226,7 +226,7 @@ def test_what_is_no_dual_encoder_is_refused_with_those_that_are(clip: Path) -> N
     config.write_text(json.dumps(remote), "utf-8")
     assert "Code that comes with a model is never run" in refused(clip)
     config.write_text("[", "utf-8")
-    assert "config.json can't be read" in refused(clip)
+    assert "config.json is unreadable or damaged" in refused(clip)
 
 
 def test_a_folder_of_open_clip_alone_is_named_as_such(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_damaged_and_foreign_weights_are_refused(clip: Path) -> None:
     save_file(tensors, weights, metadata={"format": "pt"})
     assert "lacks 1 of the model's tensors (such as visual_projection.weight)" in refused(clip)
     weights.write_bytes(b"broken")
-    assert "can't be loaded" in refused(clip)
+    assert "is not a loadable model" in refused(clip)
 
 
 def in_cache(root: Path, folder: Path) -> None:
@@ -293,7 +293,7 @@ def test_without_network_the_message_says_how_to_get_a_model(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     message = refused("owner/name")
-    assert "'owner/name' is not in the hub's cache and can't be fetched (cannot find" in message
+    assert "'owner/name' is not in the hub's cache, and the download failed (cannot find" in message
     assert "hf download owner/name" in message
 
 

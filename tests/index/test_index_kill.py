@@ -19,6 +19,7 @@ from fault_points import watch
 from hivlp.errors import IndexFolderError
 from hivlp.stores.local import LocalStore
 from index_model import Model, changed, held, make
+from processes import killed_in_the_end
 
 KILLS, SEEDS = 10, range(5)  # 50 in all
 
@@ -48,11 +49,12 @@ def run_until_killed(path: Path, arguments: list[str], delay: float | None) -> l
         [sys.executable, index_model.__file__, str(path), *arguments], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    if delay is not None:
-        assert process.stdout.readline() == "open\n"
-        time.sleep(delay)
-        process.kill()
-    lines = process.stdout.read().splitlines()
+    with killed_in_the_end(process):
+        if delay is not None:
+            assert process.stdout.readline() == "open\n"
+            time.sleep(delay)
+            process.kill()
+        lines = process.stdout.read().splitlines()
     process.stdout.close()
     assert process.wait(60) == -signal.SIGKILL, "it was to be killed, not to fail"
     return lines

@@ -18,6 +18,7 @@ from hivlp.search.cascade import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Hits
 from index_model import Model, changed, make, random_change, vectors
+from processes import until_patience_ends
 
 PLANS = [Plan(candidates="all"), Plan(candidates=5)]
 QUERIES = vectors([(1_000 + n, 0) for n in range(3)])
@@ -60,7 +61,7 @@ def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_readers_beside_a_writing_process(tmp_path, writer):
     generations, counts = set[int](), set[int]()
     with LocalStore.open(tmp_path / "x.hivlp") as store:
-        for number, found in enumerate(searches(store)):
+        for number, found in zip(until_patience_ends(), searches(store), strict=False):
             assert_of_one_moment(found)
             generations.add(store.folder.state().generation)
             counts.add(store.count())
@@ -77,7 +78,9 @@ def test_readers_beside_a_writing_process(tmp_path, writer):
 def test_verifying_beside_a_writing_process(tmp_path, writer):
     with LocalStore.open(tmp_path / "x.hivlp") as store:
         generations = set[int]()
-        while len(generations) < 8:
+        for _ in until_patience_ends():
+            if len(generations) >= 8:
+                break
             assert store.verify() == []
             store.refresh()
             generations.add(store.folder.state().generation)
@@ -87,7 +90,9 @@ def test_verifying_beside_a_writing_process(tmp_path, writer):
 def test_stored_vectors_belong_to_their_ids_beside_a_writing_process(tmp_path, writer):
     generations, compared = set[int](), 0
     with LocalStore.open(tmp_path / "x.hivlp") as store:
-        while len(generations) < 8 or compared < 40:
+        for _ in until_patience_ends():
+            if len(generations) >= 8 and compared >= 40:
+                break
             store.refresh()
             generations.add(store.folder.state().generation)
             (hits,) = store.search(QUERIES.take([0]), k=1)

@@ -45,11 +45,6 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {**found, "hivlp": micro_folder(root / "hivlp")}
 
 
-@pytest.fixture
-def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hivlp.train.run.export", lambda folder: None)
-
-
 def pictures(*sizes: tuple[int, int]) -> list[Image.Image]:
     """Drawn scenes, of the side that the small models take unless another is asked for."""
     drawn = (scenes.render(scenes.describe(seed), size=96) for seed in range(3))
@@ -147,7 +142,6 @@ def test_a_model_of_ours_starts_as_it_is_and_gives_up_levels_by_prefix(
     )
 
 
-@pytest.mark.usefixtures("no_graphs")
 def test_frozen_parts_stay_still_and_have_no_optimiser_state(starts: dict[str, Path], tmp_path: Path) -> None:
     """Half of the steps train the levels, the rest the last block too; batch norms are among the frozen."""
     out, asked = tmp_path / "r", config(starts["hivlp"], "checkpoint_every=2")
@@ -170,7 +164,6 @@ def test_frozen_parts_stay_still_and_have_no_optimiser_state(starts: dict[str, P
     assert kept(end) == len(heads) + len({name for name in last if "running_" not in name})
 
 
-@pytest.mark.usefixtures("no_graphs")
 @pytest.mark.parametrize("lora", [0, 2])
 @pytest.mark.parametrize("start", ["hivlp", "clip"])
 def test_a_run_in_phases_resumes_bit_equal(
@@ -185,6 +178,7 @@ def test_a_run_in_phases_resumes_bit_equal(
     assert one.keys() == load_file(tmp_path / "whole" / "start" / "model.safetensors").keys()
 
 
+@pytest.mark.whole_run
 def test_training_all_of_a_pretrained_model_lowers_the_loss(starts: dict[str, Path], tmp_path: Path) -> None:
     asked = config(starts["clip"], preset="large", steps=30)
     result = run(asked, out=tmp_path / "r")

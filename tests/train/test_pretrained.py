@@ -58,7 +58,8 @@ def small_run(**changes: Any) -> TrainConfig:
 
 @pytest.fixture
 def any_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of words by chance: the language model takes a minute for a whole vocabulary."""
+    """Vectors of words by chance, few pairs: the language model takes a minute for a whole vocabulary."""
+    monkeypatch.setattr(linear_start, "PAIRS", 300)
 
     def by_chance(name: str, tokenizer: Tokenizer) -> torch.Tensor:
         return torch.randn(tokenizer.vocabulary_size, 384, generator=torch.Generator().manual_seed(0))
@@ -238,7 +239,6 @@ def test_a_linear_start_with_given_vectors_is_the_analysis_of_both(
 ):
     """The slow twin: a canonical correlation analysis of dense rows."""
     monkeypatch.setattr(linear_start, "_NOISE", 0.0)
-    monkeypatch.setattr(linear_start, "PAIRS", 300)
     config = small_run(objective={})
     parts = prepare(config, [opened(s) for s in config.sources], tmp_path, ALONE, silent)
     model = parts.task.model.eval()
@@ -273,6 +273,7 @@ def test_a_linear_start_with_given_vectors_is_the_analysis_of_both(
     assert strong[:4].any() and (cosine_D[strong] > 0.98).all()
 
 
+@pytest.mark.whole_run
 @pytest.mark.usefixtures("any_vectors")
 def test_a_whole_run_gives_a_model_that_needs_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from hivlp import load

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-import hivlp.train.run
 from hivlp.config import Augmentation, Distillation, Preprocessing, TrainConfig
 from hivlp.data.images import decode
 from hivlp.data.sources import open_source
@@ -189,9 +188,7 @@ def distilling(teacher: Path, **changes: Any) -> TrainConfig:
     return micro_run(**{**values, **changes})
 
 
-def test_a_run_that_distils_resumes_bit_equal_also_in_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
-    monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
+def test_a_run_that_distils_resumes_bit_equal_also_in_chunks(tmp_path):
     config = distilling(micro_folder(tmp_path / "teacher"), grad_cache=5)
     run(config, out=tmp_path / "whole")
     run(config, out=tmp_path / "parts", stop_after=2)

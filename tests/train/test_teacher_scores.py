@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import hivlp.train.run
 from hivlp.config import Augmentation, Objective, RerankerDistillation, TrainConfig, parse
 from hivlp.data.images import decode
 from hivlp.data.sources import open_source
@@ -190,11 +189,7 @@ def learning(teacher: Path, **changes: Any) -> TrainConfig:
     return micro_run(**{**values, **changes})
 
 
-def test_a_run_that_learns_from_a_reranker_resumes_bit_equal_also_in_chunks(
-    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
-    monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
+def test_a_run_that_learns_from_a_reranker_resumes_bit_equal_also_in_chunks(teacher: Path, tmp_path: Path):
     config = learning(teacher, grad_cache=5)
     run(config, out=tmp_path / "whole")
     run(config, out=tmp_path / "parts", stop_after=2)

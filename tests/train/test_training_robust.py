@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-import hivlp.train.run
 from fault_points import watch
 from hivlp.config import Optimisation, TrainConfig
 from hivlp.errors import ConfigError
@@ -26,6 +25,7 @@ from hivlp.train.optim import make_optimizer
 from hivlp.train.presets import load_preset
 from hivlp.train.run import run
 from micro import micro_run
+from processes import until_patience_ends
 
 OBJECTIVE = {"consistency": 0.1, "binary": {"weight": 0.2}, "vlm": {"weight": 0.2}, "lrm": {"weight": 0.2}}
 
@@ -43,13 +43,6 @@ def quick(**changes: Any) -> TrainConfig:
     return micro_run(**{**values, "augmentation": {"word_dropout": 0.2}, **changes})
 
 
-@pytest.fixture
-def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out graphs and curves, which are made at the end and take seconds."""
-    monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
-    monkeypatch.setattr(hivlp.train.run.curves, "draw", lambda *arguments, **options: None)
-
-
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "model.safetensors")
 
@@ -59,7 +52,7 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_resumes_bit_equal_from_every_fault_point(tmp_path, no_graphs):
+def test_a_run_resumes_bit_equal_from_every_fault_point(tmp_path):
     """The folder is copied before and after every call that makes something durable or removes it."""
     whole, copies = tmp_path / "whole", list[Path]()
     config = quick(steps=3)
@@ -80,7 +73,7 @@ def test_a_run_resumes_bit_equal_from_every_fault_point(tmp_path, no_graphs):
         assert [json.loads(line)["step"] for line in log] == [2, 3]
 
 
-def test_a_run_that_was_killed_goes_on_bit_equal(tmp_path, no_graphs):
+def test_a_run_that_was_killed_goes_on_bit_equal(tmp_path):
     """A real SIGKILL, in another process, at whatever it was doing after the second checkpoint."""
     config = quick(steps=30)
     run(config, out=tmp_path / "whole")
@@ -91,7 +84,9 @@ def test_a_run_that_was_killed_goes_on_bit_equal(tmp_path, no_graphs):
     )
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, config.model_dump_json(), str(killed)])
-    while not (killed / "checkpoints" / "step-00000002").exists():
+    for _ in until_patience_ends():
+        if (killed / "checkpoints" / "step-00000002").exists():
+            break
         assert process.poll() is None, "it was to be killed, not to fail"
         time.sleep(0.002)
     process.kill()
@@ -134,7 +129,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_update():
     assert task.weight.tolist() == [0, 0]
 
 
-def test_bad_pictures_are_left_out_counted_and_named(tmp_path, no_graphs):
+def test_bad_pictures_are_left_out_counted_and_named(tmp_path):
     rows = ["image\tcaption"]
     for number, sample in enumerate(samples(20, size=32)):
         data = sample.read() if number < 12 else b"no picture"

@@ -22,17 +22,6 @@ from hivlp.train.run import run
 from micro import micro_run
 
 
-@pytest.fixture(autouse=True)
-def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the ONNX graphs, which take seconds."""
-    monkeypatch.setattr(hivlp.train.run, "export", lambda folder: None)
-
-
-@pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves, "draw", lambda *arguments, **options: None)
-
-
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "model.safetensors")
 
@@ -58,7 +47,7 @@ def falling(**changes: Any) -> TrainConfig:
 
 
 @pytest.fixture
-def worse(monkeypatch: pytest.MonkeyPatch, no_curves: None) -> None:
+def worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations whose AR is best after step 4, whatever the model; they depend on the log alone."""
     averages = {0: 1.0, 2: 5.0, 4: 2.0, 6: 3.0}
     log: list[Path] = []
@@ -125,6 +114,7 @@ def test_without_something_to_evaluate_on_there_is_no_early_stopping(tmp_path):
     assert (result["early_stopping"], result["steps"]) == (None, config.steps)
 
 
+@pytest.mark.whole_run
 def test_a_run_draws_its_curves_and_logs_its_evaluations(tmp_path):
     told: list[str] = []
     result = run(micro_run(evaluate_every=4, steps=8), out=tmp_path / "r", progress=told.append)
@@ -155,6 +145,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+@pytest.mark.whole_run
 def test_without_the_extra_there_is_no_picture_and_no_board(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -168,6 +159,7 @@ def test_without_the_extra_there_is_no_picture_and_no_board(tmp_path, monkeypatc
         curves.draw(tmp_path / "r" / "metrics.jsonl", tmp_path / "c.png")
 
 
+@pytest.mark.whole_run
 def test_a_log_without_steps_has_no_curves(tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "log").write_text('{"step": 3, "evaluation": {}}\n')

@@ -212,7 +212,7 @@ def read_heads(folder: Path) -> dict[int, Head]:
                 for width, level in record["levels"].items()
             }
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError(f"the heads of {folder} can't be read ({error}); copy the model again") from None
+        raise ModelError(f"the heads of {folder} are damaged ({error}): copy the model again") from None
 
 
 def _recorded(head: Head) -> dict[str, Any]:

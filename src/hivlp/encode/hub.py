@@ -60,7 +60,7 @@ def find(spec: str) -> Path:
     A snapshot that the hub's cache holds is used as it is, without the network.
 
     Raises:
-        ModelError: the model does not exist, can't be fetched, or is not usable.
+        ModelError: the model does not exist, the download failed, or the model is unusable.
     """
     name = spec.removeprefix(PREFIX)
     path = Path(name).expanduser()
@@ -86,7 +86,9 @@ def checked(folder: Path) -> Path:
     try:
         kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path} can't be read ({error}); copy or download the model again") from None
+        raise ModelError(
+            f"{path} is unreadable or damaged ({error}): copy or download the model again"
+        ) from None
     if kind not in FAMILIES:
         raise ModelError(_unknown(folder, kind))
     if not _weights(folder):
@@ -154,7 +156,7 @@ def _snapshot(repository: str, revision: str) -> Path:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{repository!r} is not in the hub's cache and can't be fetched ({_reason(error)}). Fetch it "
+            f"{repository!r} is not in the hub's cache, and the download failed ({_reason(error)}). Fetch it "
             f"where there is a network with `hf download {repository}`, or copy its folder here and give "
             "hf:/that/folder"
         ) from None

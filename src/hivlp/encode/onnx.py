@@ -126,5 +126,5 @@ def open_graph(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a dozen kinds, none public
         raise ModelError(
-            f"{path} can't be opened ({str(error)[:200]}); make it again with `hivlp export`"
+            f"{path} is not a usable graph ({str(error)[:200]}): write it again with `hivlp export`"
         ) from None

@@ -39,7 +39,7 @@ class Graph:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(
-                f"{path} can't be opened ({reason}); make it again with `hivlp export`"
+                f"{path} is not a usable graph ({reason}): write it again with `hivlp export`"
             ) from None
         self._request = compiled.create_infer_request()
 

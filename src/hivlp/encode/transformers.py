@@ -129,7 +129,9 @@ def open_pretrained(folder: Path) -> Any:
         )  # fmt: skip
     except Exception as error:  # safetensors, JSON and shape errors have no common kind
         reason = " ".join(str(error).split())[:300]
-        raise ModelError(f"{folder} can't be loaded ({reason}); copy or download the model again") from None
+        raise ModelError(
+            f"{folder} is not a loadable model ({reason}): copy or download the model again"
+        ) from None
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
@@ -140,18 +142,18 @@ def open_pretrained(folder: Path) -> Any:
 
 
 def tokenizer_of(folder: Path) -> Any:
-    """The model's own tokenizer. Raises ModelError where it can't be read."""
+    """The model's own tokenizer. Raises ModelError if it is missing or damaged."""
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # tokenizers raises a bare Exception for every kind of damage
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"the tokenizer of {folder} can't be read ({reason}); copy the model again"
+            f"the tokenizer of {folder} is missing or damaged ({reason}): copy the model again"
         ) from None
 
 
 def image_processor_of(folder: Path) -> Any:
-    """The image processor that works on Pillow's pictures, whether torchvision is there or not."""
+    """The image processor for Pillow images, with or without torchvision."""
     pillow = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
     try:
         return AutoImageProcessor.from_pretrained(
@@ -160,7 +162,7 @@ def image_processor_of(folder: Path) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"the preprocessing of {folder} can't be read ({reason}); copy the model again, with its "
+            f"the preprocessing of {folder} is missing or damaged ({reason}): copy the model again, with its "
             "preprocessor_config.json"
         ) from None
 

@@ -175,13 +175,13 @@ def _widths(config: FitLevelsConfig, encoder: Encoder) -> tuple[int, ...]:
     wide = [width for width in config.widths if width > fine]
     if wide:
         raise ConfigError(
-            f"a level of width {wide[0]} can't be made of vectors {fine} wide; give widths below {fine}"
+            f"width {wide[0]} is invalid: must be at most {fine}, the width of the model's vectors"
         )
     widths = tuple(sorted({*config.widths, fine}))
     if config.binary and (config.binary in widths or config.binary > fine):
         raise ConfigError(
-            f"binary={config.binary} can't be a level of its own beside {', '.join(map(str, widths))}; "
-            f"give a width below {fine} that is none of these"
+            f"binary={config.binary} is invalid: must be below {fine} and different from the other widths, "
+            f"{', '.join(map(str, widths))}"
         )
     return widths
 

@@ -1,12 +1,12 @@
-"""The index on disk: a manifest, the items, one file of vectors a level; it knows neither models nor queries.
+"""The index on disk: a manifest, the items, a file of vectors per level. It knows neither models nor queries.
 
 ``name.hivlp/`` holds ``manifest.json``, ``items.db`` and ``levels/<width>.<dtype>``. Vectors are on the disk
-before the transaction that names them commits, so a kill at any instant loses at most the batch in flight.
-One process writes at a time; any number read, each a consistent state until it asks for a newer one.
+before the transaction that names them commits, so a kill at any instant loses at most the current batch.
+One process writes; any number of processes read, and each sees one consistent state until it refreshes.
 
-A compaction writes the live rows into new files, renumbers the rows in one transaction that also counts the
-generation up, and only then removes the old files. So row numbers are worth something with their generation
-only: ``items.at(state.generation)`` guards whoever looks up rows of a ``State``.
+A compaction writes the live rows into new files, renumbers the rows in one transaction that also increments
+the generation, and only then removes the old files. A row number is valid only in its own generation, so
+code that looks up rows of a ``State`` uses ``items.at(state.generation)``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -33,24 +33,10 @@ from hivlp.index.lock import WriteLock
 from hivlp.index.manifest import VERSION, Manifest, package_version
 from hivlp.index.mask import RowMask
 from hivlp.index.rotation import Rotation
-from hivlp.index.vectors import LevelArray, LevelFile, check_rows
+from hivlp.index.state import State
+from hivlp.index.vectors import LevelFile, check_rows
 from hivlp.index.verify import verify
 from hivlp.types import Embeddings, FloatArray, Item, Progress
-
-
-@dataclass(frozen=True)
-class State:
-    """What the index was at one moment.
-
-    Attributes:
-        mask: the rows that count.
-        levels: their vectors by width, N × width.
-        generation: how many compactions there were; row numbers of two generations have nothing in common.
-    """
-
-    mask: RowMask
-    levels: Mapping[int, LevelArray]
-    generation: int
 
 
 class IndexFolder:
@@ -263,7 +249,7 @@ class IndexFolder:
             deleted, new = old.mask.deleted, np.sort(np.asarray(retired, dtype=np.int64))
             known = np.insert(deleted, np.searchsorted(deleted, new), new)
             self._state = self._read_state(Moment(old.generation, old.mask.rows, known))
-            changed = _identity(self._state) != _identity(old)
+            changed = self._state.identity != old.identity
             if not changed:
                 self._state = old
             return changed
@@ -382,11 +368,6 @@ class IndexFolder:
             f"nothing of this batch was written to {self.path}: {error}. All that was reported before is "
             "safe; make space on the disk or repair it, and run the same command again."
         )
-
-
-def _identity(state: State) -> tuple[int, int, int]:
-    """Two states are the same where this is: within a generation rows are only added, and only deleted."""
-    return state.generation, state.mask.rows, state.mask.live
 
 
 def _make_folder(path: Path, manifest: Manifest) -> None:

@@ -14,10 +14,11 @@ from hivlp.errors import QueryError
 from hivlp.index.batch import AppendReport
 from hivlp.index.coarse import CoarseIndex, CoarseShelf, CoarseSpec
 from hivlp.index.compact import CompactReport
-from hivlp.index.folder import IndexFolder, State
+from hivlp.index.folder import IndexFolder
 from hivlp.index.items import StaleState
 from hivlp.index.layout import sizes
 from hivlp.index.mask import RowMask
+from hivlp.index.state import State
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
 from hivlp.match import MatchModel

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hivlp.errors import ModelError
+from hivlp.files import new_folder
 
 PREFIX, TENSORS, STATE = "step-", "state.safetensors", "step.json"
 KEPT = 2  # checkpoints, the newest ones
@@ -67,19 +68,19 @@ def save(
     Removes all others but the newest two and those that one of these names as the best.
     """
     final = _path(folder, step)
-    temporary = folder / f"tmp-{step:08d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    for draft in folder.glob(f".{PREFIX}*.tmp"):  # of a killed run
+        shutil.rmtree(draft, ignore_errors=True)
     tensors = {f"task.{name}": tensor.contiguous() for name, tensor in learner.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in state.items()}
-    save_file(tensors, temporary / TENSORS)
     state = {"step": step, "best": asdict(best)}
-    (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
-    _sync(temporary)
-    if final.exists():
-        shutil.rmtree(final)
-    temporary.replace(final)
+    with new_folder(final) as draft:
+        draft.mkdir()
+        save_file(tensors, draft / TENSORS)
+        (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
+        _sync(draft)
+        if final.exists():
+            shutil.rmtree(final)
     found = _all(folder)
     needed = {*found[-KEPT:], *(_path(folder, _state(path)[1].step) for path in found[-KEPT:])}
     for old in set(found) - needed:
@@ -129,8 +130,8 @@ def _load(path: Path, learner: nn.Module) -> tuple[dict[str, torch.Tensor], int,
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"the checkpoint {path} can't be used ({str(error)[:300]}); "
-            "remove that folder to go on from the one before, or start anew without --resume"
+            f"the checkpoint {path} is damaged or belongs to another configuration ({str(error)[:300]}): "
+            "remove this folder to resume from the checkpoint before it, or start a new run without --resume"
         ) from None
     return tensors, step, best
 
@@ -161,7 +162,7 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Writes a folder through to the disk, before the rename that makes it valid."""
+    """Syncs the files of a draft to disk, before the rename that makes it a checkpoint."""
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

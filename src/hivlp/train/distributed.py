@@ -105,13 +105,13 @@ class World:
             )
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises ConfigError where a batch can't be shared evenly."""
+        """Raises ConfigError if the batch is not a multiple of the number of processes."""
         if batch_size % self.size:
             less = batch_size // self.size * self.size
             near = f"{less} or {less + self.size}" if less else str(self.size)
             raise ConfigError(
-                f"a batch of {batch_size} pictures can't be shared evenly by {self.size} processes; "
-                f"set batch_size to {near}"
+                f"batch_size={batch_size} is invalid: must be a multiple of the {self.size} processes; "
+                f"set it to {near}"
             )
 
 

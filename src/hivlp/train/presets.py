@@ -18,6 +18,8 @@ from hivlp.messages import suggestion
 MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
 # 2,001 of the products, chosen by a hash of their ids, are never trained on
 PRODUCTS = "{data}/fashion?held_out=0.14925"
+# without the demo's photographs, and without others of the same scenes
+ARCHIVE = "{data}/captioned/fsa_owi/captions.tsv?held_out=demo"
 
 
 def resnet(*, stem: int, sizes: Sequence[int], depths: Sequence[int]) -> dict[str, Any]:
@@ -155,10 +157,11 @@ def mini() -> dict[str, Any]:
             {"spec": flickr, "split": "train", "share": 400, "views": 3, "captions": 5},
             {"spec": flickr, "split": "unused", "share": 5, "views": 3, "captions": 5},
             {"spec": "{data}/captioned/openstax_photos/captions.tsv", "share": 50, "views": 2},
-            {"spec": PRODUCTS, "split": "train", "share": 400, "views": 1},
+            {"spec": ARCHIVE, "split": "train", "share": 50, "views": 2},
+            {"spec": PRODUCTS, "split": "train", "share": 520, "views": 1},
             {
                 "spec": "scenes:10000?size=224",
-                "share": 65,
+                "share": 75,
                 "crop": False,
                 "views": 1,
                 "captions": 2,
@@ -170,16 +173,16 @@ def mini() -> dict[str, Any]:
             {"spec": PRODUCTS, "split": "val"},
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],
-        "objective": {"level_weights": [4, 2, 1, 1], "consistency": 0.3, "class_names": 1.2},
+        "objective": {"level_weights": [8, 4, 1, 1], "consistency": 1.0, "class_names": 1.6},
         "optimisation": {
-            "learning_rate": 1e-3,
+            "learning_rate": 1.6e-3,
             "linear_start_rate": 1.0,
             "warmup_steps": 20,
             "weight_decay": 0.05,
         },
         "augmentation": {"min_area": 0.5, "mirror": False, "word_dropout": 0.15},
         "steps": 420,
-        "batch_size": 920,
+        "batch_size": 1100,
         "checkpoint_every": 100,
         "evaluate_every": 0,
         "log_every": 10,

@@ -76,7 +76,7 @@ def stored_grids(
 ) -> NDArray[np.int8]:
     """The grid of every image (I, C, F), memory-mapped; a run that was stopped goes on.
 
-    An image that can't be decoded has a row of zeros, which no real image has.
+    An undecodable image has a row of zeros, which no real image has.
     """
     square = Preprocessing(size=backbone.size, fit="squeeze", interpolation="bicubic")
 
@@ -176,8 +176,8 @@ def require_all(grid_ICF: NDArray[np.int8], samples: Sequence[Sample]) -> None:
     unread_N = np.flatnonzero(~readable(grid_ICF))
     if len(unread_N):
         raise DataError(
-            f"{samples[unread_N[0]].uri} and {len(unread_N) - 1} more pictures can't be decoded; remove them "
-            "from the source, since all systems are compared on the same ones"
+            f"{samples[unread_N[0]].uri} and {len(unread_N) - 1} more pictures are not decodable: drop them "
+            "from the source, because all systems must use the same pictures"
         )
 
 
