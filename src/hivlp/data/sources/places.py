@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from hivlp.data.images import EXTENSIONS, problem_with
+from hivlp.messages import counted
 
 _FOLDERS_LOOKED_INTO = 2_000
 _DEPTH = 4
@@ -92,7 +93,7 @@ class FolderPlace:
                 found = [self._speller.find(folder, parts[dropped:]) for parts in sample]
                 if sum(path is not None for path in found) * 2 > len(sample):
                     self._elsewhere = (dropped, folder)
-                    left = f", without the first {dropped} parts of each path" if dropped else ""
+                    left = f"; of each path the first {counted(dropped, 'part')} left out" if dropped else ""
                     return f"the pictures were found below {folder}{left}"
         return None
 
