@@ -398,7 +398,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def write_tar(path: Path, members: Mapping[str, bytes] | list[tuple[str, bytes]]) -> Path:
-    mode = "w:gz" if path.suffix in (".gz", ".tgz") else "w"
+    mode = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".txz": "w:xz"}.get(path.suffix, "w")
     with tarfile.open(path, mode) as tar:
         for name, data in members.items() if isinstance(members, Mapping) else members:
             info = tarfile.TarInfo(name)
@@ -463,7 +463,7 @@ def test_names_of_members_may_have_dots(tmp_path: Path) -> None:
     assert source.failures == []
 
 
-@pytest.mark.parametrize("name", ["s.tar.gz", "s.tgz"])
+@pytest.mark.parametrize("name", ["s.tar.gz", "s.tgz", "s.tar.bz2", "s.txz"])
 def test_compressed_tars(tmp_path: Path, name: str) -> None:
     path = write_tar(tmp_path / name, {"a.png": png(), "a.txt": b"x" * 512, "b.png": png(), "b.txt": b"y"})
     assert captions(open_source(path)) == {"a": ("x" * 512,), "b": ("y",)}
