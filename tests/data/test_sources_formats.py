@@ -26,6 +26,12 @@ def png() -> bytes:
     return buffer.getvalue()
 
 
+def other_png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (shade, shade, shade)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def picture(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png())
@@ -191,6 +197,7 @@ def test_json_of_other_kinds(tmp_path: Path, text: str, words: str) -> None:
 def write_parquet(path: Path, columns: Mapping[str, list[Any]], **options: Any) -> Path:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pyarrow.table(columns), path, **options)
     return path
 
@@ -241,6 +248,102 @@ def test_parquet_with_bytes_and_paths_inside(tmp_path: Path) -> None:
     chosen = open_source(path, split="test")
     assert (chosen.count(), captions(chosen)) == (1, {"one.png": ("u",)})
     assert "no split 'val'" in refused(path, split="val")
+
+
+def test_rows_of_one_picture_are_one_sample_wherever_they_stand(tmp_path: Path) -> None:
+    """Bytes without a name: five rows a picture, side by side or apart, in one file or in two."""
+    shown = [png(), other_png(1), other_png(2)]
+    cells = [{"bytes": data, "path": None} for data in shown]
+    expected = [("0 a", "0 b"), ("1 a", "1 b"), ("2 a", "2 b")]
+    words = [f"{n} {letter}" for letter in "ab" for n in range(3)]
+    apart = write_parquet(tmp_path / "apart.parquet", {"image": cells * 2, "caption": words})
+    beside = write_parquet(
+        tmp_path / "beside.parquet",
+        {
+            "image": [cell for cell in cells for _ in "ab"],
+            "caption": [f"{n} {x}" for n in range(3) for x in "ab"],
+        },
+    )
+    for path in (apart, beside):
+        source = open_source(path)
+        assert list(captions(source).values()) == expected
+        assert [sample.image for sample in source] == shown
+        assert source.failures == []
+    for number in range(2):
+        write_parquet(
+            tmp_path / f"hub/data/train-{number}.parquet",
+            {"image": cells, "caption": words[3 * number : 3 * number + 3]},
+        )
+    for spec in ("hub", "hub/data", "hub/data/*.parquet", "hub/data/train-{0..1}.parquet"):
+        assert list(captions(open_source(tmp_path / spec)).values()) == expected
+
+
+def test_pictures_with_ids_of_their_own_stay_apart(tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "t.parquet", {"id": ["a", "b"], "image": [png(), png()], "caption": ["x", "y"]}
+    )
+    assert captions(open_source(path)) == {"a": ("x",), "b": ("y",)}
+
+
+@pytest.mark.parametrize(
+    "cell, words",
+    [
+        ({"en": "a dog", "de": "ein Hund"}, ("a dog", "ein Hund")),
+        ([{"raw": "a dog", "tokens": ["a", "dog"]}, {"raw": "two", "tokens": []}], ("a dog", "two")),
+        ([["a dog"], ["two"]], ("a dog", "two")),
+        (["a dog", None], ("a dog",)),
+        ("nan", ()),
+        (None, ()),
+    ],
+)
+def test_captions_in_structs_and_lists(tmp_path: Path, cell: Any, words: tuple[str, ...]) -> None:
+    path = write_parquet(tmp_path / "t.parquet", {"image": [png(), other_png(1)], "caption": [cell, cell]})
+    assert list(captions(open_source(path)).values()) == [words, words]
+
+
+def test_lists_of_pictures(tmp_path: Path) -> None:
+    cells = [[{"bytes": png(), "path": None}], [{"bytes": other_png(n), "path": None} for n in (1, 2)], []]
+    path = write_parquet(tmp_path / "t.parquet", {"image": cells, "text": ["x", "y", "z"]})
+    source = open_source(path)
+    assert captions(source) == {
+        "t.parquet#0": ("x",),
+        "t.parquet#1#0": ("y",),
+        "t.parquet#1#1": ("y",),
+    }
+    assert "no picture" in errors(source)["t.parquet row 2"]
+
+
+def test_files_named_for_splits_have_them(tmp_path: Path) -> None:
+    for number, name in enumerate(("train-0", "validation-0", "test-0")):
+        write_parquet(tmp_path / f"data/{name}.parquet", {"image": [other_png(number)], "caption": [name]})
+    source = open_source(tmp_path)
+    assert source.splits() == {"train": 1, "val": 1, "test": 1}
+    assert list(captions(open_source(tmp_path, split="validation")).values()) == [("validation-0",)]
+    assert open_source(tmp_path / "data/train-0.parquet").splits() == {}
+
+
+def test_numbers_of_classes_have_their_names(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    notes = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    table = pyarrow.table({"img": [png(), other_png(1), other_png(2)], "label": [1, 0, -1]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(notes)})
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "t.parquet")
+    assert list(captions(open_source(tmp_path / "t.parquet")).values()) == [("dog",), ("cat",), ()]
+
+
+def test_a_damaged_file_among_others_is_a_failure(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "0.parquet", {"image": [png()], "caption": ["x"]})
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 no")
+    source = open_source(tmp_path)
+    assert list(captions(source).values()) == [("x",)]
+    assert "can't be read as parquet" in errors(source)["1.parquet"]
+
+
+def test_pictures_behind_columns_of_other_names(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "t.parquet", {"pixels": [png()], "said": ["x"]})
+    with pytest.raises(DataError, match="no column 'image'"):
+        open_source(path)
+    assert list(captions(open_source(f"{path}?image=pixels&caption=said")).values()) == [("x",)]
 
 
 def test_parquet_of_img2dataset(tmp_path: Path) -> None:
@@ -295,7 +398,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def write_tar(path: Path, members: Mapping[str, bytes] | list[tuple[str, bytes]]) -> Path:
-    mode = "w:gz" if path.suffix in (".gz", ".tgz") else "w"
+    mode = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".txz": "w:xz"}.get(path.suffix, "w")
     with tarfile.open(path, mode) as tar:
         for name, data in members.items() if isinstance(members, Mapping) else members:
             info = tarfile.TarInfo(name)
@@ -343,7 +446,24 @@ def test_tar_members_of_one_name_are_one_sample(tmp_path: Path) -> None:
     assert (source.failures, source.count(), source.splits()) == ([], None, {})
 
 
-@pytest.mark.parametrize("name", ["s.tar.gz", "s.tgz"])
+def test_names_of_members_may_have_dots(tmp_path: Path) -> None:
+    members = {}
+    for number in range(40):
+        members[f"in/IMG.2024.{number:02}.JPG.png"] = png()
+        members[f"in/IMG.2024.{number:02}.JPG.txt"] = f"caption {number}".encode()
+    members |= {"one.v2.png": png(), "one.v2.json": product(caption="later"), "two.png": png()}
+    members |= {"three.depth.png": b"a mask", "three.png": png(), "three.txt": b"plain"}
+    source = open_source(write_tar(tmp_path / "s.tar", members))
+    assert captions(source) == {
+        **{f"in/IMG.2024.{number:02}.JPG": (f"caption {number}",) for number in range(40)},
+        "one.v2": ("later",),
+        "two": (),
+        "three": ("plain",),
+    }
+    assert source.failures == []
+
+
+@pytest.mark.parametrize("name", ["s.tar.gz", "s.tgz", "s.tar.bz2", "s.txz"])
 def test_compressed_tars(tmp_path: Path, name: str) -> None:
     path = write_tar(tmp_path / name, {"a.png": png(), "a.txt": b"x" * 512, "b.png": png(), "b.txt": b"y"})
     assert captions(open_source(path)) == {"a": ("x" * 512,), "b": ("y",)}

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fakes import COLOURS, WIDTHS, ColourEncoder, png
-from hivlp.errors import DataError
+from hivlp.errors import NothingUsableError, QueryError
 from hivlp.evaluate import metrics, report
 from hivlp.evaluate.protocols import EncodedPairs, at_level, encode_pairs, evaluate_karpathy, through_cascade
 from hivlp.search.plan import Plan
@@ -141,7 +141,7 @@ def test_pictures_with_different_numbers_of_captions_say_so() -> None:
 
 
 def test_a_source_without_captions_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no picture with a caption.*red\.png"):
+    with pytest.raises(NothingUsableError, match=r"no picture with a caption.*red\.png"):
         evaluate_karpathy(ColourEncoder(), [Sample(id="red", uri="red.png", image=png("red"))])
 
 
@@ -186,3 +186,78 @@ def test_average_recall_of_both_ways_is_that_of_the_six() -> None:
     found = at_level(pairs, 32)
     assert found.average == pytest.approx(metrics.average_recall(found.text_to_image, found.image_to_text))
     assert found.as_dict()["AR"] == round(found.average, 2)
+
+
+def labelled_samples() -> list[Sample]:
+    """Nine pictures with three labels; one of the blue ones is red, so that it is taken for red."""
+    shown = ["red"] * 3 + ["green"] * 3 + ["blue", "blue", "red"]
+    labels = ["red"] * 3 + ["green"] * 3 + ["Blue", "blue", "blue"]
+    return [
+        Sample(id=str(n), uri=f"{n}.png", image=png(colour, "white"), captions=(f"a {label} flag",))
+        for n, (colour, label) in enumerate(zip(shown, labels, strict=True))
+    ]
+
+
+def test_equal_captions_are_right_answers_for_each_other() -> None:
+    result = evaluate_karpathy(ColourEncoder(), labelled_samples(), plan=Plan(candidates="all"))
+    # By hand: the picture in the wrong colour is found by no caption of its own, and ties with the three that
+    # have its colour, which counts against these. Without equal captions not one caption had rank 1.
+    assert result.fine.text_to_image.at[1] == pytest.approx(100 * 6 / 9)
+    assert result.fine.image_to_text.at[1] == pytest.approx(100 * 8 / 9)
+    assert result.cascade.as_dict() == result.fine.as_dict()
+    assert result.notes == [
+        "9 of 9 captions are worded like one of another picture; each of these pictures counts as a right "
+        "answer"
+    ]
+    own = evaluate_karpathy(ColourEncoder(), painted_samples())
+    assert own.notes == [], "no caption of these is shared"
+
+
+def test_right_answers_follow_wordings() -> None:
+    pairs = replace(random_pairs(3, 2, seed=1), captions=["a dog", "one", "A dog", "two", "three", "two"])
+    assert [list(rows) for rows in pairs.of_texts()] == [[0, 1], [0], [0, 1], [1, 2], [2], [1, 2]]
+    assert [sorted(rows) for rows in pairs.of_images()] == [[0, 1, 2], [0, 2, 3, 5], [3, 4, 5]]
+    without = replace(pairs, captions=())
+    assert [list(rows) for rows in without.of_texts()] == [[0], [0], [1], [1], [2], [2]]
+    assert [list(rows) for rows in without.of_images()] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_the_accuracy_of_each_class() -> None:
+    result = evaluate_karpathy(ColourEncoder(), labelled_samples(), classes=True)
+    document = json.loads(json.dumps(result.as_dict()))
+    assert document["classes"] == [
+        {"class": "a Blue flag", "pictures": 3, "right": 2, "accuracy": 66.67, "taken_for": "a red flag"},
+        {"class": "a green flag", "pictures": 3, "right": 3, "accuracy": 100.0, "taken_for": None},
+        {"class": "a red flag", "pictures": 3, "right": 3, "accuracy": 100.0, "taken_for": None},
+    ]
+    assert (document["accuracy"], document["mean_class_accuracy"]) == (88.89, 88.89)
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(report.table(document))
+    shown = capture.get()
+    assert "a Blue flag" in shown and "66.67" in shown and "88.89 % of the pictures" in shown
+    assert "classes" not in evaluate_karpathy(ColourEncoder(), labelled_samples()).as_dict()
+
+
+def test_a_picture_with_several_labels_is_right_with_any_of_them() -> None:
+    first, *others = labelled_samples()
+    both = replace(first, captions=("a blue flag", "a red flag"))
+    result = evaluate_karpathy(ColourEncoder(), [both, *others], classes=True)
+    assert result.classes is not None
+    assert {one.name: (one.right, one.pictures) for one in result.classes.each} == {
+        "a blue flag": (3, 4),
+        "a green flag": (3, 3),
+        "a red flag": (3, 3),
+    }
+
+
+def test_captions_that_are_no_labels_have_no_classes() -> None:
+    with pytest.raises(QueryError, match=r"40 pictures have 80 different captions.*leave --classes out"):
+        evaluate_karpathy(ColourEncoder(), painted_samples(), classes=True)
+
+
+def test_long_captions_are_counted() -> None:
+    first, *others = painted_samples()
+    long = replace(first, captions=(" ".join(["word"] * 40), "a red flag"))
+    result = evaluate_karpathy(ColourEncoder(), [long, *others])
+    assert result.notes == ["1 of 80 captions are longer than the model reads; the rest of each is ignored"]

@@ -13,7 +13,14 @@ import pytest
 
 from fakes import WIDTHS as FAKE_WIDTHS
 from fakes import ColourEncoder, gallery
-from hivlp.errors import DataError, HivlpError, IndexFolderError, MissingExtraError, QueryError
+from hivlp.errors import (
+    DataError,
+    HivlpError,
+    IndexFolderError,
+    MissingExtraError,
+    NothingUsableError,
+    QueryError,
+)
 from hivlp.exchange import ModelRecord, export_index, import_index
 from hivlp.exchange.layout import shard_name
 from hivlp.retriever import Index
@@ -259,15 +266,27 @@ def test_the_model_has_to_be_named_and_to_fit(tmp_path: Path, store: Any) -> Non
 
 
 @pytest.mark.parametrize("value, length", [(0.0, "0"), (np.nan, "nan"), (np.inf, "inf")])
-def test_vectors_that_are_none_are_refused_with_their_row(tmp_path: Path, value: float, length: str) -> None:
+def test_bad_vectors_are_skipped_and_listed_or_refused(tmp_path: Path, value: float, length: str) -> None:
     vectors = embeddings(12)[16].copy()
     vectors[9] = value
     folder = foreign(tmp_path / "f", [vectors[:8], vectors[8:]], [described(0, 8), described(8, 4)])
     with pytest.raises(
         DataError, match=rf"img_emb_1\.npy row 1 is a vector of length {length}.*leave this row"
     ):
-        import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+        import_index(folder, tmp_path / "y.hivlp", model=MODEL, strict=True)
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    told = import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert told["items"] == 11
+    (failed,) = told["failed"]
+    assert failed["uri"] == str(folder / "img_emb/img_emb_1.npy row 1")
+    assert f"length {length}" in failed["error"]
+    with LocalStore.open(tmp_path / "y.hivlp") as store:
+        found = store.fetch([f"{n:09}" for n in range(12)])
+        assert [n for n, item in enumerate(found) if item is None] == [9]
+        (item,) = store.fetch(["000000010"])
+        kept = np.delete(embeddings(12)[16], 9, axis=0)
+        np.testing.assert_allclose(store.view().level(16), kept, atol=2e-3)
+        assert item is not None and item.uri == "000010.jpg"
 
 
 def text_into(name: str, text: str) -> Callable[[Path], Any]:
@@ -345,23 +364,114 @@ def test_vectors_of_an_export_that_were_changed_are_refused(store: Any, tmp_path
     assert not (tmp_path / "y.hivlp").exists()
 
 
-def test_rows_that_are_no_items_are_named(tmp_path: Path) -> None:
-    twice = [*described(0, 3), described(1, 1)[0]]
-    folder = foreign(tmp_path / "f", [embeddings(4)[16]], [twice])
+def test_a_folder_of_bad_vectors_alone_is_refused(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "f", [np.full((3, 16), np.nan)], [described(0, 3)])
+    with pytest.raises(NothingUsableError, match=r"no row of .*the first of 3 problems: .*row 0: .*row 2"):
+        import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert not (tmp_path / "y.hivlp").exists()
+
+
+def ids_of(path: Path) -> list[str]:
+    with LocalStore.open(path) as store:
+        return [item.id for item in store.items_of(store.rows_where(None).tolist())]
+
+
+def test_repeated_keys_get_ids_of_their_own(tmp_path: Path) -> None:
+    halves = [embeddings(3)[16], embeddings(3)[16]]
+    twice = [*described(1, 2), described(1, 1)[0]]
+    folder = foreign(tmp_path / "f", halves, [described(0, 3), twice])
+    told = import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert ids_of(tmp_path / "y.hivlp") == [
+        *(f"{n:09}" for n in range(3)),
+        "1/000000001",
+        "1/000000002",
+        "1/000000001#2",
+    ]
+    assert "3 ids of earlier rows" in told["notes"][0]
     with pytest.raises(
-        DataError, match=r"metadata_0\.parquet row 3 has the id '000000001' of an earlier row"
+        DataError, match=r"metadata_1\.parquet row 0 has the id '000000001' of an earlier row"
     ):
-        import_index(folder, tmp_path / "y.hivlp", model=MODEL)
-    halves = [embeddings(2)[16], embeddings(2)[16]]
-    folder = foreign(tmp_path / "g", halves, [described(0, 2), described(1, 2)])
-    with pytest.raises(DataError, match=r"metadata_1\.parquet row 0 has the id"):
-        import_index(folder, tmp_path / "y.hivlp", model=MODEL)
-    nameless = [{"id": "a", "caption": "x"}, {"id": None, "caption": "y"}]
-    folder = foreign(tmp_path / "h", [embeddings(2)[16]], [nameless])
-    with pytest.raises(
-        DataError, match=r"metadata_0\.parquet row 1 can't be read .* columns id, key, image_path"
-    ):
-        import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+        import_index(folder, tmp_path / "z.hivlp", model=MODEL, strict=True)
+
+
+def test_a_gap_in_the_numbers_of_shards_is_noted(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "f", [embeddings(2)[16]] * 3, [described(2 * n, 2) for n in range(3)])
+    for path in (folder / "img_emb/img_emb_1.npy", folder / "metadata/metadata_1.parquet"):
+        path.unlink()
+    told = import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert told["items"] == 4
+    assert told["notes"] == ["the shards from 0 to 2 lack 1; copy them too if they exist"]
+
+
+def test_missing_values_are_missing(tmp_path: Path) -> None:
+    rows = [
+        {"image_path": "a.jpg", "caption": "nan"},
+        {"image_path": None, "caption": None},
+        {"image_path": "nan", "caption": "a dog"},
+    ]
+    folder = foreign(tmp_path / "f", [embeddings(3)[16]], [rows])
+    told = import_index(folder, tmp_path / "y.hivlp", model=MODEL)
+    assert ids_of(tmp_path / "y.hivlp") == ["a.jpg", "img_emb_0#1", "img_emb_0#2"]
+    assert "2 rows without an id" in told["notes"][0]
+    with LocalStore.open(tmp_path / "y.hivlp") as store:
+        assert [item.caption for item in store.fetch(ids_of(tmp_path / "y.hivlp")) if item] == [
+            None,
+            None,
+            "a dog",
+        ]
+
+
+IDS = {
+    "ids.txt": "a.jpg\nb.jpg\nc d.jpg\n",
+    "ids.json": '["a.jpg", "b.jpg", "c d.jpg"]',
+    "one.csv": "a.jpg\nb.jpg\nc d.jpg\n",
+    "ids.csv": "id,caption\na.jpg,one\nb.jpg,two\nc d.jpg,three\n",
+    "rows.jsonl": '{"path": "a.jpg"}\n{"path": "b.jpg"}\n{"path": "c d.jpg"}\n',
+    "rows.json": '[{"id": "a.jpg"}, {"id": "b.jpg"}, {"id": "c d.jpg"}]',
+}
+
+
+@pytest.mark.parametrize("name", list(IDS))
+@pytest.mark.parametrize("form", ["plain.npy", "folder"])
+def test_plain_vectors_with_a_list_of_ids(tmp_path: Path, name: str, form: str) -> None:
+    vectors = embeddings(3)[16] * 5
+    (tmp_path / "folder/img_emb").mkdir(parents=True)
+    np.save(tmp_path / "plain.npy", vectors)
+    np.save(tmp_path / "folder/img_emb/img_emb_0.npy", vectors)
+    (tmp_path / name).write_text(IDS[name], encoding="utf-8")
+    told = import_index(tmp_path / form, tmp_path / "y.hivlp", model=MODEL, ids=tmp_path / name)
+    assert (told["items"], told["notes"]) == (3, [])
+    assert ids_of(tmp_path / "y.hivlp") == ["a.jpg", "b.jpg", "c d.jpg"]
+    with LocalStore.open(tmp_path / "y.hivlp") as store:
+        np.testing.assert_allclose(store.view().level(16), embeddings(3)[16], atol=2e-3)
+        (item,) = store.fetch(["b.jpg"])
+        assert item is not None and item.caption == ("two" if name == "ids.csv" else None)
+    (tmp_path / "few.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match="2 ids and 3 vectors"):
+        import_index(tmp_path / form, tmp_path / "z.hivlp", model=MODEL, ids=tmp_path / "few.txt")
+
+
+def test_plain_vectors_without_ids_are_named_by_their_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", embeddings(2)[16])
+    told = import_index(tmp_path / "plain.npy", tmp_path / "y.hivlp", model=MODEL)
+    assert ids_of(tmp_path / "y.hivlp") == ["plain#0", "plain#1"]
+    assert "--ids FILE" in told["notes"][0]
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("ids.json", "{", "is not JSON"),
+        ("ids.json", '{"a": 1}', "is not a list of ids"),
+        ("ids.xml", "<a/>", "is not a list of ids; such a file ends in .txt"),
+        ("ids.csv", "id,n\na,1,2\nb,2\n", "line 2: the row has 3 cells"),
+    ],
+)
+def test_lists_of_ids_that_are_none(tmp_path: Path, name: str, content: str, words: str) -> None:
+    np.save(tmp_path / "plain.npy", embeddings(2)[16])
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=words):
+        import_index(tmp_path / "plain.npy", tmp_path / "y.hivlp", model=MODEL, ids=tmp_path / name)
 
 
 def test_folders_that_are_none(tmp_path: Path, store: Any) -> None:

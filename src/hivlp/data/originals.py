@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def place_of(item: Item, index: Path) -> str:
 
 
 def read_original(uri: str, *, sha256: str | None = None) -> bytes:
-    """The bytes of a picture file, or of the member of a tar that ``archive.tar#member`` names.
+    """The bytes of a picture file, or of the member of a tar or zip that ``archive.tar#member`` names.
 
     Args:
         uri: where it lies.
@@ -38,7 +39,7 @@ def read_original(uri: str, *, sha256: str | None = None) -> bytes:
     """
     try:
         data = _read(uri)
-    except (OSError, ValueError, tarfile.TarError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, KeyError) as error:
         raise ImageError(f"{uri} can't be read again ({error}); index it again") from None
     if sha256 is not None and file_hash(data) != sha256:
         raise ImageError(f"another file has taken the place of {uri} since it was indexed; index it again")
@@ -46,16 +47,29 @@ def read_original(uri: str, *, sha256: str | None = None) -> bytes:
 
 
 def _read(uri: str) -> bytes:
-    archive, mark, member = uri.partition(".tar#")
+    archive, mark, member = _parts(uri, ".zip#")
+    if mark:
+        with _opened(Path(archive)) as file, zipfile.ZipFile(file) as pack, pack.open(member) as stream:
+            return _limited(stream, pack.getinfo(member).file_size)
+    archive, mark, member = _parts(uri, ".tar#")
     if not mark:
         with _opened(Path(uri)) as file:
             return _limited(file, os.fstat(file.fileno()).st_size)
-    with _opened(Path(archive + ".tar")) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    with _opened(Path(archive)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         info = tar.getmember(member)
         stream = tar.extractfile(info)
         if stream is None:
             raise FileNotFoundError(uri)
         return _limited(stream, info.size)
+
+
+def _parts(uri: str, mark: str) -> tuple[str, str, str]:
+    """The archive, the mark and the member of a uri; the mark is empty where the uri has none."""
+    place = uri.lower().find(mark)
+    if place < 0:
+        return uri, "", ""
+    end = place + len(mark)
+    return uri[: end - 1], mark, uri[end:]
 
 
 def _limited(file: IO[bytes], size: int) -> bytes:

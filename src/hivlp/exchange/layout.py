@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,13 @@ class KindFiles:
 
     Attributes:
         levels: the folder of each width.
-        metadata: the folder of their descriptions.
+        metadata: the folder of their descriptions; None where there is none.
         count: number of items; None where the manifest does not say.
     """
 
     kind: str
     levels: Mapping[int, str]
-    metadata: str
+    metadata: str | None
     count: int | None = None
 
 
@@ -53,6 +53,7 @@ class EmbeddingFolder:
 
     Attributes:
         model: the model of the vectors; None without a manifest of HiVLP.
+        file: the one file of vectors, where that was named instead of a folder.
         notes: remarks about files that were left out.
     """
 
@@ -60,6 +61,7 @@ class EmbeddingFolder:
     parts: tuple[KindFiles, ...]
     model: ModelRecord | None = None
     notes: tuple[str, ...] = ()
+    file: Path | None = None
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -81,14 +83,18 @@ class EmbeddingFolder:
 
 
 def read_layout(folder: Path) -> EmbeddingFolder:
-    """The layout of a folder of embeddings.
+    """The layout of a folder of embeddings, or of one file ``.npy`` of vectors of pictures.
 
     Raises:
         DataError: it does not exist, has another layout, or is damaged.
     """
+    if folder.suffix.lower() == ".npy" and folder.is_file():
+        width = open_vectors(folder).shape[1]
+        part = KindFiles(kind="image", levels={width: ""}, metadata=None)
+        return EmbeddingFolder(folder=folder.parent, parts=(part,), file=folder)
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder; name a folder that holds img_emb/, text_emb/ and metadata/"
+            f"{folder} is not a folder, nor a file .npy; name one with img_emb/ or text_emb/, and metadata/"
         )
     path = folder / MANIFEST
     if not path.exists():
@@ -141,20 +147,21 @@ def _model(record: Mapping[str, Any]) -> ModelRecord:
 def _seen(folder: Path) -> EmbeddingFolder:
     """The layout of a folder without a manifest: pictures where there are any, else texts."""
     kinds = [kind for kind, stem in STEMS.items() if any((folder / stem).glob("*.npy"))]
-    if not kinds or not (folder / "metadata").is_dir():
+    if not kinds:
         raise DataError(
             f"{folder} holds no embeddings in clip-retrieval's layout; needed are img_emb/ or text_emb/ with "
-            "files .npy, and metadata/ with files .parquet"
+            "files .npy, and mostly metadata/ with files .parquet; or name one file .npy"
         )
     stem = STEMS[kinds[0]]
     levels: dict[int, str] = {}
     for path in [*sorted(folder.glob(f"level_*_{stem}")), folder / stem]:
         first = next(iter(shards(folder, path.name, ".npy").values()))
         levels[open_vectors(first).shape[1]] = path.name
+    metadata = "metadata" if (folder / "metadata").is_dir() else None
     left = f"{STEMS['text']}/ was left out: its rows belong to the same pictures; index the texts themselves"
     notes = (left,) if len(kinds) > 1 else ()
     return EmbeddingFolder(
-        folder=folder, parts=(KindFiles(kind=kinds[0], levels=levels, metadata="metadata"),), notes=notes
+        folder=folder, parts=(KindFiles(kind=kinds[0], levels=levels, metadata=metadata),), notes=notes
     )
 
 
@@ -197,14 +204,39 @@ def open_vectors(path: Path) -> NDArray[np.floating[Any]]:
     return array
 
 
-def matched(layout: EmbeddingFolder, part: KindFiles) -> Iterator[tuple[dict[int, Path], Path]]:
-    """The files of each shard: vectors by width, and descriptions.
+class Shard(NamedTuple):
+    """Files of the same items.
+
+    Attributes:
+        number: at the end of their names.
+        vectors: by width.
+        metadata: descriptions; None where there are none.
+    """
+
+    number: int
+    vectors: dict[int, Path]
+    metadata: Path | None
+
+    @property
+    def name(self) -> str:
+        """How rows without a name are named: ``img_emb_0``."""
+        return self.vectors[max(self.vectors)].stem
+
+
+def matched(layout: EmbeddingFolder, part: KindFiles) -> Iterator[Shard]:
+    """The files of each shard.
 
     Raises:
         DataError: the folders have different shards.
     """
-    metadata = shards(layout.folder, part.metadata, ".parquet")
+    if layout.file is not None:
+        yield Shard(0, dict.fromkeys(part.levels, layout.file), None)
+        return
     levels = {width: shards(layout.folder, name, ".npy") for width, name in part.levels.items()}
+    fine = levels[max(levels)]
+    metadata = (
+        dict.fromkeys(fine) if part.metadata is None else shards(layout.folder, part.metadata, ".parquet")
+    )
     for width, files in levels.items():
         if list(files) != list(metadata):
             raise DataError(
@@ -212,4 +244,4 @@ def matched(layout: EmbeddingFolder, part: KindFiles) -> Iterator[tuple[dict[int
                 f"has {list(metadata)}; each shard needs both, copy the folder again"
             )
     for number, path in metadata.items():
-        yield {width: files[number] for width, files in levels.items()}, path
+        yield Shard(number, {width: files[number] for width, files in levels.items()}, path)

@@ -10,6 +10,7 @@ from hivlp.encode import encode_stream
 from hivlp.ingest.adding import Adding
 from hivlp.ingest.report import AddReport
 from hivlp.ingest.texts import Captions
+from hivlp.messages import counted
 from hivlp.types import Progress, Sample
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ class _Pictures(Adding):
 
     def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
         return encode_stream(self.encoder, fresh, batch_size=self.batch_size, workers=self.workers)
+
+    def run(self) -> AddReport:
+        report = super().run()
+        if report.cut:
+            report.notes.append(
+                f"{counted(report.cut, 'caption is', 'captions are')} longer than the model reads; the rest "
+                "of each is ignored"
+            )
+        return report
 
     def after_indexing(self, samples: list[Sample]) -> None:
         if self.captions is not None:

@@ -17,6 +17,7 @@ class AddReport:
         replaced: those of them that took the place of an item with the same id and other content.
         skipped: items that the index had already, with the same content.
         captions: captions of pictures that were written as items of their own.
+        cut: texts or captions that are longer than the model reads.
         failed: everything that could not be used, and why.
         partial: pictures that were used in part, such as JPEG files that are cut off, and why.
         seconds: wall-clock time.
@@ -27,6 +28,7 @@ class AddReport:
     replaced: int = 0
     skipped: int = 0
     captions: int = 0
+    cut: int = 0
     failed: list[Failure] = field(default_factory=list[Failure])
     partial: list[Failure] = field(default_factory=list[Failure])
     seconds: float = 0.0

@@ -12,6 +12,7 @@ from hivlp.errors import QueryError
 from hivlp.ingest.adding import Adding
 from hivlp.ingest.report import AddReport
 from hivlp.inputs import as_texts
+from hivlp.messages import counted
 from hivlp.types import Progress, Sample
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ def add_texts(
     """Encodes and stores the texts (the first captions) of samples that are new or changed."""
     adding = _Texts(store, encoder, texts, batch_size=batch_size, resume=resume, progress=progress)
     report = adding.run()
+    report.cut = adding.cut
     if adding.cut:
         report.notes.append(
-            f"{adding.cut:,} texts are longer than the model reads; the rest of each is ignored"
+            f"{counted(adding.cut, 'text is', 'texts are')} longer than the model reads; the rest of each is "
+            "ignored"
         )
     return report
 
@@ -93,6 +96,7 @@ class Captions:
             progress=None,
         )
         self.report.captions += added.indexed
+        self.report.cut += added.cut
         self.report.failed += added.failed
         self._remove_surplus(pictures)
 

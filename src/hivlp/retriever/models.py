@@ -21,18 +21,22 @@ def import_index(
     out: str | Path,
     model: str | Path | Encoder | None = None,
     *,
+    ids: str | Path | None = None,
+    strict: bool = False,
     progress: Shown = None,
 ) -> dict[str, Any]:
-    """Makes an index at `out` from a folder that `Index.export` or clip-retrieval wrote.
+    """Makes an index at `out` from a folder that `Index.export` or clip-retrieval wrote, or from a file .npy.
 
     Args:
         folder: the exported folder.
         out: the index folder to make.
         model: the model that made the vectors; needed if the folder does not name it, else compared with it.
+        ids: a list of ids in the order of the vectors, in place of the folder's metadata.
+        strict: refuse a folder with a bad vector or a repeated id.
         progress: True shows a bar; or a function, see `types.Progress`. It counts items.
 
     Returns:
-        ``index``, ``items``, ``kinds``, ``widths`` and ``notes``. See `exchange.import_index`.
+        ``index``, ``items``, ``kinds``, ``widths``, ``failed`` and ``notes``. See `exchange.import_index`.
     """
     made_by = None
     if model is not None:
@@ -44,7 +48,7 @@ def import_index(
             preprocessing=encoder.preprocessing.model_dump(mode="json"),
         )
     with shown(progress, "importing") as advance:
-        return exchange.import_index(folder, out, model=made_by, progress=advance)
+        return exchange.import_index(folder, out, model=made_by, ids=ids, strict=strict, progress=advance)
 
 
 def loaded(model: str | Path | Encoder, *, runtime: str | None = None, threads: int = 0) -> Encoder:

@@ -23,6 +23,7 @@ from hivlp.model.folder import open_model
 from hivlp.train.batches.masking import SHARE
 from hivlp.train.batches.mixture import Mixture, MixturePart
 from hivlp.train.batches.pack import Pack, pack
+from hivlp.train.batches.remarks import remarks
 from hivlp.train.batches.targets import StoredViews
 from hivlp.train.checks import opened
 from hivlp.train.distributed import World
@@ -101,6 +102,8 @@ def prepare(
         world=world,
     )
     mixture = _mixture(config, packs, views, tokenizer, world)
+    for remark in remarks([source.spec for source in config.sources], packs, mixture.counts, tokenizer):
+        progress(remark)
     if config.linear_start:
         uses = [source.linear_start for source in config.sources]
         world.leader_first(partial(linear_start.initialise, model, mixture, uses, out / LINEAR, progress))

@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from hivlp.data.images import EXTENSIONS, problem_with
+from hivlp.messages import counted
 
 _FOLDERS_LOOKED_INTO = 2_000
 _DEPTH = 4
@@ -76,8 +77,8 @@ class FolderPlace:
     def settle(self, names: Sequence[str]) -> str | None:
         """Takes the folder, and the number of parts that are left out of all paths, that give all pictures.
 
-        Parts are only left out where the rest of each path is different from all others. Of several
-        possibilities the one counts that keeps most of the paths.
+        Parts are only left out where the rest of each path is different from all others, and the folder that
+        the paths name is not there. Of several possibilities the one counts that keeps most of the paths.
         """
         paths = [PurePosixPath(name).parts for name in names]
         sample = paths[:: max(len(paths) // 20, 1)][:20]
@@ -85,13 +86,14 @@ class FolderPlace:
         shortest = min(map(len, paths), default=0)
         for dropped in range(shortest):
             tails = {parts[dropped:] for parts in paths}
-            if len(tails) < len(set(paths)):
+            folder_is_there = (self._base / PurePosixPath(*sample[0][:-1])).is_dir()
+            if len(tails) < len(set(paths)) or (dropped and folder_is_there):
                 return None
             for folder in folders:
                 found = [self._speller.find(folder, parts[dropped:]) for parts in sample]
                 if sum(path is not None for path in found) * 2 > len(sample):
                     self._elsewhere = (dropped, folder)
-                    left = f", without the first {dropped} parts of each path" if dropped else ""
+                    left = f"; of each path the first {counted(dropped, 'part')} left out" if dropped else ""
                     return f"the pictures were found below {folder}{left}"
         return None
 

@@ -32,7 +32,7 @@ from hivlp.data.sources.table import count_splits
 from hivlp.errors import DataError
 from hivlp.types import Sample
 
-TAR_EXTENSIONS = (".tar", ".tar.gz", ".tgz")
+TAR_EXTENSIONS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_MEMBER_BYTES = 1 << 28
 
 _TEXT_PARTS = ("txt", "caption", "text", "json", "cls")
