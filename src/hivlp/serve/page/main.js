@@ -141,7 +141,7 @@ function paint(answer, asked) {
   drawNothing(answer);
   drawMore(answer.hits.length);
   const picture = state.picture ? ["the link does not include your picture"] : [];
-  status.answer(answer, picture, answer.notes.some((note) => /did you mean/.test(note)) ? [button("Search for that", { spell: true })] : []);
+  status.answer(answer, picture, button("Search for that", { spell: true }));
   if (!grown && window.scrollY > 0) window.scrollTo(0, 0);
   showOpen();
 }

@@ -3,8 +3,8 @@
 import { counted, element, milliseconds } from "./words.js";
 
 const STAGES = ["encode", "coarse", "fine", "rerank"];
-/** A note of the service without what only the command line has. */
-const forPage = (note) => note.replace(/ The option spell \(--spell\) corrects it$/, "");
+/** The end of a note on misspelt words, for which the page has a button. */
+const MISSPELT = / The option spell \(--spell\) corrects it$/;
 const QUIET_MS = 600;
 
 export class Status {
@@ -13,16 +13,19 @@ export class Status {
     bar.replaceChildren(...STAGES.map((stage) => element("i", { class: stage })));
   }
 
-  /** The answer's count, its notes and its milliseconds; `ways` are buttons behind the notes. */
-  answer({ hits, timings_ms: spent, notes }, remarks = [], ways = []) {
+  /** The answer's count, its notes and its milliseconds; `correct` is a button for misspelt words. */
+  answer({ hits, timings_ms: spent, notes }, remarks = [], correct = null) {
     const times = element("span", { class: "times" });
     times.append(element("b", {}, `${milliseconds(spent.total)} ms`));
     for (const stage of STAGES) {
       if (spent[stage] > 0) times.append(element("span", { class: `stage ${stage}` }, `${stage} ${milliseconds(spent[stage])}`));
     }
     const found = hits.length ? counted(hits.length, "result") : "Nothing found";
-    const words = [...(hits.length ? notes : []), ...remarks].map(forPage).map((note) => element("span", { class: "note" }, note));
-    this.line.replaceChildren(element("span", { class: "found" }, found), times, ...words, ...ways);
+    const words = [...(hits.length ? notes : []), ...remarks].map((note) => {
+      const misspelt = MISSPELT.test(note);
+      return element("span", { class: "note" }, note.replace(MISSPELT, ""), misspelt ? " " : null, misspelt ? correct : null);
+    });
+    this.line.replaceChildren(element("span", { class: "found" }, found), times, ...words);
     for (const part of this.bar.children) {
       const share = spent.total > 0 ? spent[part.className] / spent.total : 0;
       part.style.flexGrow = String(share);
