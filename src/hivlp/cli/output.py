@@ -37,12 +37,16 @@ _REMEDIES: Mapping[type[OSError], str] = {
     PermissionError: "check its permissions",
     IsADirectoryError: "name a file",
 }
-OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, BUG, USER_ERROR, NOTHING_USED, INTERRUPTED = 0, 1, 2, 3, 130
 
 JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document as the last line of stdout.")
 ]
 DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
+
+
+class Stopped(Exception):  # noqa: N818 - no failure: a person has stopped the command
+    """An interrupted command says how far it came and how to go on."""
 
 
 # Options of these types show a word for their value. Flags have none.
@@ -161,6 +165,8 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
         code = program()
     except HivlpError as error:
         return _failed(str(error), USER_ERROR, json=json, debug=debug)
+    except Stopped as stopped:
+        return _interrupted(str(stopped))
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except typer.Exit as error:
@@ -185,8 +191,8 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _interrupted() -> int:
-    say("hivlp: stopped; finished work is kept")
+def _interrupted(line: str = "stopped; finished work is kept") -> int:
+    say(f"hivlp: {line}")
     return INTERRUPTED
 
 

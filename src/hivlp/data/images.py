@@ -283,6 +283,17 @@ def _reader_of(data: bytes) -> type[ImageFile]:
     raise ImageError(f"{_kind_of(data)}, not a picture that can be read; convert it to one of {_FORMATS}")
 
 
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (32 are enough) is a picture, whatever its name says."""
+    if head.startswith(b"BM"):  # so do words: the size of the header must be one that BMP has
+        return int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    try:
+        _reader_of(head)
+    except ImageError:
+        return False
+    return True
+
+
 def _kind_of(data: bytes) -> str:
     """A description of bytes in another format, so that people see what went wrong."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

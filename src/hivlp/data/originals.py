@@ -14,6 +14,8 @@ from hivlp.data.images import MAX_FILE_BYTES, file_hash
 from hivlp.errors import ImageError
 from hivlp.types import Item
 
+SHEET_MARK = "contact sheet of hivlp"  # what a contact sheet says in its metadata
+_MARKED_BYTES = 512  # the mark stands near the beginning, in a WebP near the end
 UPLOADS = "uploads"  # the folder in an index with the pictures that were sent to a service, by their content
 
 
@@ -24,6 +26,30 @@ def place_of(item: Item, index: Path) -> str:
         return item.uri
     here = index.resolve() / UPLOADS / path.name
     return str(here) if os.path.lexists(here) else item.uri
+
+
+def is_contact_sheet(data: bytes) -> bool:
+    """Whether a picture is a contact sheet that hivlp drew, which nobody means when they index a folder."""
+    mark = SHEET_MARK.encode()
+    return mark in data[:_MARKED_BYTES] or mark in data[-_MARKED_BYTES:]
+
+
+def is_there(uri: str) -> bool:
+    """Whether a file exists, or the archive before ``#`` that it is a member of; or nobody may look."""
+    archives = (Path(uri[:end]) for end, letter in enumerate(uri) if letter == "#")
+    try:
+        return exists(Path(uri)) or any(archive.is_file() for archive in archives)
+    except (OSError, ValueError):
+        return True
+
+
+def exists(path: Path) -> bool:
+    """Like ``Path.exists``, but a broken link exists, and a folder that may not be looked into raises."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def read_original(uri: str, *, sha256: str | None = None) -> bytes:

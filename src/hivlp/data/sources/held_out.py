@@ -22,6 +22,8 @@ class HeldOutSource(Source):
         """`share` of the pictures, in (0, 1), become ``val``. Raises DataError where there are splits."""
         super().__init__(source.name)
         self.notes = source.notes
+        self.skipped = source.skipped
+        self.describes = source.describes
         if source.splits():
             raise DataError(
                 f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out out"
