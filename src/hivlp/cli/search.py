@@ -83,6 +83,7 @@ def search(
     if text is None and not images and not items:
         raise QueryError("give words, --image FILE or --item ID to search with, or several of these to mix")
 
+    from hivlp.data.originals import note_on_missing
     from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
 
@@ -92,7 +93,8 @@ def search(
         )
     with Index.open(index, model) as opened:
         hits = opened.search(_parts(text, images, items), **options)
-    for note in hits.notes:
+    missing = note_on_missing(hits, index)
+    for note in (*hits.notes, *([missing] if missing else [])):
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from hivlp.data.images import MAX_FILE_BYTES, file_hash
 from hivlp.errors import ImageError
-from hivlp.types import Item
+from hivlp.messages import counted
+from hivlp.types import Hit, Item
 
 SHEET_MARK = "contact sheet of hivlp"  # what a contact sheet says in its metadata
 _MARKED_BYTES = 512  # the mark stands near the beginning, in a WebP near the end
@@ -50,6 +51,19 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def note_on_missing(hits: Iterable[Hit], index: Path) -> str | None:
+    """The note on pictures of a search whose files are gone, with the remedy; None where all are there."""
+    files = [hit.uri for hit in hits if hit.kind == "image" and Path(hit.uri).is_absolute()]
+    missing = [uri for uri in files if Path(uri).parent.name != UPLOADS and not is_there(uri)]
+    if not missing:
+        return None
+    return (
+        f"{len(missing):,} of {counted(len(files), 'picture')} found here {'is' if len(missing) == 1 else 'are'} "
+        f"not where {'it was' if len(missing) == 1 else 'they were'} indexed, such as {missing[0]}; if the folder has moved, `hivlp index "
+        f"FOLDER --out {index}` finds its pictures again without encoding them"
+    )
 
 
 def read_original(uri: str, *, sha256: str | None = None) -> bytes:

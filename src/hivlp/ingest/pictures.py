@@ -94,7 +94,7 @@ class _Pictures(Adding):
             self.captions.update(samples)
 
     def at_their_places(self, samples: list[Sample]) -> list[Item | None]:
-        """The item of each file whose sample has a path as its id: one of that id, else one with a path too."""
+        """The item of each file whose sample has a path as its id: one of that id, else of a path."""
         spelled = [places(sample) if is_named_by_place(sample) else [] for sample in samples]
         at = dict[str, list[Item]]()
         for item in self.store.items_at(place for several in spelled for place in several):
