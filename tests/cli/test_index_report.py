@@ -146,8 +146,8 @@ def test_a_search_in_a_moved_folder_says_how_to_find_the_pictures_again(
 FORMATS = {"jpg": "JPEG", "JPEG": "JPEG", "jfif": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP",
            "tif": "TIFF", "webp": "WEBP", "": "PNG", "dat": "GIF"}  # fmt: skip
 OTHERS = {"mov": b"\0\0\0\x14ftypqt  ", "mp4": b"\0\0\0\x18ftypmp42", "pdf": b"%PDF-1.7\n", "txt": b"a\n",
-          "docx": b"PK\3\4", "aae": b"<?xml", "xmp": b"<x:xmpmeta", "json": b"{}", "db": b"SQLite format 3\0",
-          "mp3": b"ID3\3", "zip": b"PK\3\4", "csv": b"image,caption\n", "tmp": b"", "bin": bytes(9)}  # fmt: skip
+          "docx": b"PK\3\4", "aae": b"<?xml", "xmp": b"<x:xmpmeta", "json": b"{}", "db": b"SQL",
+          "mp3": b"ID3\3", "zip": b"PK\3\4", "csv": b"a,b\n", "tmp": b"", "bin": bytes(9)}  # fmt: skip
 
 
 def everything(folder: Path, count: int) -> tuple[int, int]:

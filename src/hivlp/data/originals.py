@@ -54,15 +54,16 @@ def exists(path: Path) -> bool:
 
 
 def note_on_missing(hits: Iterable[Hit], index: Path) -> str | None:
-    """The note on pictures of a search whose files are gone, with the remedy; None where all are there."""
+    """The note on pictures of a search whose files are gone; None where all are there."""
     files = [hit.uri for hit in hits if hit.kind == "image" and Path(hit.uri).is_absolute()]
     missing = [uri for uri in files if Path(uri).parent.name != UPLOADS and not is_there(uri)]
     if not missing:
         return None
+    verb, they = ("is", "it was") if len(missing) == 1 else ("are", "they were")
     return (
-        f"{len(missing):,} of {counted(len(files), 'picture')} found here {'is' if len(missing) == 1 else 'are'} "
-        f"not where {'it was' if len(missing) == 1 else 'they were'} indexed, such as {missing[0]}; if the folder has moved, `hivlp index "
-        f"FOLDER --out {index}` finds its pictures again without encoding them"
+        f"{len(missing):,} of {counted(len(files), 'picture')} found here {verb} not where {they} indexed, "
+        f"such as {missing[0]}; if the folder has moved, `hivlp index FOLDER --out {index}` finds its "
+        "pictures again without encoding them"
     )
 
 
