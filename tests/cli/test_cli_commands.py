@@ -28,7 +28,7 @@ def captioned(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> Path:
 def test_index_makes_an_index_and_says_so(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
     ran = hivlp("index", gallery(tmp_path / "pictures"), "--out", tmp_path / "x.hivlp")
     assert ran.code == 0
-    assert "12 indexed, 0 skipped, 0 failed" in ran.out
+    assert "12 indexed, 0 unchanged, 0 failed" in ran.out
     assert "12 items now" in ran.out
 
 
@@ -166,7 +166,7 @@ def test_one_is_no_plural(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) 
     assert "1 deleted row dropped" in hivlp("compact", index).out
     assert hivlp("verify", index).out == f"{index}: 1 item, no problem found\n"
     (pictures / "red.png").unlink()
-    assert "1 caption, 1 skipped, 0 failed" in hivlp("index", pictures, "--out", index, "--captions").out
+    assert "1 caption, 1 unchanged, 0 failed" in hivlp("index", pictures, "--out", index, "--captions").out
 
 
 def test_compact_drops_what_was_deleted(photos: Path, hivlp: Hivlp) -> None:

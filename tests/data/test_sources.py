@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -122,14 +123,14 @@ def test_folder_follows_links_but_not_in_circles(tmp_path: Path) -> None:
 def test_folder_that_can_not_be_listed_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png")
     picture(tmp_path / "locked/b.png")
-    whole = Path.iterdir
+    whole = os.scandir
 
-    def refuse(self: Path):
-        if self.name == "locked":
-            raise PermissionError(13, "Permission denied", str(self))
-        return whole(self)
+    def refuse(folder: str):
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied", folder)
+        return whole(folder)
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     source = open_source(tmp_path)
     assert ids(source) == ["a.png"]
     assert "can't be read (Permission denied)" in errors(source)["locked"]
@@ -181,8 +182,8 @@ def test_empty_folder_and_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     write(tmp_path / "more/b.docx", "x")
     message = refused(tmp_path)
-    assert "holds no pictures, but 2 other files" in message
-    assert "jpeg jpg png" in message
+    assert "holds no pictures (2 files skipped: 1 .docx, 1 .pdf)" in message
+    assert " jpeg jpg " in message and " png " in message
 
 
 def test_unknown_kind_of_file(tmp_path: Path) -> None:

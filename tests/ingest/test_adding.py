@@ -67,9 +67,10 @@ def test_a_picture_of_the_same_name_elsewhere_is_hashed_once_and_gets_its_path_a
         painted("green").save(gallery(tmp_path / "two", "red", "blue") / "red.png")
         lookups.clear()
         report = index.add(tmp_path / "two")
-        assert (report.indexed, report.replaced, report.skipped) == (1, 0, 1)
-        assert len(index) == 3
-    first, renamed = lookups
+        assert (report.indexed, report.copies, report.replaced, report.skipped) == (2, 1, 0, 0)
+        assert len(index) == 4
+    first, renamed, copied = lookups
     assert sorted(first) == ["blue.png", "red.png"]
-    assert [Path(name).parent.name for name in renamed] == ["two"]
+    assert [Path(name).parent.name for name in renamed] == ["two", "two"]
+    assert [Path(name).name for name in copied] == ["blue.png"]
     assert hashed == {"red.png": 1, "blue.png": 1}

@@ -128,7 +128,7 @@ def test_the_report_and_the_progress_add_up(tmp_path: Path, colours: ColourEncod
     assert {Path(failure.uri).name for failure in report.failed} == {"broken.png", "empty.jpg"}
     assert report.seconds > 0
     assert report.items_per_s == pytest.approx(report.indexed / report.seconds)
-    assert seen[-1] == ("0 skipped, 2 failed", 14, 14)
+    assert seen[-1] == ("0 unchanged, 2 failed", 14, 14)
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
 

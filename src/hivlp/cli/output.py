@@ -49,6 +49,10 @@ JsonOption: TypeAlias = Annotated[
 DebugOption: TypeAlias = Annotated[bool, typer.Option("--debug", help="On an error, print its traceback.")]
 
 
+class Stopped(Exception):  # noqa: N818 - no failure: a person has stopped the command
+    """An interrupted command says how far it came and how to go on."""
+
+
 # Options of these types show a word for their value. Flags have none.
 _METAVARS: Mapping[Any, str] = {bool: " ", int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
@@ -231,6 +235,8 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     except HivlpError as error:
         code = NOTHING_USED if isinstance(error, NothingUsableError) else USER_ERROR
         return _failed(str(error), code, json=json, debug=debug)
+    except Stopped as stopped:
+        return _interrupted(str(stopped))
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except typer.Exit as error:
@@ -255,8 +261,8 @@ def _guarded(program: Callable[[], Any], *, json: bool, debug: bool) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _interrupted() -> int:
-    say("hivlp: stopped; finished work is kept")
+def _interrupted(line: str = "stopped; finished work is kept") -> int:
+    say(f"hivlp: {line}")
     return INTERRUPTED
 
 

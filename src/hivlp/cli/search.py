@@ -95,6 +95,7 @@ def search(
         _list(index, options, unwanted=unwanted, sheet=sheet, json=json)
         return
 
+    from hivlp.data.originals import note_on_missing
     from hivlp.index.layout import looks_like_index
     from hivlp.retriever import Index
 
@@ -108,7 +109,8 @@ def search(
     with Index.open(index, model) as opened:
         ids = [results.id_of(opened.store, item) for item in items]
         hits = opened.search(_parts(text, images, ids, unwanted), **options)
-    for note in (*_hints(index, text), *hits.notes):
+    missing = note_on_missing(hits, index)
+    for note in (*_hints(index, text), *hits.notes, *([missing] if missing else [])):
         output.say(note)
     document = hits.as_dict()
     if sheet is not None:

@@ -6,15 +6,18 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from hivlp.data.images import MAX_FILE_BYTES, file_hash
 from hivlp.errors import ImageError
-from hivlp.types import Item
+from hivlp.messages import counted
+from hivlp.types import Hit, Item
 
+SHEET_MARK = "contact sheet of hivlp"  # what a contact sheet says in its metadata
+_MARKED_BYTES = 512  # the mark stands near the beginning, in a WebP near the end
 UPLOADS = "uploads"  # the folder in an index with the pictures that were sent to a service, by their content
 
 
@@ -25,6 +28,44 @@ def place_of(item: Item, index: Path) -> str:
         return item.uri
     here = index.resolve() / UPLOADS / path.name
     return str(here) if os.path.lexists(here) else item.uri
+
+
+def is_contact_sheet(data: bytes) -> bool:
+    """Whether a picture is a contact sheet that hivlp drew, which nobody means when they index a folder."""
+    mark = SHEET_MARK.encode()
+    return mark in data[:_MARKED_BYTES] or mark in data[-_MARKED_BYTES:]
+
+
+def is_there(uri: str) -> bool:
+    """Whether a file exists, or the archive before ``#`` that it is a member of; or nobody may look."""
+    archives = (Path(uri[:end]) for end, letter in enumerate(uri) if letter == "#")
+    try:
+        return exists(Path(uri)) or any(archive.is_file() for archive in archives)
+    except (OSError, ValueError):
+        return True
+
+
+def exists(path: Path) -> bool:
+    """Like ``Path.exists``, but a broken link exists, and a folder that may not be looked into raises."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def note_on_missing(hits: Iterable[Hit], index: Path) -> str | None:
+    """The note on pictures of a search whose files are gone; None where all are there."""
+    files = [hit.uri for hit in hits if hit.kind == "image" and Path(hit.uri).is_absolute()]
+    missing = [uri for uri in files if Path(uri).parent.name != UPLOADS and not is_there(uri)]
+    if not missing:
+        return None
+    verb, they = ("is", "it was") if len(missing) == 1 else ("are", "they were")
+    return (
+        f"{len(missing):,} of {counted(len(files), 'picture')} found here {verb} not where {they} indexed, "
+        f"such as {missing[0]}; if the folder has moved, `hivlp index FOLDER --out {index}` finds its "
+        "pictures again without encoding them"
+    )
 
 
 def read_original(uri: str, *, sha256: str | None = None) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ from hivlp.encode.base import Encoder, stacked
 from hivlp.errors import ImageError
 from hivlp.types import Embeddings, Failure, Sample
 
+_Outcome: TypeAlias = "_Decoded | _Left | Failure"
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -33,6 +34,7 @@ class EncodedBatch:
         sizes: width and height of each picture as it is shown, in pixels; None for a text.
         sha256: hash of each picture's encoded bytes, or of each text in UTF-8.
         partial: pictures among the samples that were used in part, and why.
+        left: samples that were not to be encoded, with the hash of their content.
     """
 
     samples: list[Sample]
@@ -41,6 +43,13 @@ class EncodedBatch:
     sha256: list[str]
     failures: list[Failure]
     partial: list[Failure] = field(default_factory=list[Failure])
+    left: list[tuple[Sample, str]] = field(default_factory=list[tuple[Sample, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    sample: Sample
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +68,27 @@ def encode_stream(
     batch_size: int = 32,
     workers: int = 2,
     max_pixels: int = MAX_PIXELS,
+    leave: Callable[[bytes, str], bool] = lambda data, sha256: False,
 ) -> Iterator[EncodedBatch]:
     """Batches of encoded samples in the order of `samples`.
 
     Args:
         workers: decoding threads.
         max_pixels: larger pictures are failures; see `data.images`.
+        leave: says of a picture's bytes and their hash whether it needs no encoding; called by the threads.
     """
 
-    def decode(sample: Sample) -> _Decoded | Failure:
+    def decode(sample: Sample) -> _Outcome:
         try:
             data = read_bytes(sample.image) if isinstance(sample.image, Path) else sample.read()
+            sha256 = hashlib.sha256(data).hexdigest()
+            if leave(data, sha256):
+                return _Left(sample, sha256)
             picture = encoder.load_picture(data, max_pixels=max_pixels)
         except (ImageError, OSError, ValueError) as error:
             return Failure(uri=sample.uri, error=_reason(error))
         size = (picture.width, picture.height)
-        return _Decoded(sample, picture.pixels, size, hashlib.sha256(data).hexdigest(), picture.note)
+        return _Decoded(sample, picture.pixels, size, sha256, picture.note)
 
     for outcomes in _batched(look_ahead(decode, samples, workers=workers, depth=2 * batch_size), batch_size):
         yield _encode(encoder, outcomes)
@@ -115,8 +129,8 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _batched(outcomes: Iterator[_Decoded | Failure], size: int) -> Iterator[list[_Decoded | Failure]]:
-    batch: list[_Decoded | Failure] = []
+def _batched(outcomes: Iterator[_Outcome], size: int) -> Iterator[list[_Outcome]]:
+    batch: list[_Outcome] = []
     for outcome in outcomes:
         batch.append(outcome)
         if len(batch) == size:
@@ -126,7 +140,7 @@ def _batched(outcomes: Iterator[_Decoded | Failure], size: int) -> Iterator[list
         yield batch
 
 
-def _encode(encoder: Encoder, outcomes: list[_Decoded | Failure]) -> EncodedBatch:
+def _encode(encoder: Encoder, outcomes: list[_Outcome]) -> EncodedBatch:
     decoded = [outcome for outcome in outcomes if isinstance(outcome, _Decoded)]
     return EncodedBatch(
         samples=[one.sample for one in decoded],
@@ -135,4 +149,5 @@ def _encode(encoder: Encoder, outcomes: list[_Decoded | Failure]) -> EncodedBatc
         sha256=[one.sha256 for one in decoded],
         failures=[outcome for outcome in outcomes if isinstance(outcome, Failure)],
         partial=[Failure(uri=one.sample.uri, error=one.note) for one in decoded if one.note is not None],
+        left=[(outcome.sample, outcome.sha256) for outcome in outcomes if isinstance(outcome, _Left)],
     )

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from hivlp.errors import IndexFolderError
-from hivlp.files import new_folder, sync_folder
+from hivlp.files import sync_folder
 from hivlp.index.batch import AppendReport, BatchChanges, check_items, sort_batch
 from hivlp.index.compact import CompactReport, copy_live_rows
 from hivlp.index.items import ItemTable, Moment
-from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, sizes
+from hivlp.index.layout import ITEMS, LEVELS, LOCK, leftovers, level_files, make_folder, sizes
 from hivlp.index.lock import WriteLock
 from hivlp.index.manifest import VERSION, Manifest, package_version
 from hivlp.index.mask import RowMask
@@ -90,7 +90,7 @@ class IndexFolder:
             hivlp_version=package_version(),
         )
         try:
-            _make_folder(path, manifest)
+            make_folder(path, manifest)
         except (OSError, sqlite3.Error) as error:
             raise IndexFolderError(
                 f"no index can be made at {path}: {error}. Give a folder on a disk with space, where you may "
@@ -149,6 +149,18 @@ class IndexFolder:
                 self._write(items, vectors, batch)
             return batch.report
 
+    def describe(self, items: Mapping[str, Item]) -> None:
+        """Describes items anew in one transaction, durable on return; their vectors and contents stay.
+
+        Args:
+            items: by their ids so far; ids may change, and an id that is not there is left alone.
+        """
+        self.check_writable()
+        check_items(list(items.values()))
+        with self._writing:
+            rows = self.items.rows_of(items)
+            self._commit(retired=(), described=[(row, items[name]) for name, row in rows.items()])
+
     def delete(self, ids: Iterable[str]) -> int:
         """Marks the items of these ids as deleted, durable on return. Unknown ids are left alone.
 
@@ -157,8 +169,7 @@ class IndexFolder:
         """
         self.check_writable()
         with self._writing:
-            rows = list(self.items.rows_of(ids).values())
-            if rows:
+            if rows := list(self.items.rows_of(ids).values()):
                 self._commit(retired=rows)
             return len(rows)
 
@@ -368,14 +379,3 @@ class IndexFolder:
             f"nothing of this batch was written to {self.path}: {error}. All that was reported before is "
             "safe; make space on the disk or repair it, and run the same command again."
         )
-
-
-def _make_folder(path: Path, manifest: Manifest) -> None:
-    """Makes an empty index folder; it is complete or absent."""
-    with new_folder(path) as draft:
-        (draft / LEVELS).mkdir(parents=True)
-        for width in manifest.widths:
-            LevelFile(draft / LEVELS, width, manifest.dtype).create()
-        ItemTable.create(draft / ITEMS)
-        manifest.write(draft)
-        sync_folder(draft / LEVELS)

@@ -39,10 +39,12 @@ CREATE TABLE items(
     deleted INTEGER NOT NULL DEFAULT 0
 )
 """
+_HASHES = "CREATE INDEX IF NOT EXISTS items_sha256 ON items(sha256) WHERE deleted = 0"
 _ITEMS_INDEXES = (
     "CREATE UNIQUE INDEX items_live_id ON items(id) WHERE deleted = 0",
     "CREATE INDEX items_uri ON items(uri)",
     "CREATE INDEX items_deleted ON items(row) WHERE deleted = 1",
+    _HASHES,
 )
 _CHECKSUMS_TABLE = """
 CREATE TABLE checksums(
@@ -122,6 +124,8 @@ class ItemTable:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk before it is reported
         db.execute("SELECT count(*) FROM items WHERE row = 0")
+        with suppress(sqlite3.OperationalError):  # a full disk: look-ups by content are slower without it
+            db.execute(_HASHES)  # older indexes lack it
         return db
 
     def _open_readable(self, path: Path) -> sqlite3.Connection:
@@ -148,8 +152,8 @@ class ItemTable:
         except sqlite3.DatabaseError as error:
             raise _damaged(self._path, error) from error
 
-    def _read_in(self, sql: str, keys: Iterable[Any]) -> list[tuple[Any, ...]]:
-        """Runs a statement that ends in ``IN {}`` for any number of keys."""
+    def read_in(self, sql: str, keys: Iterable[Any]) -> list[tuple[Any, ...]]:
+        """What a query that ends in ``IN {}`` finds, for any number of keys."""
         keys = list(keys)
         found: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), _CHUNK):
@@ -205,12 +209,12 @@ class ItemTable:
 
     def checksums(self) -> list[Checksum]:
         """Those of every batch that was written, by first row."""
-        lines = self.read("SELECT first_row, width, rows, crc32 FROM checksums ORDER BY first_row, width")
-        return [Checksum(*line) for line in lines]
+        columns = ", ".join(Checksum._fields)
+        return [Checksum(*line) for line in self.read(f"SELECT {columns} FROM checksums ORDER BY 1, 2")]
 
     def fetch(self, rows: Sequence[int]) -> list[Item]:
         """The items of these rows, in this order; deleted rows are still there."""
-        found = self._read_in(f"SELECT row, {_FIELDS} FROM items WHERE row IN {{}}", sorted(set(rows)))
+        found = self.read_in(f"SELECT row, {_FIELDS} FROM items WHERE row IN {{}}", sorted(set(rows)))
         try:
             by_row = {line[0]: _item(line[1:]) for line in found}
         except ValueError as error:
@@ -231,7 +235,7 @@ class ItemTable:
 
     def _known(self, columns: str, key: str, values: Iterable[str]) -> list[tuple[Any, Any]]:
         sql = f"SELECT {columns} FROM items WHERE deleted = 0 AND {key} IN {{}}"
-        return [(line[0], line[1]) for line in self._read_in(sql, dict.fromkeys(values))]
+        return [(line[0], line[1]) for line in self.read_in(sql, dict.fromkeys(values))]
 
     def rows_where(self, condition: Condition | None, *, kind: str | None = None) -> IntArray:
         """The live rows that meet a condition and are of a kind, ascending."""
@@ -271,9 +275,7 @@ class ItemTable:
 
     def kinds(self) -> dict[str, int]:
         """Live items by kind."""
-        return dict(
-            self.read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY kind ORDER BY kind")
-        )
+        return dict(self.read("SELECT kind, count(*) FROM items WHERE deleted = 0 GROUP BY 1 ORDER BY 1"))
 
     def write(
         self,

@@ -1,10 +1,12 @@
-"""The names and places of the files of an index folder; it does not read them."""
+"""The names and places of the files of an index folder, which it makes and never reads."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from hivlp.files import new_folder, sync_folder
+from hivlp.index.items import ItemTable
 from hivlp.index.manifest import NAME as MANIFEST
 from hivlp.index.manifest import Manifest
 from hivlp.index.vectors import DTYPES, LevelFile
@@ -16,6 +18,17 @@ PLAN = "plan.json"
 ROTATION = "rotation.npz"
 LOCK = "write.lock"
 _LEVEL_NAME = re.compile(rf"(?P<width>\d+)(?:\.g(?P<generation>[1-9]\d*))?\.(?:{'|'.join(DTYPES)})")
+
+
+def make_folder(path: Path, manifest: Manifest) -> None:
+    """Makes an empty index folder; it is complete or absent."""
+    with new_folder(path) as draft:
+        (draft / LEVELS).mkdir(parents=True)
+        for width in manifest.widths:
+            LevelFile(draft / LEVELS, width, manifest.dtype).create()
+        ItemTable.create(draft / ITEMS)
+        manifest.write(draft)
+        sync_folder(draft / LEVELS)
 
 
 def looks_like_index(path: str | Path) -> bool:

@@ -5,8 +5,8 @@ It knows sources, encoders and stores; it opens none of them. `retriever.Index` 
 """
 
 from hivlp.ingest.pictures import add
-from hivlp.ingest.pruning import Pruned, prune
+from hivlp.ingest.pruning import Pruned, count_gone, prune
 from hivlp.ingest.report import AddReport
 from hivlp.ingest.texts import add_texts, text_id, text_samples
 
-__all__ = ["AddReport", "Pruned", "add", "add_texts", "prune", "text_id", "text_samples"]
+__all__ = ["AddReport", "Pruned", "add", "add_texts", "count_gone", "prune", "text_id", "text_samples"]

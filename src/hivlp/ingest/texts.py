@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hivlp.data.sources.base import clean_text
@@ -13,7 +14,7 @@ from hivlp.ingest.adding import Adding
 from hivlp.ingest.report import AddReport
 from hivlp.inputs import as_texts
 from hivlp.messages import counted
-from hivlp.types import Progress, Sample
+from hivlp.types import Item, Progress, Sample
 
 if TYPE_CHECKING:
     from hivlp.encode import EncodedBatch, Encoder
@@ -111,6 +112,34 @@ class Captions:
             ]
             self.store.delete(f"{name}#{n}" for name, n in left)
             behind = [(name, n + 1) for name, n in left]
+
+
+def captions_of(store: Store, moved: Mapping[str, Item]) -> dict[str, Item]:
+    """The captions of pictures that get new ids, as they are to be described then, by their ids so far.
+
+    Args:
+        moved: the pictures as they will be, by their ids so far.
+    """
+    found = dict[str, Item]()
+    behind = [(name, 0) for name in moved]
+    while behind:
+        old = store.fetch([f"{name}#{n}" for name, n in behind])
+        new = store.fetch([f"{moved[name].id}#{n}" for name, n in behind])
+        left = list[tuple[str, int]]()
+        for (name, n), item, other in zip(behind, old, new, strict=True):
+            if item is None or item.kind != "text" or item.meta.get("of") != name:
+                continue
+            left.append((name, n + 1))
+            picture = moved[name]
+            if other is None or picture.id == name:
+                found[item.id] = replace(
+                    item,
+                    id=f"{picture.id}#{n}",
+                    uri=f"{picture.uri}#{n}",
+                    meta={**item.meta, "of": picture.id},
+                )
+        behind = left
+    return found
 
 
 def _captions(picture: Sample) -> Iterator[Sample]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from PIL import Image, ImageDraw, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from hivlp.data.images import decode
-from hivlp.data.originals import read_original
+from hivlp.data.originals import SHEET_MARK, read_original
 from hivlp.errors import DataError
 from hivlp.sheets import lettering
 from hivlp.types import Hit, Hits
@@ -117,10 +118,19 @@ def save(sheet: Image.Image, path: str | Path) -> None:
             f"a contact sheet can't be written to {path}: the name must end in .png, .jpg or .webp"
         )
     try:
-        sheet.save(path)
+        sheet.save(path, **_marked(path.suffix.lower()))
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path} can't be written ({reason}); check that its folder exists") from error
+
+
+def _marked(ending: str) -> dict[str, Any]:
+    """Options of Pillow that write into the file what it is, so that it is not indexed as a photograph."""
+    if ending == ".png":
+        info = PngInfo()
+        info.add_text("Comment", SHEET_MARK)
+        return {"pnginfo": info}
+    return {"xmp": SHEET_MARK.encode()} if ending == ".webp" else {"comment": SHEET_MARK}
 
 
 def _at_uri(hit: Hit) -> bytes:

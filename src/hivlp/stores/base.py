@@ -9,7 +9,7 @@ pruning and exporting work on the files of an index folder and belong to `LocalS
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -102,6 +102,10 @@ class Store(Protocol):
         """Adds items; durable on return. An item with a known id is replaced where its content changed."""
         ...
 
+    def describe(self, items: Mapping[str, Item]) -> None:
+        """Describes items anew, durable on return; the key is the id so far, vectors and content stay."""
+        ...
+
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id; unknown ids are no error. Returns the number of items removed."""
         ...
@@ -150,6 +154,18 @@ class Store(Protocol):
 
     def fetch(self, ids: Sequence[str]) -> list[Item | None]:
         """The items of these ids in their order, None for an unknown id."""
+        ...
+
+    def items_at(self, uris: Iterable[str]) -> list[Item]:
+        """The items at these places, in the order in which they were added."""
+        ...
+
+    def items_with(self, hashes: Iterable[str], *, kind: str) -> list[Item]:
+        """The items of a kind whose content has one of these SHA-256, in the order of their adding."""
+        ...
+
+    def items_below(self, folder: str, *, kind: str) -> Iterator[Item]:
+        """The items of a kind whose uri begins with a folder, in the order in which they were added."""
         ...
 
     def embeddings(self, ids: Sequence[str]) -> Embeddings:

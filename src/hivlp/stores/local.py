@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hivlp.errors import QueryError
+from hivlp.index import lookups
 from hivlp.index.batch import AppendReport
 from hivlp.index.coarse import CoarseIndex, CoarseShelf, CoarseSpec
 from hivlp.index.compact import CompactReport
@@ -88,6 +89,10 @@ class LocalStore:
     def append(self, items: Sequence[Item], embeddings: Embeddings) -> AppendReport:
         """Adds items; durable on return. See ``IndexFolder.append``."""
         return self.folder.append(items, embeddings)
+
+    def describe(self, items: Mapping[str, Item]) -> None:
+        """Describes items anew, also with new ids. See ``IndexFolder.describe``."""
+        self.folder.describe(items)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Removes items by id; returns how many there were."""
@@ -177,6 +182,22 @@ class LocalStore:
     def known_uris(self, uris: Iterable[str]) -> dict[str, str | None]:
         """Those of the uris that are in the index, with the SHA-256 of their content."""
         return self.folder.items.known_uris(uris)
+
+    def items_at(self, uris: Iterable[str]) -> list[Item]:
+        """The items at these places, in the order in which they were added."""
+        return lookups.at_uris(self.folder.items, uris)
+
+    def items_with(self, hashes: Iterable[str], *, kind: str) -> list[Item]:
+        """The items of a kind whose content has one of these SHA-256, in the order of their adding."""
+        return lookups.with_content(self.folder.items, hashes, kind=kind)
+
+    def items_below(self, folder: str, *, kind: str) -> Iterator[Item]:
+        """The items of a kind whose uri begins with a folder, in the order in which they were added."""
+        return lookups.below(self.folder.items, folder, kind=kind)
+
+    def doubled_items(self, *, kind: str) -> list[Item]:
+        """The items of a kind that share their uri or content with another one, in the order of adding."""
+        return lookups.doubled(self.folder.items, kind=kind)
 
     def refresh(self) -> bool:
         """Takes up what other processes have written since. True where there was something."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -24,6 +24,7 @@ from hivlp.data.sources.packed import COMPRESSED, File, kind_of, lines_of
 from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
 from hivlp.data.sources.places import FolderPlace
 from hivlp.data.sources.rows import ReadRows, read_delimited, read_jsonl, separator
+from hivlp.data.sources.rules import Rules
 from hivlp.data.sources.spec import parse_spec
 from hivlp.data.sources.table import Chosen, EntrySource, Found, read_table
 from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
@@ -61,7 +62,11 @@ _TABLES_TRIED = 20
 
 
 def open_source(
-    spec: str | Path, *, image_root: str | Path | None = None, split: str | None = None
+    spec: str | Path,
+    *,
+    image_root: str | Path | None = None,
+    split: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> Source:
     """Open a source of pictures and captions.
 
@@ -77,6 +82,7 @@ def open_source(
         image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
         split: only this split; ``restval`` counts as ``train``, ``validation`` as ``val``. Sources without
             splits are used whole, with a note.
+        exclude: patterns in gitignore's syntax of what to pass over in a folder of pictures.
 
     Raises:
         DataError: the source is missing, empty, of no known kind, or lacks columns or the split.
@@ -87,16 +93,26 @@ def open_source(
         return ScenesSource(text, split=split)
     parts = parse_spec(text)
     if parts.held_out is not None:
-        whole = _open(parts.path, image_root, None, parts.columns)
+        whole = _open(parts.path, image_root, None, parts.columns, exclude)
         held_out = by_captions(titles()) if isinstance(parts.held_out, str) else by_share(parts.held_out)
         return HeldOutSource(whole, held_out, split=split)
-    return _open(parts.path, image_root, split, parts.columns)
+    return _open(parts.path, image_root, split, parts.columns, exclude)
 
 
-def _open(path_text: str, image_root: str | Path | None, split: str | None, chosen: Chosen) -> Source:
+def _open(
+    path_text: str,
+    image_root: str | Path | None,
+    split: str | None,
+    chosen: Chosen,
+    exclude: Sequence[str],
+) -> Source:
     root = _existing_root(image_root)
     path = _absolute(path_text)
-    source = _open_path(path, root, split, chosen)
+    source = _open_path(path, root, split, chosen, exclude)
+    if exclude and not isinstance(source, FolderSource):
+        raise DataError(
+            f"patterns to exclude are for folders of pictures, and {path} is not one; leave them out"
+        )
     if root is not None and not isinstance(source, EntrySource):
         source.notes.append(f"the image root {root} has no effect: {source.name} holds its pictures itself")
     if chosen and isinstance(source, (FolderSource, TarSource, ZipSource)):
@@ -173,13 +189,16 @@ def open_texts(path: str | Path, *, split: str | None = None) -> TextSource:
     return TextSource(path, readers[kind], split=split, chosen=parts.columns)
 
 
-def _open_path(path: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
+def _open_path(
+    path: Path, root: Path | None, split: str | None, chosen: Chosen, exclude: Sequence[str]
+) -> Source:
     if not path.exists():
         if any(mark in str(path) for mark in "{*["):
             return _open_pattern(path, root, split, chosen)
         raise DataError(_missing(path))
     if path.is_dir():
-        return _open_folder(path, root, split, chosen)
+        Rules.of(exclude)  # a wrong pattern is said first
+        return _open_folder(path, root, split, chosen, exclude)
     return _open_files(path.name, [path], root, split, chosen)
 
 
@@ -238,7 +257,9 @@ def _other_kind(path: Path) -> str:
     return _REMEDIES.get(kind, "of no known kind of source")
 
 
-def _open_folder(folder: Path, root: Path | None, split: str | None, chosen: Chosen) -> Source:
+def _open_folder(
+    folder: Path, root: Path | None, split: str | None, chosen: Chosen, exclude: Sequence[str]
+) -> Source:
     """The pictures of a folder; where it has none, its tars, or the parquet files in it and below it."""
     try:
         tars = sorted(path for path in folder.iterdir() if path.name.lower().endswith(TAR_EXTENSIONS))
@@ -247,7 +268,7 @@ def _open_folder(folder: Path, root: Path | None, split: str | None, chosen: Cho
             f"{folder} can't be read ({error.strerror or error}); check its permissions"
         ) from error
     try:
-        source = FolderSource(folder, split=split)
+        source = FolderSource(folder, split=split, exclude=exclude)
     except DataError:
         files = tars or _files_below(folder, ".parquet")
         if files:

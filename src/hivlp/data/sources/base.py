@@ -10,6 +10,7 @@ from datetime import date, time
 from typing import Any, TypeAlias
 
 from hivlp.data.sources.cells import is_missing, listed
+from hivlp.data.sources.skipped import Skipped
 from hivlp.errors import DataError
 from hivlp.types import Failure, Sample
 
@@ -26,15 +27,19 @@ class Source(ABC):
         name: short name for tables and progress lines.
         failures: what the iteration begun last could not use so far, in order; complete once it ended.
         notes: things worth telling a person before reading, such as an option without effect.
+        skipped: what the iteration begun last passed over, such as videos between the pictures of a folder.
     """
 
     # Where a source can't hold one id twice, the memory of ids is saved.
     _ids_are_unique = False
+    # Whether a sample without captions has none; else the source says nothing about them.
+    describes = True
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.failures: list[Failure] = []
         self.notes: list[str] = []
+        self.skipped = Skipped()
 
     def __iter__(self) -> Iterator[Sample]:
         """The samples in a fixed order, the first of each id; the list of failures starts again."""

@@ -24,6 +24,8 @@ class HeldOutSource(Source):
         """`held_out` says which samples become ``val``. Raises DataError for a source with such a split."""
         super().__init__(source.name)
         self.notes = source.notes
+        self.skipped = source.skipped
+        self.describes = source.describes
         if source.splits().keys() - {"train"}:
             raise DataError(
                 f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out out"
