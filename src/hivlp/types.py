@@ -67,10 +67,12 @@ class Sample:
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        if self.image is not None and not isinstance(self.image, (Path, bytes)):
-            object.__setattr__(self, "image", as_stored(self.image))
-        if not isinstance(self.captions, tuple) or not all(isinstance(text, str) for text in self.captions):
-            object.__setattr__(self, "captions", _captions(self.captions))
+        image: Any = self.image  # callers give more than the types of the fields
+        captions: Any = self.captions
+        if image is not None and not isinstance(image, (Path, bytes)):
+            object.__setattr__(self, "image", as_stored(image))
+        if not (isinstance(captions, tuple) and all(isinstance(text, str) for text in cast("Any", captions))):
+            object.__setattr__(self, "captions", _captions(captions))
         for name in ("id", "uri"):
             if not isinstance(getattr(self, name), str):  # a row number, for example
                 object.__setattr__(
@@ -81,8 +83,8 @@ class Sample:
         if not self.id:
             object.__setattr__(self, "id", self._own_name())
         if not self.uri:
-            is_file = isinstance(self.image, Path)
-            object.__setattr__(self, "uri", str(self.image.absolute()) if is_file else self.id)
+            place = str(self.image.absolute()) if isinstance(self.image, Path) else self.id
+            object.__setattr__(self, "uri", place)
 
     def _own_name(self) -> str:
         if self.image is not None:

@@ -74,13 +74,13 @@ def test_where_all_pictures_are_held_out_the_message_says_so(tmp_path: Path) -> 
 
 
 def test_the_image_root_is_where_the_paths_start(tmp_path: Path) -> None:
-    table = pairs(tmp_path, 3, below="pictures")
+    table = pairs(tmp_path / "tables", 3, below="../elsewhere/deep")
     missing = r"no picture of .* can be used to train on: .*--image-root; .*0\.png: the file does not exist"
     with pytest.raises(DataError, match=missing):
         check_sources(small(table))
-    config = small(table, image_root=str(tmp_path / "pictures"))
+    config = small(table, image_root=str(tmp_path / "elsewhere/deep"))
     assert [source.image_root for source in (*config.sources, *config.validation)] == [
-        str(tmp_path / "pictures")
+        str(tmp_path / "elsewhere/deep")
     ] * 2
     assert check_sources(config)[0].startswith("only 3 pictures")
 
@@ -102,7 +102,7 @@ def test_the_command_refuses_without_loading_torch(
     tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs(tmp_path / "one", 1)
-    pairs(tmp_path / "roots", 2, below="pictures")
+    pairs(tmp_path / "roots", 2, below="../elsewhere/deep")
     given = [part.format(tmp=tmp_path) for part in arguments]
     script = (
         "import sys\nfrom hivlp.cli.main import main\n"

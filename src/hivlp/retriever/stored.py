@@ -227,8 +227,8 @@ class StoredIndex:
             return tuning.tune(store, chosen, recall=recall, k=k, kinds=kinds, progress=advance)
 
     def __repr__(self) -> str:
-        is_folder = isinstance(self.store, LocalStore)
-        where = self.store.folder.path if is_folder else type(self.store).__name__
+        store = self.store
+        where = store.folder.path if isinstance(store, LocalStore) else type(store).__name__
         levels = ", ".join(map(str, self.encoder.widths))
         try:
             items = counted(len(self), "item")

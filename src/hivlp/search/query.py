@@ -110,7 +110,7 @@ def _given(query: Query) -> list[Part]:
     if isinstance(query, Sequence) and all(isinstance(part, Part) for part in query):
         if not query:
             raise QueryError("an empty mix can't be searched: give at least one part")
-        return list(query)
+        return [part for part in query if isinstance(part, Part)]
     raise QueryError(
         f"{query!r:.40} is not a query: give words, the Path of an image, an image, a Part, or a list of "
         "Parts; several texts go to search_batch"

@@ -176,8 +176,9 @@ class SearchRequest:
                 option.check(name, value)
         if self.kind not in (None, "image", "text"):
             raise QueryError(f"kind={self.kind!r} is invalid: must be image or text, or left out for both")
-        if isinstance(self.without, str) or not isinstance(self.without, Iterable):  # letters are no ids
-            raise QueryError(f"without={self.without!r:.40} is invalid: must be a list of ids")
+        without: Any = self.without
+        if isinstance(without, str) or not isinstance(without, Iterable):  # letters are no ids
+            raise QueryError(f"without={without!r:.40} is invalid: must be a list of ids")
         if self.plan is not None and not hasattr(self.plan, "rerank"):
             raise QueryError(
                 f"plan={self.plan!r:.40} is invalid: must be a hivlp.Plan, such as Plan(candidates=200)"
