@@ -115,9 +115,9 @@ def test_a_mix_is_a_weighted_sum(api: TestClient, index: Index) -> None:
     assert same(answer, index.search(parts, 4))
     assert "pink.png" not in [hit["id"] for hit in answer["hits"]]
     both = api.post("/v1/search", files={"image": ("x.png", png("red"))}, data={"q": "blue"}).json()
-    assert same(both, index.search([Part(image=png("red")), Part(text="blue")], 10))
+    assert same(both, index.search([Part(image=png("red")), Part(text="blue", weight=0.8)], 10))
     by_item = api.get("/v1/search", params={"q": "blue", "item": "red.png"}).json()
-    assert same(by_item, index.search([Part(text="blue"), Part(item="red.png")], 10))
+    assert same(by_item, index.search([Part(text="blue", weight=0.8), Part(item="red.png")], 10))
 
 
 def test_a_mix_that_cancels_out_is_refused(api: TestClient) -> None:
