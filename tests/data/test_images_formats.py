@@ -300,6 +300,19 @@ def test_lab_colours() -> None:
     assert_close(images.decode(encoded(lab, "TIFF")), corners(), 16)
 
 
+def test_a_wrong_checksum_beside_the_pixels_of_a_png_does_not_matter() -> None:
+    data = encoded(corners(), "PNG", dpi=(72, 72))
+    for chunk, is_read in ((b"pHYs", True), (b"IHDR", False)):
+        damaged = bytearray(data)
+        begin = data.find(chunk)
+        damaged[begin + 4 + int.from_bytes(data[begin - 4 : begin], "big")] ^= 0xFF
+        if is_read:
+            assert_close(images.decode(bytes(damaged)), corners())
+            assert images.check(bytes(damaged)) == "image/png"
+        else:
+            assert "damaged or cut off" in refusal(bytes(damaged))
+
+
 # --- JPEG XL tells its size before it is decoded ---
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -35,14 +37,19 @@ def is_one_colour(rgb: Image.Image) -> bool:
 
 
 def _is_flat(rgb: Image.Image) -> bool:
-    return all(high - low <= _NOISE for low, high in rgb.getextrema())
+    return all(high - low <= _NOISE for low, high in _extremes(rgb))
+
+
+def _extremes(rgb: Image.Image) -> list[tuple[int, int]]:
+    extremes: Any = rgb.getextrema()
+    return extremes
 
 
 def stretched(rgb: Image.Image) -> Image.Image:
     """The high bytes of RGB of 16 bits, whose values may have come from a camera of 12 or 14 bits."""
-    largest = max(high for _, high in rgb.getextrema())
+    largest = max(high for _, high in _extremes(rgb))
     full = next(int(top) >> 8 for top in _RANGES[2:] if largest <= int(top) >> 8)
-    return rgb if full == 255 else rgb.point(lambda value: min(255, value * 255 // full))
+    return rgb if full == 255 else rgb.point([min(255, value * 255 // full) for value in range(256)] * 3)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

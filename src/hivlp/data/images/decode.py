@@ -32,6 +32,7 @@ from hivlp.data.images.formats import (
 from hivlp.data.images.jxl import read_header
 from hivlp.data.images.limits import MAX_PIXELS, check_size
 from hivlp.data.images.orientation import SIDEWAYS, TURNS, orientation_of
+from hivlp.data.images.png import with_checksums
 from hivlp.data.images.raw import Preview, read_preview
 from hivlp.data.images.readers import reader_of
 from hivlp.errors import ImageError
@@ -151,6 +152,9 @@ def _open(data: bytes, format_: Format, limit: int) -> ImageFile:
     except Image.DecompressionBombError:
         raise ImageError(f"it has more than the {limit:,} pixels allowed; make it smaller") from None
     except Exception as error:
+        mended = with_checksums(data) if format_ is PNG else data
+        if mended != data:
+            return _open(mended, format_, limit)
         raise ImageError(_damaged(format_.name, error)) from error
     check_size(image.size, limit)
     own = Image.MAX_IMAGE_PIXELS

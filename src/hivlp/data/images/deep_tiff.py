@@ -49,7 +49,7 @@ def is_deep_rgb(data: bytes, limit: int) -> bool:
     Raises:
         ImageError: it is, and has more pixels.
     """
-    tags, _ = read_directory(data)
+    tags = read_directory(data)
     bits, height = tags.get(_BITS, (0,)), _first(tags, _HEIGHT)
     if len(bits) != 3 or min(bits) < 16 or len(set(bits)) != 1 or tags.get(_PHOTOMETRIC) != (_RGB,):
         return False
@@ -64,7 +64,7 @@ def is_deep_rgb(data: bytes, limit: int) -> bool:
 
 def read_deep_rgb(data: bytes) -> DeepImage:
     """The image of such a TIFF, scaled by the range in use. Raises what Pillow raises on damage."""
-    tags, _ = read_directory(data)
+    tags = read_directory(data)
     width, height, are_apart = _first(tags, _WIDTH), _first(tags, _HEIGHT), _first(tags, _PLANES) == _APART
     new = {
         _WIDTH: width if are_apart else 3 * width,

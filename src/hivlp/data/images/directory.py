@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 # SHORT, LONG, SSHORT, SLONG and IFD; a tag of another type is known by its presence only.
 _WHOLE = {3: "H", 4: "I", 8: "h", 9: "i", 13: "I"}
@@ -11,33 +10,24 @@ _ORDERS = {b"II": "<", b"MM": ">"}
 _MOST_VALUES = 64
 
 
-class Directory(NamedTuple):
-    """One directory: the values of each tag, and where the next directory begins (0: there is none)."""
-
-    tags: dict[int, tuple[int, ...]]
-    next: int
-
-
-def read_directory(tiff: bytes, start: int | None = None) -> Directory:
-    """The directory at `start`, by default the first one; empty where the bytes are no TIFF or damaged.
+def read_directory(tiff: bytes, start: int | None = None) -> dict[int, tuple[int, ...]]:
+    """The tags of the directory at `start`, by default the first one; those before damage, if there is any.
 
     Where a tag stands twice, the last one counts, as in Pillow.
     """
     order = _ORDERS.get(tiff[:2])
     tags: dict[int, tuple[int, ...]] = {}
     if order is None:
-        return Directory(tags, 0)
+        return tags
     try:
-        if start is None:
-            (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
+        begin: int = struct.unpack_from(f"{order}I", tiff, 4)[0] if start is None else start
+        (count,) = struct.unpack_from(f"{order}H", tiff, begin)
+        for entry in range(begin + 2, begin + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(f"{order}HHI", tiff, entry)
             tags[tag] = _values(tiff, order, kind, values, entry + 8)
-        (following,) = struct.unpack_from(f"{order}I", tiff, start + 2 + 12 * count)
     except struct.error:
-        return Directory(tags, 0)
-    return Directory(tags, following)
+        pass  # the tags before count
+    return tags
 
 
 def _values(tiff: bytes, order: str, kind: int, count: int, place: int) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ def _is_raw(tiff: bytes) -> bool:
     for _ in range(_MOST_DIRECTORIES):
         if not waiting:
             return False
-        tags, _next = read_directory(tiff, waiting.pop())
+        tags = read_directory(tiff, waiting.pop())
         if _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _UNDEVELOPED:
             return True
         waiting += tags.get(_SUBDIRECTORIES, ())

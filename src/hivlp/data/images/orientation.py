@@ -37,7 +37,7 @@ def exif_orientation(exif: bytes) -> int | None:
     """The orientation of an EXIF block; None where it has none or is corrupt."""
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
-    values = read_directory(exif).tags.get(_TAG)
+    values = read_directory(exif).get(_TAG)
     return values[0] if values else None
 
 
