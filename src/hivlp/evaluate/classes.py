@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hivlp.errors import QueryError
 from hivlp.types import FloatArray, IntArray
@@ -102,7 +103,7 @@ def class_accuracy(
     has_IC = np.zeros((len(image_ID), len(first_C)), dtype=np.bool_)
     has_IC[picture_of_T, wording_T] = True
     right_I, wrong_I = _answers(image_ID, text_TD[first_C], has_IC)
-    found = []
+    found: list[ClassResult] = []
     for number, first in enumerate(first_C):
         of_class_I = has_IC[:, number]
         mistaken = np.bincount(wrong_I[of_class_I & ~right_I], minlength=1)
@@ -117,14 +118,17 @@ def class_accuracy(
     return Classes(each=found, accuracy=100.0 * float(right_I.mean()))
 
 
-def _answers(image_ID: FloatArray, class_CD: FloatArray, has_IC: np.ndarray) -> tuple[np.ndarray, IntArray]:
+def _answers(
+    image_ID: FloatArray, class_CD: FloatArray, has_IC: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], IntArray]:
     """Whether the best class of each picture is one of its own, and the best one that is not."""
-    right, wrong = [], []
+    right: list[NDArray[np.bool_]] = []
+    wrong: list[IntArray] = []
     for start in range(0, len(image_ID), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        score_BC = image_ID[rows] @ class_CD.T
+        score_BC: FloatArray = np.inner(image_ID[rows], class_CD)
         own_B = np.where(has_IC[rows], score_BC, -np.inf).max(axis=1)
         other_BC = np.where(has_IC[rows], -np.inf, score_BC)
         right.append(own_B > other_BC.max(axis=1))
         wrong.append(other_BC.argmax(axis=1))
-    return np.concatenate(right), np.concatenate(wrong).astype(np.int64)
+    return np.concatenate(right), np.concatenate(wrong)

@@ -65,7 +65,7 @@ class EncodedPairs:
         """For every caption its picture, and the pictures of equal captions."""
         wording_T = self.wordings()
         pictures = _grouped(wording_T, self.picture_of)
-        return [pictures[wording] for wording in wording_T]
+        return [pictures[int(wording)] for wording in wording_T]
 
     def of_images(self) -> Relevant:
         """For every picture all of its captions, and equal captions of other pictures."""
@@ -76,7 +76,7 @@ class EncodedPairs:
         for wordings in own:
             key = wordings.tobytes()
             if key not in together:
-                rows = [texts[wording] for wording in wordings]
+                rows = [texts[int(wording)] for wording in wordings]
                 together[key] = np.concatenate(rows) if rows else np.empty(0, np.int64)
         return [together[wordings.tobytes()] for wordings in own]
 

@@ -116,6 +116,7 @@ class _Export:
         return counts
 
     def _shards(self, part: KindFiles, rows: IntArray) -> Iterator[_Shard]:
+        assert part.metadata is not None
         for name in (*part.levels.values(), part.metadata):
             (self.folder / name).mkdir()
         count = -(-len(rows) // self.shard_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,7 +250,7 @@ class _Import:
                 f"{shard.metadata} row {done - 1} can't be read as an item ({reason}); write the file again"
             ) from error
 
-    def _cells(self, shard: Shard, count: int) -> Iterator[list[Mapping[str, Any]]]:
+    def _cells(self, shard: Shard, count: int) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The descriptions of a shard, batch by batch; those of a list of ids come before all others."""
         starts = range(0, count, _BATCH_ROWS)
         if self.described is not None:

@@ -26,7 +26,7 @@ from hivlp.data.sources.places import FolderPlace
 from hivlp.data.sources.rows import ReadRows, read_delimited, read_jsonl, separator
 from hivlp.data.sources.rules import Rules
 from hivlp.data.sources.spec import parse_spec
-from hivlp.data.sources.table import Chosen, EntrySource, Found, read_table
+from hivlp.data.sources.table import Chosen, EntrySource, TableEntries, read_table
 from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
 from hivlp.data.sources.texts import TextSource, read_lines
 from hivlp.data.sources.zips import ZipPlace, ZipSource, has_pictures, tables_in
@@ -212,7 +212,7 @@ def _open_files(name: str, paths: list[Path], root: Path | None, split: str | No
         return _open_zip(first, root, split, chosen)
     if kind == ".parquet" and holds_bytes(next((path for path in paths if path.exists()), first), chosen):
         return ParquetSource(name, paths, split=split, chosen=chosen)
-    found = Found()
+    found = TableEntries()
     for path in paths:
         read = _read_found(path, chosen)
         if read is None:
@@ -222,7 +222,7 @@ def _open_files(name: str, paths: list[Path], root: Path | None, split: str | No
     return EntrySource(name, found, place=FolderPlace(base), base=str(base), split=split)
 
 
-def _read_found(path: File, chosen: Chosen) -> Found | None:
+def _read_found(path: File, chosen: Chosen) -> TableEntries | None:
     """The pictures that a table or annotation file names; None where it is neither."""
     kind = kind_of(path.name)
     if kind == ".json" or (kind in (".jsonl", ".ndjson") and is_document(path)):

@@ -13,7 +13,7 @@ from hivlp.data.sources.cells import is_missing
 from hivlp.data.sources.columns import Columns, looks_like_picture
 from hivlp.data.sources.packed import File, lines_of, read_text
 from hivlp.data.sources.rows import Row, read_jsonl
-from hivlp.data.sources.table import Chosen, Entry, Found, merge_rows, picture_names, read_table
+from hivlp.data.sources.table import Chosen, Entry, TableEntries, merge_rows, picture_names, read_table
 from hivlp.errors import DataError, first_reasons
 
 _KARPATHY_USED = ("filename", "filepath", "split", "sentences", "sentids")
@@ -21,7 +21,7 @@ _COCO_USED = ("id", "file_name", "split")
 _COCO_URLS = ("coco_url", "url", "flickr_url")
 
 
-def read_annotations(path: File, chosen: Chosen) -> Found:
+def read_annotations(path: File, chosen: Chosen) -> TableEntries:
     """The pictures that a JSON file names.
 
     Read are ``{"images": [{"filename", "split", "sentences": [{"raw"}]}]}`` (Karpathy),
@@ -33,7 +33,7 @@ def read_annotations(path: File, chosen: Chosen) -> Found:
     Raises:
         DataError: the file is no JSON, of another kind, or names no picture that can be used.
     """
-    found = Found()
+    found = TableEntries()
     document = _parse(path, found)
     if document is None:
         return read_table(path, read_jsonl, chosen)
@@ -52,7 +52,7 @@ def is_document(path: File) -> bool:
     return text.startswith("[") or text == "{"
 
 
-def _parse(path: File, found: Found) -> Any:
+def _parse(path: File, found: TableEntries) -> Any:
     """The document; None where the file has one object a line."""
     text, note = read_text(path)
     if note is not None:
@@ -70,7 +70,7 @@ def _parse(path: File, found: Found) -> Any:
 class _Annotations:
     """One document being read."""
 
-    def __init__(self, path: File, found: Found, chosen: Chosen) -> None:
+    def __init__(self, path: File, found: TableEntries, chosen: Chosen) -> None:
         self.path = path
         self.report = found.report
         self.note = found.note

@@ -22,7 +22,7 @@ _FILES_LISTED = 200_000
 _LISTINGS_KEPT = 32
 
 
-class Place(Protocol):
+class PicturePlace(Protocol):
     """Where the pictures of a table are."""
 
     def find(self, names: Sequence[str]) -> tuple[str, str | None]:

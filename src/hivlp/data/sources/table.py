@@ -13,7 +13,7 @@ from hivlp.data.sources.base import Report, Source, clean_split, clean_text
 from hivlp.data.sources.cells import is_missing, listed
 from hivlp.data.sources.columns import Columns, check_columns, header_of, without_number
 from hivlp.data.sources.packed import File
-from hivlp.data.sources.places import Place
+from hivlp.data.sources.places import PicturePlace
 from hivlp.data.sources.rows import Reading, ReadRows, Row
 from hivlp.errors import DataError
 from hivlp.messages import counted
@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass
-class Found:
+class TableEntries:
     """What was read from a table or annotation file.
 
     Attributes:
@@ -58,7 +58,7 @@ class Found:
     def report(self, uri: str, error: str) -> None:
         self.failures.append(Failure(uri=uri, error=error))
 
-    def merge(self, other: Found) -> None:
+    def merge(self, other: TableEntries) -> None:
         """Takes what another file of the same source holds; a picture of both has the captions of both."""
         known = {entry.paths[0]: entry for entry in self.entries}
         for entry in other.entries:
@@ -79,7 +79,9 @@ class Found:
 class EntrySource(Source):
     """Samples whose pictures are files: of a table or an annotation file that was read when it was opened."""
 
-    def __init__(self, name: str, found: Found, *, place: Place, base: str, split: str | None) -> None:
+    def __init__(
+        self, name: str, found: TableEntries, *, place: PicturePlace, base: str, split: str | None
+    ) -> None:
         """`base` names the place in messages."""
         super().__init__(name)
         self.notes += found.notes
@@ -231,9 +233,9 @@ def row_problem(row: Row) -> str | None:
     return None
 
 
-def read_table(path: File, read: ReadRows, chosen: Chosen) -> Found:
+def read_table(path: File, read: ReadRows, chosen: Chosen) -> TableEntries:
     """The pictures of a table. Raises DataError where it lacks the columns, or can't be read."""
-    found = Found()
+    found = TableEntries()
     reading = Reading(
         header=lambda names: header_of(path, names, chosen), report=found.report, note=found.note
     )
