@@ -50,7 +50,7 @@ class IndexFolder:
         self._items: ItemTable | None = None
         try:
             self._items = ItemTable(path / ITEMS, writable=writable)
-            self._state = self._read_state(None)
+            self._state: State = self._read_state(None)
             if writable:
                 self._remove_leftovers()
                 for level in self._level_files().values():

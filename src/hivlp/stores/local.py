@@ -188,7 +188,7 @@ class LocalStore:
         return lookups.at_uris(self.folder.items, uris)
 
     def items_with(self, hashes: Iterable[str], *, kind: str) -> list[Item]:
-        """The items of a kind whose content has one of these SHA-256, in the order of their adding."""
+        """The items of a kind with one of these SHA-256, some of each, in the order of their adding."""
         return lookups.with_content(self.folder.items, hashes, kind=kind)
 
     def items_below(self, folder: str, *, kind: str) -> Iterator[Item]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hivlp.data.images import EXTENSIONS, problem_with
 from hivlp.data.sources.base import Report, Source, clean_text, decode_text, is_utf8, no_splits_note
 from hivlp.data.sources.skipped import Skipped
-from hivlp.data.sources.walk import Found, Walk
+from hivlp.data.sources.walk import Walk, WalkedFile
 from hivlp.errors import DataError
 from hivlp.types import Sample
 
@@ -68,7 +68,7 @@ class FolderSource(Source):
             self.skipped.sidecars += bool(captions)
             yield Sample(id=self._id(found), uri=found.place, image=found.path, captions=captions)
 
-    def _id(self, found: Found) -> str:
+    def _id(self, found: WalkedFile) -> str:
         """The path below the folder in NFC, unless another file has that very name."""
         name = unicodedata.normalize("NFC", found.below)
         if name == found.below:

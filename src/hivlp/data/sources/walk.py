@@ -25,7 +25,7 @@ _SIDECAR = ".txt"
 _READ_ANYWAY = "a link to what is read at its own place"
 
 
-class Found(NamedTuple):
+class WalkedFile(NamedTuple):
     """A picture that a walk found.
 
     Attributes:
@@ -80,7 +80,7 @@ class Walk:
         self._linked = set[str]()  # files that links led to
         self._later = deque[_Folder]()  # links that may lead to what is yet to be read at its own place
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[WalkedFile]:
         yield from self._tree(self._root)
         while self._later:
             link = self._later.popleft()
@@ -91,7 +91,7 @@ class Walk:
             else:
                 yield from self._linked_file(link)
 
-    def _linked_folder(self, link: _Folder) -> Iterator[Found]:
+    def _linked_folder(self, link: _Folder) -> Iterator[WalkedFile]:
         if _holds(link.place, self._root.place) and link.place != self._root.place:
             self._skipped.link(link.path, "a link to a folder that holds the whole source; name it instead")
         elif link.place in self._visited:
@@ -100,30 +100,30 @@ class Walk:
             self._skipped.links_followed += 1
             yield from self._tree(link)
 
-    def _linked_file(self, link: _Folder) -> Iterator[Found]:
+    def _linked_file(self, link: _Folder) -> Iterator[WalkedFile]:
         if link.place in self._linked:
             self._skipped.link(link.path, _READ_ANYWAY)
         elif self._is_picture(link.path):
             self._linked.add(link.place)
             self._skipped.links_followed += os.path.exists(link.path)
             sidecar = next((p for p in _sidecars(link.path) if os.path.exists(p)), None)
-            yield Found(Path(link.path), link.below, link.place, Path(sidecar) if sidecar else None)
+            yield WalkedFile(Path(link.path), link.below, link.place, Path(sidecar) if sidecar else None)
         else:
             self._other(link.path)
 
-    def _tree(self, top: _Folder) -> Iterator[Found]:
+    def _tree(self, top: _Folder) -> Iterator[WalkedFile]:
         """The pictures of a folder and of all real folders below it, in the order of their names."""
         open_folders = [self._entries(top)]
         while open_folders:
             entry = next(open_folders[-1], None)
             if entry is None:
                 open_folders.pop()
-            elif isinstance(entry, Found):
+            elif isinstance(entry, WalkedFile):
                 yield entry
             elif entry.place not in self._visited:
                 open_folders.append(self._entries(entry))
 
-    def _entries(self, folder: _Folder) -> Iterator[Found | _Folder]:
+    def _entries(self, folder: _Folder) -> Iterator[WalkedFile | _Folder]:
         """The pictures and folders of one folder."""
         self._visited.add(folder.place)
         listing = self._listing(folder.path)
@@ -150,14 +150,16 @@ class Walk:
             elif self._is_picture(path, is_plain=name not in listing.others):
                 sidecar = next((one for one in _sidecars(name) if one in present), None)
                 claimed.add(sidecar or "")
-                yield Found(Path(path), below, entry.place, Path(folder.path, sidecar) if sidecar else None)
+                yield WalkedFile(
+                    Path(path), below, entry.place, Path(folder.path, sidecar) if sidecar else None
+                )
             else:
                 self._other(path)
         for name, path in texts.items():
             if name not in claimed:
                 self._other(path)
 
-    def _link(self, entry: _Folder, name: str) -> Iterator[Found]:
+    def _link(self, entry: _Folder, name: str) -> Iterator[WalkedFile]:
         """A link waits until all real folders are read, unless it surely leads elsewhere."""
         is_folder = os.path.isdir(entry.path)
         if self._is_left_out(entry, name, is_folder=is_folder):
