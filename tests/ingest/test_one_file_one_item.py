@@ -288,3 +288,10 @@ def test_uploads_with_one_content_stay_items_of_their_names(index: Index, tmp_pa
     samples = [Sample(id=name, uri=str(tmp_path / "up.png"), image=png("red")) for name in ("flag", "wall")]
     assert index.add(samples).indexed == 2
     assert set(uris(index)) == {"flag", "wall"}
+
+
+def test_an_image_from_memory_has_no_file_that_could_be_lost(index: Index) -> None:
+    assert index.add([painted("red")]).indexed == 1
+    assert index.add([Sample(id="wall", image=painted("red"), captions=["a red wall"])]).moved == 0
+    assert len(index) == 2
+    assert "wall" in {hit.id for hit in index.search("red", k=2)}

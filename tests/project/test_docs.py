@@ -334,7 +334,8 @@ def test_command_lines_parse(page: Path, program: Any) -> None:
 def test_overrides_shown_for_training_are_accepted() -> None:
     from hivlp.train.presets import load_preset
 
-    shown = [line for line in command_lines(DOCS / "train.md") if line[0] == "train"]
+    lines = [line for line in command_lines(DOCS / "train.md") if line[0] == "train"]
+    shown = [line for line in lines if "--preset" in line]  # a resumed run needs its folder alone
     assert len(shown) >= 5
     for line in shown:
         values: dict[str, list[str]] = {}

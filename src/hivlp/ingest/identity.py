@@ -51,10 +51,12 @@ def is_same_file(item: Item, sample: Sample) -> bool:
 def moved_from(sample: Sample, items: Iterable[Item]) -> Item | None:
     """Which of the items with a sample's content has lost its file; the one whose path is most alike.
 
+    An image from memory has no file that could be lost.
+
     Args:
         items: with the content of the sample, in any order.
     """
-    gone = [item for item in items if not is_there(item.uri)]
+    gone = [item for item in items if os.path.isabs(item.uri) and not is_there(item.uri)]
     return max(gone, key=lambda item: _likeness(item.uri, sample.uri), default=None)
 
 
