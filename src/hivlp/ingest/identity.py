@@ -56,7 +56,7 @@ def moved_from(sample: Sample, items: Iterable[Item]) -> Item | None:
     Args:
         items: with the content of the sample, in any order.
     """
-    gone = [item for item in items if os.path.isabs(item.uri) and not is_there(item.uri)]
+    gone = [item for item in items if Path(item.uri).is_absolute() and not is_there(item.uri)]
     return max(gone, key=lambda item: _likeness(item.uri, sample.uri), default=None)
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from hivlp.data.images import EXTENSIONS
 from hivlp.data.photographs import titles
 from hivlp.data.sources.annotations import is_document, read_annotations
-from hivlp.data.sources.base import Report, Source, clean_split
+from hivlp.data.sources.base import Source
 from hivlp.data.sources.columns import Columns, looks_like_picture
 from hivlp.data.sources.folder import FolderSource
 from hivlp.data.sources.given import GivenSource
@@ -25,6 +23,7 @@ from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
 from hivlp.data.sources.places import FolderPlace
 from hivlp.data.sources.rows import ReadRows, read_delimited, read_jsonl, separator
 from hivlp.data.sources.rules import Rules
+from hivlp.data.sources.scenes import ScenesSource
 from hivlp.data.sources.spec import parse_spec
 from hivlp.data.sources.table import Chosen, EntrySource, TableEntries, read_table
 from hivlp.data.sources.tars import TAR_EXTENSIONS, TarSource, expand_braces
@@ -384,47 +383,3 @@ def _missing(path: Path) -> str:
     similar = difflib.get_close_matches(child.name, names[:10_000], n=3)
     hint = f"did you mean {' or '.join(similar)}?" if similar else "check the spelling"
     return f"{path} does not exist; the nearest that does is {parent}: {hint}"
-
-
-class ScenesSource(Source):
-    """Pictures drawn on demand, with exact captions: ``scenes:COUNT[?seed=S&size=P]``."""
-
-    _ids_are_unique = True
-
-    def __init__(self, spec: str, *, split: str | None) -> None:
-        super().__init__(spec)
-        match = re.fullmatch(r"scenes:(\d{1,12})(?:\?(.*))?", spec)
-        options = dict(parse_qsl(match[2] or "", keep_blank_values=True)) if match else {}
-        numbers = {key: int(value) for key, value in options.items() if re.fullmatch(r"\d{1,9}", value)}
-        if (
-            match is None
-            or int(match[1]) < 1
-            or set(options) - {"seed", "size"}
-            or len(numbers) < len(options)
-        ):
-            raise DataError(
-                f"{spec!r} is not a source of drawn scenes; write scenes:COUNT or "
-                f"scenes:COUNT?seed=S&size=P, "
-                "with COUNT and P at least 1 and whole numbers only"
-            )
-        self._count = int(match[1])
-        self._seed = numbers.get("seed", 0)
-        self._size = numbers.get("size", 224)
-        self._split = clean_split(split) or "train"
-        if not 16 <= self._size <= 4096:
-            raise DataError(f"size={self._size} is invalid: must be 16 to 4096 pixels")
-        if self._split not in ("train", "val", "test"):
-            raise DataError(f"drawn scenes have no split {split!r}; take one of: train, val, test")
-
-    def count(self) -> int:
-        return self._count
-
-    def splits(self) -> dict[str, int]:
-        """The split that is drawn; every split has the same number of scenes."""
-        return {self._split: self._count}
-
-    def _samples(self, report: Report) -> Iterator[Sample]:
-        # The drawing code is large and only needed here.
-        from hivlp import scenes
-
-        return scenes.samples(self._count, seed=self._seed, size=self._size, split=self._split)

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from hivlp.encode import Encoder
+from hivlp.serve.openai import EmbeddingsBody, EmbeddingsModel, ModelCard, ModelsModel
 from hivlp.serve.problems import Problem
 from hivlp.serve.routes.bodies import as_json, body_of, errors, read_json
-from hivlp.serve.schemas import MAX_ID, EmbeddingsBody, EmbeddingsModel, ModelCard, ModelsModel
+from hivlp.serve.schemas import MAX_ID
 from hivlp.serve.service import Service
 from hivlp.types import Embeddings, FloatArray
 
