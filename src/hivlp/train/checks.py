@@ -21,7 +21,7 @@ _DRAWN = "scenes:"
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Counted:
     """Pictures with captions of one source: at least this many; all of them where `is_all`."""
 
     spec: str
@@ -81,7 +81,7 @@ def has_pairs(source: ValidationSource) -> bool:
     return any(sample.captions for sample in itertools.islice(opened(source), _LOOKED_AT))
 
 
-def _check_failures(found: Sequence[_Found], specs: str) -> None:
+def _check_failures(found: Sequence[_Counted], specs: str) -> None:
     """Raises NothingUsableError where sources name pictures and none of these is there."""
     failures = [failure for one in found for failure in one.source.failures]
     if failures:
@@ -111,20 +111,20 @@ def _shares(sources: Sequence[SourceConfig], batch_size: int) -> list[int]:
     return [math.ceil(batch_size * source.share / whole) for source in sources]
 
 
-def _found(source: SourceConfig, *, enough: int) -> _Found:
+def _found(source: SourceConfig, *, enough: int) -> _Counted:
     """Counts the pictures with captions of a source, `enough` of them at most."""
     samples = opened(source)
     if source.spec.startswith(_DRAWN):  # every one has captions, and counting would draw them
         number = samples.count() or 0
-        return _Found(source.spec, samples, min(number, enough), number <= enough)
+        return _Counted(source.spec, samples, min(number, enough), number <= enough)
     rest = iter(samples)
     looked = itertools.islice(rest, _LOOKED_AT)
     captioned = (sample for sample in looked if sample.captions and sample.image is not None)
     number = sum(1 for _ in itertools.islice(captioned, enough))
-    return _Found(source.spec, samples, number, number < enough and next(rest, None) is None)
+    return _Counted(source.spec, samples, number, number < enough and next(rest, None) is None)
 
 
-def _repeated(found: Sequence[_Found], shares: Sequence[int]) -> list[str]:
+def _repeated(found: Sequence[_Counted], shares: Sequence[int]) -> list[str]:
     """A note on each source that is smaller than its part of a batch."""
     return [
         f"{one.spec} has {counted(one.number, 'picture')} with captions to train on, and a batch takes "

@@ -13,7 +13,7 @@ _FIELDS = (9, 13, 18, 30)
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-class Header(NamedTuple):
+class JxlHeader(NamedTuple):
     """What a codestream says first: pixels as they are stored, and the turn that its decoder makes."""
 
     width: int
@@ -21,7 +21,7 @@ class Header(NamedTuple):
     orientation: int
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes) -> JxlHeader:
     """The header of a codestream, alone or in its boxes.
 
     Raises:
@@ -34,7 +34,7 @@ def read_header(data: bytes) -> Header:
     width = _side(bits, small) if ratio == 0 else height * _RATIOS[ratio][0] // _RATIOS[ratio][1]
     is_plain = bits.take(1)
     orientation = 1 + bits.take(3) if not is_plain and bits.take(1) else 1
-    return Header(width, height, orientation)
+    return JxlHeader(width, height, orientation)
 
 
 def _side(bits: _Bits, small: int) -> int:
