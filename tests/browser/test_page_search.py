@@ -41,7 +41,7 @@ def test_a_dropped_picture_finds_itself(page: Driver, gallery: Path, server: Ser
     assert page.ids[0] == "hall/5#?&.jpg"
     assert page.ids == server.ids({"image_base64": base64.b64encode(data).decode()})
     assert page.text("#chip-name") == "mine.jpg"
-    page.says("#status", "the link leaves your picture out")
+    page.says("#status", "the link does not include your picture")
 
 
 def test_a_picture_is_pasted_and_chosen(page: Driver, gallery: Path) -> None:
@@ -174,7 +174,8 @@ def test_a_threshold_that_nothing_reaches_says_what_the_best_was(page: Driver, s
     (note,) = server.asked(q="a zebra in a bathtub", min_probability=1)["notes"]
     assert page.ids == []
     assert page.text("#nothing h2") == "Nothing found"
-    assert note.removeprefix("nothing found: ")[1:] in page.text("#nothing")
+    rule, _, best = note.removeprefix("nothing found: ").rpartition(" ")
+    assert f"{rule[1:]} {float(best):.0%}".replace("%", " %") in page.text("#nothing")
     page.tab.get_by_role("button", name="Show the nearest all the same").click()
     page.settled(min_probability="")
     assert page.ids == server.ids(q="a zebra in a bathtub")
