@@ -19,9 +19,9 @@ from ran import Ran
 Hivlp = Callable[..., Ran]
 
 
-def refused(ran: Ran, *expected: str) -> None:
-    """Exit code 2, the words on stderr in one message, the same message as JSON, and no traceback."""
-    assert ran.code == 2
+def refused(ran: Ran, *expected: str, code: int = 2) -> None:
+    """The exit code, the words on stderr in one message, the same message as JSON, and no traceback."""
+    assert ran.code == code
     assert ran.err.startswith("hivlp: ")
     for words in expected:
         assert words in ran.err
@@ -155,7 +155,7 @@ def test_eval_without_captions_and_with_an_unknown_split(
     pictures = gallery(tmp_path / "pictures", "red", "blue")
     for caption in pictures.glob("*.txt"):
         caption.unlink()
-    refused(hivlp("eval", "--model", "mini", "--data", pictures, "--json"), "no picture with a caption")
+    refused(hivlp("eval", "--model", "mini", "--data", pictures, "--json"), "no picture with a caption", code=3)
     (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\npictures/red.png\tred\ttrain\n")
     ran = hivlp("eval", "--model", "mini", "--data", tmp_path / "t.tsv", "--split", "tset", "--json")
     refused(ran, "tset", "train")
@@ -171,7 +171,7 @@ def test_only_bad_pictures_are_failures_and_no_error(
     (pictures / "broken.png").symlink_to(tmp_path / "gone.png")
     (pictures / "short.png").write_bytes(png("red")[:40])
     ran = hivlp("index", pictures, "--out", tmp_path / "x.hivlp", "--json")
-    assert (ran.code, ran.document["indexed"], len(ran.document["failed"])) == (0, 0, 4)
+    assert (ran.code, ran.document["indexed"], len(ran.document["failed"])) == (3, 0, 4)
     ran = hivlp("search", tmp_path / "x.hivlp", "red", "--json")
     assert (ran.code, ran.document["hits"]) == (0, [])
 

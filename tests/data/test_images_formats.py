@@ -169,8 +169,8 @@ def test_a_preview_of_plain_pixels_is_turned_as_the_raw(monkeypatch: pytest.Monk
     ("kind", "module", "remedy"),
     [
         ("HEIC", "pi_heif", "pip install pi-heif"),
-        ("JXL", "pillow_jxl.JpegXLImagePlugin", "hivlp[photos]"),
-        ("RAW", "rawpy", "hivlp[photos]"),
+        ("JXL", "pillow_jxl.JpegXLImagePlugin", "[photos]"),
+        ("RAW", "rawpy", "[photos]"),
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(

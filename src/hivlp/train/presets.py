@@ -160,7 +160,7 @@ def mini() -> dict[str, Any]:
             {"spec": flickr, "split": "train", "share": 400, "views": 3, "captions": 5},
             {"spec": flickr, "split": "unused", "share": 5, "views": 3, "captions": 5},
             {"spec": "{data}/captioned/openstax_photos/captions.tsv", "share": 50, "views": 2},
-            {"spec": ARCHIVE, "split": "train", "share": 50, "views": 2},
+            {"spec": ARCHIVE, "split": "train", "share": 25, "views": 2},
             {"spec": PRODUCTS, "split": "train", "share": 520, "views": 1},
             {
                 "spec": "scenes:10000?size=224",
@@ -176,7 +176,7 @@ def mini() -> dict[str, Any]:
             {"spec": PRODUCTS, "split": "val"},
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],
-        "objective": {"level_weights": [8, 4, 1, 1], "consistency": 1.0, "class_names": 1.6},
+        "objective": {"level_weights": [8, 4, 1, 1], "consistency": 1.0, "class_names": 1.8},
         "optimisation": {
             "learning_rate": 1.6e-3,
             "linear_start_rate": 1.0,
@@ -185,7 +185,7 @@ def mini() -> dict[str, Any]:
         },
         "augmentation": {"min_area": 0.5, "mirror": False, "word_dropout": 0.15},
         "steps": 420,
-        "batch_size": 1100,
+        "batch_size": 1075,
         "checkpoint_every": 100,
         "evaluate_every": 0,
         "log_every": 10,
