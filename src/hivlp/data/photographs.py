@@ -5,7 +5,6 @@ What they are, and where each can be looked up, says the README beside them.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -13,12 +12,6 @@ from pathlib import Path
 FOLDER = Path(str(files("hivlp"))) / "assets" / "photographs"
 # A source for an index: pictures with title (as their caption) and Library of Congress number (as metadata).
 TABLE = FOLDER / "photographs.tsv"
-
-
-def titles() -> frozenset[str]:
-    """The archive's titles of the photographs. Several photographs of one scene share a title."""
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        return frozenset(row["title"] for row in csv.DictReader(file, delimiter="\t"))
 
 
 def copy(folder: Path) -> int:

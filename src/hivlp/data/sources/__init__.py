@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hivlp.data.images import EXTENSIONS
-from hivlp.data.photographs import titles
 from hivlp.data.sources.annotations import is_document, read_annotations
 from hivlp.data.sources.base import Source
 from hivlp.data.sources.columns import Columns, looks_like_picture
 from hivlp.data.sources.folder import FolderSource
 from hivlp.data.sources.given import GivenSource
-from hivlp.data.sources.held_out import HeldOutSource, by_captions, by_share
+from hivlp.data.sources.held_out import HeldOutSource
 from hivlp.data.sources.packed import COMPRESSED, File, kind_of, lines_of
 from hivlp.data.sources.parquet import ParquetSource, holds_bytes, read_parquet
 from hivlp.data.sources.places import FolderPlace
@@ -76,8 +75,7 @@ def open_source(
             ``shard-{000..009}.tar`` or ``data/*.parquet``. Behind it may stand
             ``?image=COLUMN&caption=COLUMN`` (also ``id=`` and ``split=``) to name the columns of a table, and
             ``?held_out=SHARE``, which divides a source without splits into ``train`` and ``val`` by a hash of
-            the ids; ``?held_out=demo`` holds out what shares a caption with a photograph of the demo. Or
-            ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
+            the ids. Or ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
         image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
         split: only this split; ``restval`` counts as ``train``, ``validation`` as ``val``. Sources without
             splits are used whole, with a note.
@@ -93,8 +91,7 @@ def open_source(
     parts = parse_spec(text)
     if parts.held_out is not None:
         whole = _open(parts.path, image_root, None, parts.columns, exclude)
-        held_out = by_captions(titles()) if isinstance(parts.held_out, str) else by_share(parts.held_out)
-        return HeldOutSource(whole, held_out, split=split)
+        return HeldOutSource(whole, parts.held_out, split=split)
     return _open(parts.path, image_root, split, parts.columns, exclude)
 
 

@@ -7,21 +7,19 @@ keeps its split.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hivlp.data.sources.base import Report, Source, clean_split, unknown_split
 from hivlp.errors import DataError
 from hivlp.types import Sample
 
-HeldOut = Callable[[Sample], bool]
-
 
 class HeldOutSource(Source):
     """Another source in the splits ``train`` and ``val``."""
 
-    def __init__(self, source: Source, held_out: HeldOut, *, split: str | None) -> None:
-        """`held_out` says which samples become ``val``. Raises DataError for a source with such a split."""
+    def __init__(self, source: Source, share: float, *, split: str | None) -> None:
+        """`share` of the pictures, in (0, 1), become ``val``. Raises DataError where one is."""
         super().__init__(source.name)
         self.notes = source.notes
         self.skipped = source.skipped
@@ -30,7 +28,7 @@ class HeldOutSource(Source):
             raise DataError(
                 f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out out"
             )
-        self._source, self._held_out, self._split = source, held_out, clean_split(split)
+        self._source, self._share, self._split = source, share, clean_split(split)
         if self._split not in (None, "train", "val"):
             raise DataError(unknown_split(self.name, str(split), self.splits()))
 
@@ -38,27 +36,14 @@ class HeldOutSource(Source):
         """Samples of each split; reads everything once."""
         found = {"train": 0, "val": 0}
         for sample in self._source:
-            found[self._split_of(sample)] += 1
+            found[split_of(sample.id, self._share)] += 1
         return found
 
     def _samples(self, report: Report) -> Iterator[Sample]:
         for sample in self._source._samples(report):
-            split = self._split_of(sample)
+            split = split_of(sample.id, self._share)
             if self._split in (None, split):
                 yield replace(sample, split=split)
-
-    def _split_of(self, sample: Sample) -> str:
-        return "val" if self._held_out(sample) else "train"
-
-
-def by_share(share: float) -> HeldOut:
-    """A share of all ids, in (0, 1)."""
-    return lambda sample: split_of(sample.id, share) == "val"
-
-
-def by_captions(captions: frozenset[str]) -> HeldOut:
-    """Samples that have one of these captions."""
-    return lambda sample: not captions.isdisjoint(sample.captions)
 
 
 def split_of(identity: str, share: float) -> str:

@@ -13,7 +13,6 @@ from hivlp.messages import suggestion
 
 _OPTION = re.compile(r"\w+=[^?]*")
 COLUMN_OPTIONS = ("image", "caption", "id", "split")
-DEMO = "demo"
 _OPTIONS = ("held_out", *COLUMN_OPTIONS)
 
 
@@ -23,13 +22,12 @@ class Spec:
 
     Attributes:
         path: without the options.
-        held_out: the share of the pictures that become ``val``, in (0, 1); `DEMO` for those that share a
-            title with one of the demo's photographs; None for no option.
+        held_out: the share of the pictures that become ``val``, in (0, 1); None for no option.
         columns: what a column is used for -> its names; only ``caption`` may have several.
     """
 
     path: str
-    held_out: float | str | None
+    held_out: float | None
     columns: Mapping[str, tuple[str, ...]]
 
 
@@ -71,15 +69,11 @@ def with_columns(path: str, columns: Iterable[str] = ("image", "caption")) -> st
     return f"{path}?{'&'.join(f'{quote(name)}=COLUMN' for name in columns)}"
 
 
-def _share(text: str, value: str) -> float | str:
-    if value == DEMO:
-        return DEMO
+def _share(text: str, value: str) -> float:
     try:
         share = float(value)
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise DataError(
-            f"{text!r} holds back {value!r}; give a share between 0 and 1, such as held_out=0.1, or {DEMO}"
-        )
+        raise DataError(f"{text!r} holds back {value!r}; give a share between 0 and 1, such as held_out=0.1")
     return share
