@@ -84,7 +84,7 @@ def test_the_files_of_a_compacted_index_are_as_the_format_says(folder):
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
     names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE sql IS NOT NULL")}
-    assert names == {"items", "checksums", "items_live_id", "items_uri", "items_deleted"}
+    assert names == {"items", "checksums", "items_live_id", "items_uri", "items_sha256", "items_deleted"}
     db.close()
 
 
