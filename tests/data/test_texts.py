@@ -290,7 +290,7 @@ def test_index_and_search_texts(tmp_path: Path, colours: ColourEncoder, hivlp: H
 def test_index_captions(tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
     pictures = gallery(tmp_path / "pictures", "red", "blue")
     ran = hivlp("index", pictures, "--out", tmp_path / "x.hivlp", "--captions")
-    assert "2 indexed, 2 captions, 0 skipped" in ran.out
+    assert "2 indexed, 2 captions, 0 unchanged" in ran.out
     hits = hivlp("search", tmp_path / "x.hivlp", "red", "--kind", "text", "-k", "1", "--json").document[
         "hits"
     ]
