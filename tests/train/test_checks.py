@@ -79,8 +79,8 @@ def test_the_image_root_is_where_the_paths_start(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=missing):
         check_sources(small(table))
     config = small(table, image_root=str(tmp_path / "elsewhere/deep"))
-    assert [source.image_root for source in (*config.sources, *config.validation)] == [
-        str(tmp_path / "elsewhere/deep")
+    assert [source.spec for source in (*config.sources, *config.validation)] == [
+        f"{table}?image_root={tmp_path}/elsewhere/deep"
     ] * 2
     assert check_sources(config)[0].startswith("only 3 pictures")
 

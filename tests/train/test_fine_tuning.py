@@ -237,6 +237,7 @@ def test_merged_adapters_answer_as_they_did_apart(starts: dict[str, Path], start
     assert set(model.state_dict()) == names
 
 
+@pytest.mark.whole_run
 def test_a_model_without_a_way_to_write_graphs_is_used_by_torch(
     starts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

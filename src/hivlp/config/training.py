@@ -20,10 +20,6 @@ class ValidationSource(Settings):
 
     spec: str = Field(description="any source of `hivlp train --data`; {data} stands for the value of --data")
     split: str | None = Field(default=None, description="split of the source; None takes all of it")
-    image_root: str | None = Field(
-        default=None,
-        description="folder that the paths in a table start from (--image-root); None: that of the table",
-    )
 
 
 class SourceConfig(ValidationSource):

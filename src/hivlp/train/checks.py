@@ -32,7 +32,7 @@ class _Counted:
 
 def opened(source: ValidationSource) -> Source:
     """A source of the configuration, ready to be read. Raises DataError as `open_source`."""
-    return open_source(source.spec, split=source.split, image_root=source.image_root)
+    return open_source(source.spec, split=source.split)
 
 
 def check_sources(config: TrainConfig) -> list[str]:
@@ -61,7 +61,7 @@ def check_sources(config: TrainConfig) -> list[str]:
         )
     for source in config.validation:  # a wrong path is said now
         if not source.spec.startswith(_DRAWN):
-            open_source(source.spec, image_root=source.image_root)
+            open_source(source.spec)
     few = config.start is not None and total < FEW
     note = f"only {counted(total, 'picture')} with captions to train on; a fine-tune needs some hundred"
     return [*([note] if few else []), *_repeated(found, shares)]
@@ -75,7 +75,7 @@ def has_pairs(source: ValidationSource) -> bool:
     if source.spec.startswith(_DRAWN):
         return True
     if source.split is not None:
-        whole = open_source(source.spec, image_root=source.image_root)
+        whole = open_source(source.spec)
         if source.split not in whole.splits():
             return False
     return any(sample.captions for sample in itertools.islice(opened(source), _LOOKED_AT))

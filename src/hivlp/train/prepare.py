@@ -192,7 +192,7 @@ def _pack(
         size=config.pack_size or shown.size,
         fit=shown.fit,
         centre=shown.centre,
-        key="|".join(filter(None, (settings.spec, str(settings.split), settings.image_root))),
+        key=f"{settings.spec}|{settings.split}",
         negatives=settings.negatives,
         progress=progress,
     )

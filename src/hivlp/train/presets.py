@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hivlp.config import Levels, TrainConfig, apply_overrides, parse, read_model_config
+from hivlp.data.sources.spec import with_image_root
 from hivlp.encode.base import model_source
 from hivlp.encode.hub import model_kind
 from hivlp.encode.rotated import LEVELS
@@ -230,9 +231,10 @@ def load_preset(
     values = apply_overrides(preset, overrides)
     if values.get("start") is not None:
         values = apply_overrides(preset | {"model": start_settings(values["start"])}, overrides)
+    complete = filled(values, data, name)
     if image_root is not None:
-        _set_root(values, image_root)
-    config = parse(TrainConfig, filled(values, data, name), where=f"preset {name}")
+        _set_root(values, complete, image_root)
+    config = parse(TrainConfig, complete, where=f"preset {name}")
     check_effects(config, overrides)
     if data is not None and not _mentions_data(values):
         raise ConfigError(_no_place(name, config, data))
@@ -270,11 +272,13 @@ def check_effects(config: TrainConfig, overrides: Sequence[str]) -> None:
             )
 
 
-def _set_root(values: dict[str, Any], image_root: str) -> None:
-    """Sets the folder that paths start from, for the sources that `--data` names."""
-    for source in (*values["sources"], *values["validation"]):
-        if _PLACE in source["spec"]:
-            source["image_root"] = str(Path(image_root).expanduser().absolute())
+def _set_root(values: dict[str, Any], complete: dict[str, Any], image_root: str) -> None:
+    """Sets the folder that paths start from in complete values, for the sources that `--data` names."""
+    root = str(Path(image_root).expanduser().absolute())
+    for name in ("sources", "validation"):
+        for given, source in zip(values[name], complete[name], strict=True):
+            if _PLACE in given["spec"] and not source["spec"].startswith("scenes:"):
+                source["spec"] = with_image_root(source["spec"], root)
 
 
 def check_data(config: TrainConfig, data: str) -> None:

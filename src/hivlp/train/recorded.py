@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hivlp.config import TrainConfig, apply_overrides, parse
+from hivlp.data.sources.spec import split_image_root
 from hivlp.errors import ConfigError
 from hivlp.train.presets import PRESETS, check_effects, filled
 
@@ -57,7 +58,9 @@ def resumed(
         ConfigError: the preset, the data, the start or the image root differs; the message has both values.
     """
     pairs = [("--preset", before.preset, preset), ("--model", before.start, start)]
-    pairs.append(("--image-root", next((s.image_root for s in before.sources), None), image_root))
+    pairs.append(
+        ("--image-root", next((split_image_root(s.spec)[1] for s in before.sources), None), image_root)
+    )
     if data is not None and data not in _data_of(before):
         pairs.append(("--data", ", ".join(source.spec for source in before.sources), data))
     changed = [(name, was, now) for name, was, now in pairs if now is not None and now != was]
@@ -93,7 +96,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
 
 def _data_of(config: TrainConfig) -> set[str]:
     """What `--data` of a run may have been: any value that gives the sources which are recorded."""
-    specs = [source.spec for source in config.sources]
+    specs = [split_image_root(source.spec)[0] for source in config.sources]
     if config.preset not in PRESETS:
         return set(specs)
     patterns = [source["spec"] for source in PRESETS[config.preset]()["sources"]]

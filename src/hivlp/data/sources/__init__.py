@@ -89,6 +89,7 @@ def open_source(
     if text.startswith("scenes:"):
         return ScenesSource(text, split=split)
     parts = parse_spec(text)
+    image_root = parts.image_root if image_root is None else image_root
     if parts.held_out is not None:
         whole = _open(parts.path, image_root, None, parts.columns, exclude)
         return HeldOutSource(whole, parts.held_out, split=split)

@@ -13,7 +13,8 @@ from hivlp.messages import suggestion
 
 _OPTION = re.compile(r"\w+=[^?]*")
 COLUMN_OPTIONS = ("image", "caption", "id", "split")
-_OPTIONS = ("held_out", *COLUMN_OPTIONS)
+_OPTIONS = ("held_out", "image_root", *COLUMN_OPTIONS)
+_ROOT = re.compile(r"(.+)[?&]image_root=([^?&]*)")
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Spec:
     Attributes:
         path: without the options.
         held_out: the share of the pictures that become ``val``, in (0, 1); None for no option.
+        image_root: the folder that paths in a table start from; None for that of the table.
         columns: what a column is used for -> its names; only ``caption`` may have several.
     """
 
     path: str
     held_out: float | None
+    image_root: str | None
     columns: Mapping[str, tuple[str, ...]]
 
 
@@ -41,7 +44,7 @@ def parse_spec(text: str) -> Spec:
     """
     path, mark, behind = text.rpartition("?")
     if not mark or not path or Path(text).exists():
-        return Spec(text, None, {})
+        return Spec(text, None, None, {})
     parts = [part.partition("=") for part in behind.split("&")]
     names = [name for name, _, _ in parts]
     if not all(name in _OPTIONS for name in names) or not _OPTION.fullmatch(behind):
@@ -51,7 +54,7 @@ def parse_spec(text: str) -> Spec:
                 f"{path} exists, but the option {behind!r} after its ? is unknown; "
                 f"{suggestion(wrong, _OPTIONS)} as in ?held_out=0.1 or ?image=COLUMN&caption=COLUMN"
             )
-        return Spec(text, None, {})
+        return Spec(text, None, None, {})
     values: dict[str, list[str]] = {}
     for name, _, value in parts:
         values.setdefault(name, []).append(unquote(value).strip())
@@ -61,7 +64,20 @@ def parse_spec(text: str) -> Spec:
         if len(given) > 1 and name != "caption":
             raise DataError(f"{text!r} has the option {name} {len(given)} times; give it once")
     share = values.pop("held_out", None)
-    return Spec(path, _share(text, share[0]) if share else None, {n: tuple(v) for n, v in values.items()})
+    (root,) = values.pop("image_root", [None])
+    columns = {name: tuple(given) for name, given in values.items()}
+    return Spec(path, _share(text, share[0]) if share else None, root, columns)
+
+
+def with_image_root(spec: str, root: str) -> str:
+    """A source whose paths start from a folder: ``t.csv?image_root=FOLDER``."""
+    return f"{spec}{'&' if '?' in spec else '?'}image_root={quote(root, safe='/:')}"
+
+
+def split_image_root(spec: str) -> tuple[str, str | None]:
+    """What `with_image_root` was given; None where a source names no such folder."""
+    match = _ROOT.fullmatch(spec)
+    return (spec, None) if match is None else (match[1], unquote(match[2]))
 
 
 def with_columns(path: str, columns: Iterable[str] = ("image", "caption")) -> str:
