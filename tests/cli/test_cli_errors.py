@@ -470,7 +470,7 @@ def test_a_probability_of_what_is_no_words(photos: Path, hivlp: Hivlp) -> None:
 
 @pytest.mark.parametrize("words", ["-40 degrees in the snow", "-a dog", "--in the snow", "-3"])
 def test_words_that_begin_with_a_dash_are_told_where_to_go(photos: Path, hivlp: Hivlp, words: str) -> None:
-    refused(hivlp("search", photos, words, "--json"), "a query that begins with a dash goes behind --")
+    refused(hivlp("search", photos, words, "--json"), "one that begins with a dash goes behind --")
     assert hivlp("search", photos, "--json", "--", words).code == 0
     assert "dash" not in hivlp("search", photos, "red", "--no-such-option", "--json").err
 

@@ -91,7 +91,7 @@ def test_moves_and_copies_are_said(photos: Path, tmp_path: Path, hivlp: Hivlp) -
     shutil.copy(pictures / "blue.png", pictures / "blue (1).png")
     found = lines(hivlp("index", pictures, "--out", photos))
     assert found[0].startswith(f"{photos}: 1 indexed, 12 unchanged (1 moved), 0 failed in ")
-    assert "1 picture of the new ones is a copy of other pictures in the index" in found
+    assert "1 new picture has the same content as another picture in the index" in found
 
 
 def test_nothing_usable_ends_with_a_code_of_its_own(

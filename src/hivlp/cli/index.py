@@ -131,8 +131,7 @@ def index(
     summary = _Summary(document, report, unit="text" if texts else "image", listed=skipped)
     title = f"{counted(len(report.partial), 'picture')} used in part:"
     output.show_failures(document["partial"], title=title)
-    if not summary.is_up_to_date:
-        output.show_failures(document["failed"])
+    output.show_failures(document["failed"], most=3 if summary.is_up_to_date else 10)
     output.answer(document, json=json, human=lambda console: output.print_lines(console, *summary.lines()))
     output.check_used(report.indexed + report.skipped, len(report.failed))
 
@@ -148,7 +147,7 @@ class _Summary:
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether the run has changed nothing; then failures are old ones, and their number is enough."""
+        """Whether the run has changed nothing."""
         report = self.report
         changed = report.indexed or report.captions or report.moved or self.document.get("pruned")
         return bool(report.skipped) and not changed
@@ -164,8 +163,8 @@ class _Summary:
             lines.append(f"{counted(files.sidecars, 'picture')} took a caption from a .txt beside {them}")
         if report.copies:
             lines.append(
-                f"{counted(report.copies, 'picture')} of the new ones "
-                f"{'is a copy' if report.copies == 1 else 'are copies'} of other pictures in the index"
+                f"{counted(report.copies, 'new picture has', 'new pictures have')} the same content as "
+                "another picture in the index"
             )
         gone = self.document.get("gone")
         if gone and "pruned" not in self.document:

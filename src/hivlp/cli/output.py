@@ -24,7 +24,7 @@ import typer
 from typer.models import OptionInfo
 
 from hivlp.errors import HivlpError, MissingExtraError, NothingUsableError
-from hivlp.messages import rule
+from hivlp.messages import counted, rule
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -178,7 +178,7 @@ def show_failures(failed: list[dict[str, str]], *, most: int = 10, title: str | 
     """Lists the first failures on stderr; the whole list is in the JSON document."""
     if not failed:
         return
-    say(title or f"{len(failed)} items could not be used:")
+    say(title or f"{counted(len(failed), 'item')} could not be used:")
     for failure in failed[:most]:
         say(f"  {failure['uri']}: {failure['error']}")
     if len(failed) > most:
@@ -311,9 +311,12 @@ def _of_usage(error: Any) -> str:
     like_words = command.endswith(" search") and _LIKE_WORDS.match(message) is not None
     message = _FAR_FETCHED.sub(_near_ones, message.rstrip("."))
     if "unexpected extra argument" in message:
-        message += "; put a query of several words in quotes, and options before --"
+        message += "; put a query of several words in quotes"
     if like_words:
-        message += "; a query that begins with a dash goes behind --, and options before it"
+        message += (
+            "; put a query in quotes, as in 'dog -water'; one that begins with a dash goes behind --, and "
+            "options before it"
+        )
     return f"{message}{'' if message.endswith('?') else '.'} See: {command} --help"
 
 

@@ -332,8 +332,8 @@ class LocalStore:
         for name in ids:
             if row_of.get(name, state.mask.rows) >= state.mask.rows:
                 raise QueryError(
-                    f"the index {self.folder.path} has no item {name!r}. Give an id as `hivlp search` "
-                    "shows it; the path of an image is its uri, not its id."
+                    f"the index {self.folder.path} has no item {name!r}: give the id or the path "
+                    "that `hivlp search` shows"
                 )
         rows = np.array([row_of[name] for name in ids], dtype=np.int64)
         by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}

@@ -135,7 +135,9 @@ def _recognised(data: bytes) -> tuple[bytes, Format]:
         format_ = format_of(start)
         if format_ is not None:
             return start, format_
-    raise ImageError(f"{foreign(data)}, not a picture that can be read; convert it to one of {_NAMES}")
+    kind = foreign(data)
+    remedy = _AGAIN if "text" in kind else f"convert it to JPEG or PNG ({_NAMES} are read)"
+    raise ImageError(f"{kind}, not a picture that can be read; {remedy}")
 
 
 def _open(data: bytes, format_: Format, limit: int) -> ImageFile:
