@@ -126,7 +126,7 @@ def test_a_run_of_two_processes_follows_the_run_of_one(tmp_path):
 def test_a_batch_that_can_not_be_shared_is_refused():
     with pytest.raises(ConfigError, match=r"batch_size=10 .* multiple of the 4 processes; set it to 8 or 12"):
         World(0, 4).check_batch(10)
-    with pytest.raises(ConfigError, match=r"set batch_size to 4$"):
+    with pytest.raises(ConfigError, match=r"set it to 4$"):
         World(0, 4).check_batch(3)
     World(0, 4).check_batch(12)
 
