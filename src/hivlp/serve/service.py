@@ -220,7 +220,9 @@ class Service:
         return self._ready and (self._shared_folder is None or self._shared_folder.all_ready())
 
     async def refresh(self) -> None:
-        """Takes up what other processes have written into the indexes."""
+        """Takes up what other processes have written into the indexes, once `warm_up` has ended."""
+        if not self._ready:
+            return
         for served in self.served.values():
             await self._lookups.do(served.refresh)
         self._count()
