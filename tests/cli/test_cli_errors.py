@@ -89,7 +89,7 @@ def test_candidates_out_of_range(photos: Path, hivlp: Hivlp) -> None:
 def test_a_query_picture_that_is_none(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
     refused(hivlp("search", photos, "--image", tmp_path / "gone.png", "--json"), "gone.png", "is not a file")
     (tmp_path / "words.jpg").write_text("words")
-    refused(hivlp("search", photos, "--image", tmp_path / "words.jpg", "--json"), "JPEG")
+    refused(hivlp("search", photos, "--image", tmp_path / "words.jpg", "--json"), "it is a text file")
 
 
 def test_a_sheet_that_can_not_be_written(photos: Path, tmp_path: Path, hivlp: Hivlp) -> None:
