@@ -24,7 +24,7 @@ def lines(ran: Ran) -> list[str]:
     return ran.out.splitlines()
 
 
-def test_a_second_run_is_up_to_date_and_repeats_no_failure(
+def test_a_second_run_is_up_to_date_and_names_what_it_could_not_read(
     tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp
 ) -> None:
     pictures = gallery(tmp_path / "pictures", "red", "blue")
@@ -38,7 +38,7 @@ def test_a_second_run_is_up_to_date_and_repeats_no_failure(
     assert lines(again)[0] == (
         f"{tmp_path}/x.hivlp is up to date: 2 images, 1 unreadable (`--skipped FILE` lists them)"
     )
-    assert "bad.jpg" not in again.err
+    assert "bad.jpg: it is a text file" in again.err
 
 
 def test_what_was_skipped_is_one_line_and_a_file_lists_it(

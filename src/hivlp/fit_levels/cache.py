@@ -53,9 +53,9 @@ class Cached:
             picture_of=place_I[pairs.picture_of[rows_T]].astype(np.int64),
             failed=pairs.failed,
             split=pairs.split,
-            captions=[pairs.captions[row] for row in rows_T.tolist()] if pairs.captions else (),
+            captions=[pairs.captions[int(row)] for row in rows_T] if pairs.captions else (),
         )
-        return Cached(chosen, [self.ids[row] for row in chosen_I.tolist()], self.wording_T[rows_T])
+        return Cached(chosen, [self.ids[int(row)] for row in chosen_I], self.wording_T[rows_T])
 
 
 def cached(
