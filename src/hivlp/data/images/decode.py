@@ -250,7 +250,7 @@ def _is_deep(image: ImageFile) -> bool:
 
 
 def _telling_frame(image: ImageFile, first: Image.Image, limit: int) -> Image.Image:
-    """The first frame that is not of one colour; `first` where there is none among those looked at."""
+    """The first frame that is not of one colour; `first` if all frames that were read are of one colour."""
     frames = min(_MOST_FRAMES, 1 + limit // (image.width * image.height))
     try:
         if not getattr(image, "is_animated", False):

@@ -25,7 +25,7 @@ def read_header(data: bytes) -> JxlHeader:
     """The header of a codestream, alone or in its boxes.
 
     Raises:
-        ValueError: there is none, or it is cut off.
+        ValueError: the header is missing or cut off.
     """
     bits = _Bits(_codestream(data)[2:42])
     small = bits.take(1)

@@ -22,7 +22,7 @@ class Preview(NamedTuple):
 
 
 def read_preview(data: bytes, limit: int) -> Preview:
-    """The largest preview in a RAW file; where there is none, the data developed at half its size.
+    """The largest preview in a RAW file; without a preview, the data developed at half its size.
 
     Args:
         data: the file.

@@ -27,7 +27,7 @@ class Source(ABC):
         name: short name for tables and progress lines.
         failures: what the iteration begun last could not use so far, in order; complete once it ended.
         notes: things worth telling a person before reading, such as an option without effect.
-        skipped: what the iteration begun last passed over, such as videos between the pictures of a folder.
+        skipped: files that the latest iteration skipped, such as videos between the pictures of a folder.
     """
 
     # Where a source can't hold one id twice, the memory of ids is saved.

@@ -1,4 +1,4 @@
-"""What a source passed over, counted by kind; it decides nothing."""
+"""Counts the files and folders that a source skipped, by kind; it decides nothing."""
 
 from __future__ import annotations
 
