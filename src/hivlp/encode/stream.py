@@ -69,6 +69,7 @@ def encode_stream(
     workers: int = 2,
     max_pixels: int = MAX_PIXELS,
     leave: Callable[[bytes, str], bool] = lambda data, sha256: False,
+    describe: Callable[[Sample, bytes], Sample] = lambda sample, data: sample,
 ) -> Iterator[EncodedBatch]:
     """Batches of encoded samples in the order of `samples`.
 
@@ -76,6 +77,7 @@ def encode_stream(
         workers: decoding threads.
         max_pixels: larger pictures are failures; see `data.images`.
         leave: says of a picture's bytes and their hash whether it needs no encoding; called by the threads.
+        describe: completes a sample from the bytes of its picture; called by the threads.
     """
 
     def decode(sample: Sample) -> _Outcome:
@@ -83,12 +85,12 @@ def encode_stream(
             data = read_bytes(sample.image) if isinstance(sample.image, Path) else sample.read()
             sha256 = hashlib.sha256(data).hexdigest()
             if leave(data, sha256):
-                return _Left(sample, sha256)
+                return _Left(describe(sample, data), sha256)
             picture = encoder.load_picture(data, max_pixels=max_pixels)
         except (ImageError, OSError, ValueError) as error:
             return Failure(uri=sample.uri, error=_reason(error))
         size = (picture.width, picture.height)
-        return _Decoded(sample, picture.pixels, size, sha256, picture.note)
+        return _Decoded(describe(sample, data), picture.pixels, size, sha256, picture.note)
 
     for outcomes in _batched(look_ahead(decode, samples, workers=workers, depth=2 * batch_size), batch_size):
         yield _encode(encoder, outcomes)

@@ -39,6 +39,15 @@ COLUMNS: Mapping[str, str] = {
 }
 """Columns of an item that a filter may read -> the type of their values. Other names are metadata keys."""
 
+# What people try first -> the key that the content of pictures fills
+_SYNONYMS = {
+    **dict.fromkeys(("date", "datetime", "time", "taken", "day", "year"), "taken_at"),
+    **dict.fromkeys(("tag", "tags", "keyword"), "keywords"),
+    **dict.fromkeys(("model", "make"), "camera"),
+    **dict.fromkeys(("latitude", "gps"), "lat"),
+    **dict.fromkeys(("longitude", "lng"), "lon"),
+}
+
 FilterValue: TypeAlias = "str | int | float"
 
 _COMPARISONS = frozenset({"=", "!=", "<>", "<", "<=", ">", ">="})
@@ -71,11 +80,14 @@ class Condition:
 
     def unknown(self, key: Key, known: Iterable[str]) -> FilterError:
         """The error for a key that no item has, with the nearest of those that are known."""
-        near = difflib.get_close_matches(key.written.replace('"', ""), [*known, *COLUMNS], n=1, cutoff=0.5)
-        found = near[0] if near else None
+        written = key.written.replace('"', "")
+        names = [*known, *COLUMNS]
+        near = difflib.get_close_matches(written, names, n=1, cutoff=0.5)
+        meant = _SYNONYMS.get(written.lower())
+        found = meant if meant in names else near[0] if near else None
         if found is None:
             remedy = f"Take a column ({', '.join(COLUMNS)}) or a metadata key that items have."
-        elif found == key.written.replace('"', ""):
+        elif found == written:
             remedy = f"The column {found} is written without double quotes."
         else:
             remedy = f"Did you mean {found}?"

@@ -43,6 +43,8 @@ class Adding(ABC):
     """One run over a source, with its report so far. Each kind of items has a subclass."""
 
     kind: ClassVar[str]
+    facts: ClassVar[tuple[str, ...]] = ()
+    """The metadata keys that the content itself fills."""
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class Adding(ABC):
                 if item is None or not (self.resume or candidate.has_same_content()):
                     # The encoder reads a changed file again: its hash must be of the bytes that it encodes,
                     # and to keep the bytes of a chunk of photographs takes hundreds of megabytes.
-                    yield self.kept(candidate.sample, item)
+                    yield self.kept(candidate.sample, item, has_new_content=True)
                     continue
                 sample = self.kept(candidate.sample, item)
                 skipped.append(sample)
@@ -200,14 +202,20 @@ class Adding(ABC):
             done = report.indexed + report.skipped + failed
             self.progress(f"{report.skipped:,} unchanged, {failed:,} failed", done, self.total)
 
-    def kept(self, sample: Sample, item: Item | None) -> Sample:
+    def kept(self, sample: Sample, item: Item | None, *, has_new_content: bool = False) -> Sample:
         """The sample with what the index knows of it, where the source says nothing about that.
 
-        A folder knows captions of text files alone: those of a table that was indexed earlier stay.
+        A folder knows captions of text files alone: those of a table that was indexed earlier stay. What a
+        file said of itself stays as long as its content.
         """
-        if self.describes or item is None:
+        if item is None:
             return sample
         meta = dict(item.meta)
+        if has_new_content:
+            meta = {name: value for name, value in meta.items() if name not in self.facts}
+        if self.describes:
+            meta = {name: value for name, value in meta.items() if name in self.facts}
+            return replace(sample, meta={**meta, **sample.meta})
         captions = meta.pop("captions", [] if item.caption is None else [item.caption])
         return replace(sample, captions=sample.captions or tuple(captions), meta={**meta, **sample.meta})
 

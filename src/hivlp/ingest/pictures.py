@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from hivlp.data.facts import NAMES, facts_of
 from hivlp.data.originals import is_contact_sheet
 from hivlp.data.sources.folder import FolderSource
 from hivlp.encode import encode_stream
@@ -21,6 +23,13 @@ from hivlp.types import Item, Progress, Sample
 if TYPE_CHECKING:
     from hivlp.encode import EncodedBatch, Encoder
     from hivlp.stores.base import Store
+
+
+def with_facts(sample: Sample, data: bytes) -> Sample:
+    """The sample with what its file says of itself; what the source says of it counts more."""
+    name = PurePath(sample.uri.replace("\\", "/").rpartition("#")[2]).name
+    facts = facts_of(data, name)
+    return replace(sample, meta={**facts, **sample.meta}) if facts else sample
 
 
 def add(
@@ -52,6 +61,7 @@ def add(
 
 class _Pictures(Adding):
     kind = "image"
+    facts = NAMES
 
     def __init__(
         self,
@@ -88,6 +98,7 @@ class _Pictures(Adding):
             batch_size=self.batch_size,
             workers=self.workers,
             leave=self._needs_no_encoding,
+            describe=with_facts,
         )
 
     def run(self) -> AddReport:

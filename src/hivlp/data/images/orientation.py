@@ -29,7 +29,7 @@ def orientation_of(image: Image.Image) -> int | None:
     if isinstance(image, TiffImageFile):
         # Pillow may turn a TIFF itself while loading and then drops the tag; the remaining turn is done here.
         return image.getexif().get(_TAG)
-    found = exif_orientation(_exif(image.info))
+    found = exif_orientation(exif_of(image.info))
     return _xmp_orientation(image.info) if found is None else found
 
 
@@ -41,7 +41,8 @@ def exif_orientation(exif: bytes) -> int | None:
     return values[0] if values else None
 
 
-def _exif(info: dict[Any, Any]) -> bytes:
+def exif_of(info: dict[Any, Any]) -> bytes:
+    """The EXIF block of an opened image, from what its reader found; empty where there is none."""
     exif = info.get("exif")
     if isinstance(exif, bytes):
         return exif

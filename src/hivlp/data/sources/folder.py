@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hivlp.data.facts import LONGEST_XMP, Facts, from_xmp
 from hivlp.data.images import EXTENSIONS, problem_with
 from hivlp.data.sources.base import Report, Source, clean_text, decode_text, is_utf8, no_splits_note
 from hivlp.data.sources.skipped import Skipped
@@ -20,7 +21,8 @@ class FolderSource(Source):
 
     A picture is a file with one of the known extensions, in upper or lower case, or one that begins as
     pictures do. What is hidden, belongs to a system or a program, or is excluded is passed over: ``skipped``
-    counts it. ``dog.txt`` beside ``dog.jpg`` holds its captions, one per line. The id is the path below the
+    counts it. ``dog.txt`` beside ``dog.jpg`` holds its captions, one per line, and ``dog.jpg.xmp`` its
+    metadata. The id is the path below the
     folder, in Unicode's form NFC; the uri is the place of the file without links. Tables that lie in the
     folder are not read: name the table itself to use it.
     """
@@ -64,9 +66,10 @@ class FolderSource(Source):
             if problem is not None:
                 report(str(found.path), problem)
                 continue
-            captions = _read_captions(found.sidecar, report) if found.sidecar else ()
+            captions = _read_captions(found.captions, report) if found.captions else ()
             self.skipped.sidecars += bool(captions)
-            yield Sample(id=self._id(found), uri=found.place, image=found.path, captions=captions)
+            meta = _read_metadata(found.metadata, report) if found.metadata else {}
+            yield Sample(id=self._id(found), uri=found.place, image=found.path, captions=captions, meta=meta)
 
     def _id(self, found: WalkedFile) -> str:
         """The path below the folder in NFC, unless another file has that very name."""
@@ -96,6 +99,16 @@ def _read_captions(path: Path, report: Report) -> tuple[str, ...]:
         report(str(path), str(error))
         return ()
     return caption_lines(text)
+
+
+def _read_metadata(path: Path, report: Report) -> Facts:
+    try:
+        if path.stat().st_size <= LONGEST_XMP:
+            return from_xmp(path.read_bytes())
+        report(str(path), f"the XMP file has more than {LONGEST_XMP:,} bytes, the limit; it is not read")
+    except OSError as error:
+        report(str(path), f"the XMP file can't be read ({error.strerror or error}); check its permissions")
+    return {}
 
 
 def caption_lines(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from hivlp.data.sources.skipped import Skipped
 from hivlp.errors import DataError
 
 HEAD_BYTES = 64  # enough to tell a picture of any kind
-_SIDECAR = ".txt"
+_CAPTIONS, _METADATA = ".txt", ".xmp"
 _READ_ANYWAY = "a link to what is read at its own place"
 
 
@@ -32,13 +32,15 @@ class WalkedFile(NamedTuple):
         path: as the walk went, which may lead through links.
         below: its path below the folder of the source, with ``/`` between the parts.
         place: its path without links.
-        sidecar: the text file beside it, if there is one.
+        captions: the text file beside it, if there is one.
+        metadata: the XMP file beside it, if there is one.
     """
 
     path: Path
     below: str
     place: str
-    sidecar: Path | None
+    captions: Path | None
+    metadata: Path | None
 
 
 class _Folder(NamedTuple):
@@ -106,8 +108,8 @@ class Walk:
         elif self._is_picture(link.path):
             self._linked.add(link.place)
             self._skipped.links_followed += os.path.exists(link.path)
-            sidecar = next((p for p in _sidecars(link.path) if os.path.exists(p)), None)
-            yield WalkedFile(Path(link.path), link.below, link.place, Path(sidecar) if sidecar else None)
+            beside = [next(filter(os.path.exists, names), None) for names in _sidecars(link.path)]
+            yield WalkedFile(Path(link.path), link.below, link.place, *map(_path, beside))
         else:
             self._other(link.path)
 
@@ -132,7 +134,7 @@ class Walk:
             self._skipped.folder(folder.path, *reason)
             return
         rules = self._rules(folder, listing)
-        texts = dict[str, str]()  # text files that no picture has claimed yet
+        sidecars = dict[str, str]()  # files that may belong to a picture
         claimed = set[str]()
         present = set(listing.names)
         for name in listing.names:
@@ -145,17 +147,15 @@ class Walk:
                 continue
             elif name in listing.folders:
                 yield entry
-            elif name.lower().endswith(_SIDECAR) and not self._is_picture(path):
-                texts[name] = path
+            elif name.lower().endswith((_CAPTIONS, _METADATA)) and not self._is_picture(path):
+                sidecars[name] = path
             elif self._is_picture(path, is_plain=name not in listing.others):
-                sidecar = next((one for one in _sidecars(name) if one in present), None)
-                claimed.add(sidecar or "")
-                yield WalkedFile(
-                    Path(path), below, entry.place, Path(folder.path, sidecar) if sidecar else None
-                )
+                beside = [next((one for one in names if one in present), None) for names in _sidecars(name)]
+                claimed.update(one for one in beside if one)
+                yield WalkedFile(Path(path), below, entry.place, *(_path(one, folder.path) for one in beside))
             else:
                 self._other(path)
-        for name, path in texts.items():
+        for name, path in sidecars.items():
             if name not in claimed:
                 self._other(path)
 
@@ -249,6 +249,13 @@ def _holds(folder: str, place: str) -> bool:
     return place == folder or place.startswith(os.path.join(folder, ""))
 
 
-def _sidecars(path: str) -> tuple[str, str]:
+def _path(name: str | None, folder: str = "") -> Path | None:
+    return Path(folder, name) if name else None
+
+
+def _sidecars(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a picture's captions (``dog.txt``) and metadata (``dog.jpg.xmp``, ``dog.xmp``)."""
     stem = os.path.splitext(path)[0]
-    return stem + _SIDECAR, stem + _SIDECAR.upper()
+    captions = (stem + _CAPTIONS, stem + _CAPTIONS.upper())
+    metadata = tuple(name + ending for name in (path, stem) for ending in (_METADATA, _METADATA.upper()))
+    return captions, metadata
