@@ -221,6 +221,7 @@ class Hit:
         probability: probability that this image matches the words, in [0, 1]; None if it is not estimated.
         rerank_score: logit of the fusion head, above 0 for a match; None without re-ranking.
         width, height: of the image as it is shown, in pixels; None if unknown.
+        similar: ids of further hits that are near-equal to this one, where the search groups them.
     """
 
     rank: int
@@ -236,6 +237,7 @@ class Hit:
     rerank_score: float | None = None
     width: int | None = None
     height: int | None = None
+    similar: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         match = "" if self.probability is None else f", match {self.probability:.0%}"
@@ -256,6 +258,7 @@ class Hit:
             "meta": dict(self.meta),
             "width": self.width,
             "height": self.height,
+            "similar": list(self.similar),
         }
 
 

@@ -71,7 +71,7 @@ def test_search_gives_the_document_of_the_design(photos: Path, hivlp: Hivlp) -> 
     assert {"hits", "timings_ms", "plan"} <= set(document)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     scores = {"score", "coarse_score", "coarse_rank", "probability", "rerank_score"}
-    facts = {"rank", "id", "uri", "kind", "caption", "meta", "width", "height"}
+    facts = {"rank", "id", "uri", "kind", "caption", "meta", "width", "height", "similar"}
     assert set(document["hits"][0]) == facts | scores
     assert document["hits"][0]["probability"] is None, "nobody has tuned the index"
     assert set(document["timings_ms"]) == {"encode", "coarse", "fine", "rerank", "total"}
@@ -474,7 +474,7 @@ def test_a_probability_can_be_asked_for(captioned: Path, hivlp: Hivlp) -> None:
     assert (
         hivlp("tune", captioned, "-k", "3", "--coarse", "exact", "--json").document["match"]["queries"] == 110
     )
-    ran = hivlp("search", captioned, "red blue", "--min-probability", "0.5", "--json")
+    ran = hivlp("search", captioned, "red blue", "--min-probability", "0.5", "--no-group", "--json")
     assert {hit["id"] for hit in ran.document["hits"]} >= {"red-blue.png", "blue-red.png"}
     assert all(0.5 <= hit["probability"] <= 1 for hit in ran.document["hits"])
     ran = hivlp("search", captioned, "cyan", "--min-probability", "0.5", "--json")

@@ -54,7 +54,7 @@ def test_every_console_takes_every_name(
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
     for name, stream in streams.items():
         monkeypatch.setattr(sys, name, stream)
-    assert main(["search", str(strange), "a dog without “water”", *arguments]) == 0
+    assert main(["search", str(strange), "a dog without “water”", "--no-group", *arguments]) == 0
     told = {name: stream.buffer.getvalue().decode(encoding) for name, stream in streams.items()}  # type: ignore[attr-defined]
     assert "does not understand 'without'" in told["stderr"]
     if not arguments:

@@ -127,6 +127,7 @@ def test_searching_gives_its_document(made: Made, hivlp: Hivlp) -> None:
         "height",
         "caption",
         "meta",
+        "similar",
     ]
     assert all(set(hit) == set(expected) for hit in document["hits"])
     scores = [hit["score"] for hit in document["hits"]]

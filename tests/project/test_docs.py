@@ -207,7 +207,7 @@ def test_generator_and_program_know_the_same_options(generate: ModuleType, progr
     for name, callback in generate.commands().items():
         documented = {option for one in generate.parameters(callback) for option in one.names}
         real = {
-            option
+            "/".join((option, *one.secondary_opts))
             for one in command_of(program, name.split())[0].params
             if one.param_type_name == "option"
             for option in one.opts

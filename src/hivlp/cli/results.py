@@ -22,15 +22,25 @@ _LEAST_CAPTION = 12
 
 def show_hits(console: Console, hits: Hits) -> None:
     """The hits as a table, with a line of their times."""
-    kinds = len({hit.kind for hit in hits}) > 1
-    head = ("rank", "score", *(["kind"] if kinds else []))
-    rows = [(str(hit.rank), f"{hit.score:.3f}", *([hit.kind] if kinds else [])) for hit in hits]
+    kinds, groups = len({hit.kind for hit in hits}) > 1, any(hit.similar for hit in hits)
+    head = ("rank", "score", *(["kind"] if kinds else []), *(["similar"] if groups else []))
+    rows = [
+        (
+            str(hit.rank),
+            f"{hit.score:.3f}",
+            *([hit.kind] if kinds else []),
+            *([f"+{len(hit.similar):,}" if hit.similar else ""] if groups else []),
+        )
+        for hit in hits
+    ]
     _print_table(console, head, rows, list(hits))
     stages = ", ".join(
         f"{name} {ms:.1f}" for name, ms in hits.timings_ms.as_dict().items() if ms and name != "total"
     )
     line = f"{counted(len(hits), 'hit')} in {hits.timings_ms.total:.1f} ms ({stages})"
-    output.print_lines(console, *_match(hits), line)
+    hidden = sum(len(hit.similar) for hit in hits)
+    more = [f"{counted(hidden, 'near-equal image')} hidden (--no-group shows all)"] if hidden else []
+    output.print_lines(console, *_match(hits), *more, line)
 
 
 def show_items(console: Console, listing: Listing) -> None:

@@ -45,6 +45,8 @@ def _parameter(name: str) -> inspect.Parameter:
     option, default = OPTIONS[name], DEFAULTS[name]
     type_ = option.type if option.type in (int, float, bool) else str
     flag = f"--{name.replace('_', '-')}"
+    if name == "group":  # what a person looks through has no use for a page of one burst
+        default, flag = True, "--group/--no-group"
     if type_ is bool:
         annotation = Annotated[bool, typer.Option(flag, help=option.help)]
     else:
@@ -135,7 +137,11 @@ def _list(
             "give words, --image FILE or --item ID to search with, or several of these to mix; or --where "
             "FILTER alone, to list what passes it"
         )
-    useless = [f"--{name.replace('_', '-')}" for name in options if options[name] != DEFAULTS[name]]
+    useless = [
+        f"--{name.replace('_', '-')}"
+        for name in options
+        if name != "group" and options[name] != DEFAULTS[name]
+    ]
     useless += ["--not"] * bool(unwanted) + ["--sheet"] * (sheet is not None)
     useless = [name for name in useless if name not in ("--where", "--kind", "--k", "--offset")]
     if useless:

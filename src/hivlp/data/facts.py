@@ -238,7 +238,8 @@ def _xmp_moment(value: str) -> str | None:
 def _moment(parts: Iterable[str | None]) -> str | None:
     """ISO 8601 of year, month, day, hour, minute and second; None at impossible moments."""
     try:
-        moment = datetime(*(int(part or 0) for part in parts))
+        year, month, day, hour, minute, second = (int(part or 0) for part in parts)
+        moment = datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
     written = moment.isoformat()

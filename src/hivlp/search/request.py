@@ -161,6 +161,10 @@ class SearchRequest:
             least=1,
         ),
     )
+    group: bool = field(
+        default=False,
+        metadata=_option(bool, "Show near-equal images, such as a burst, as one hit."),
+    )
     spell: bool = field(
         default=False,
         metadata=_option(bool, "Correct words that the model does not know to the nearest that it knows."),

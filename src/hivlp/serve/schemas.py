@@ -189,6 +189,7 @@ class HitModel(BaseModel):
     meta: dict[str, Any]
     width: int | None
     height: int | None
+    similar: list[str]
 
 
 class TimingsModel(BaseModel):

@@ -151,12 +151,14 @@ function describe(frame, hit, sample) {
     element("span", { class: "rank" }, count(hit.rank)),
     element("span", { class: "score" }, score(hit.score)),
     likely === null ? null : element("span", { class: "match" }, `match ${percent(likely)}`),
+    hit.similar?.length ? element("span", { class: "similar" }, `+${count(hit.similar.length)} near-equal`) : null,
   ];
   frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", how likely the index holds such a picture"}`;
   frame.querySelector(".line").replaceChildren(...line.filter(Boolean));
   frame.querySelector(".caption").textContent = hit.kind === "image" ? title(hit) : "";
   const match = likely === null ? "" : `, match ${percent(likely)}`;
-  const told = sample ? "" : `, score ${score(hit.score)}${match}`;
+  const more = hit.similar?.length ? `, and ${count(hit.similar.length)} near-equal` : "";
+  const told = sample ? "" : `, score ${score(hit.score)}${match}${more}`;
   const what = hit.kind === "text" ? "Text: " : "";
   frame.querySelector(".frame").setAttribute("aria-label", `${sample ? "" : `${hit.rank}. `}${what}${title(hit)}${told}`);
 }

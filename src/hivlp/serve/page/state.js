@@ -121,6 +121,7 @@ export const listPath = (state, index) =>
 export function toRequest(state, index, picture, base64) {
   const options = { k: state.k, index: index.name, ...narrowed(state) };
   if (state.spell) options.spell = true;
+  if (!state.item && !state.picture) options.group = true; // more like this shows the other frames of a burst
   if (index.probabilities && isWordsOnly(state)) {
     if (state.minProbability > 0) options.min_probability = state.minProbability;
   } else if (state.minScore !== 0) options.min_score = state.minScore;
