@@ -26,7 +26,7 @@ class Careful(Base):
         return {"reading_s": 0.25}
 
     def settings(self) -> Sequence[Setting]:
-        return [{"wrong": 5}, {"wrong": 0}]
+        return [{"wrong": 1}, {"wrong": 0}]
 
     def use(self, setting: Setting) -> None:
         self.wrong = setting["wrong"]
