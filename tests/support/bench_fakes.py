@@ -73,3 +73,12 @@ class Absent(Careful):
     """Its package is not installed."""
 
     package = "a-package-that-nobody-has"
+
+
+class CarefulFlat(Careful):
+    """The same in the place of the flat search, with one setting."""
+
+    exact = True
+
+    def settings(self) -> Sequence[Setting]:
+        return [{"wrong": 0}]

@@ -77,15 +77,14 @@ def fit(real_RD: FloatArray, count: int, *, seed: int = 0) -> Generator:
     rng = np.random.default_rng(seed)
     around = 1 + max(_NEIGHBOUR, _NEARBY)
     near_RK, rows_RK = neighbours(real_RD, real_RD, around)
-    first_R = _first_of_equals(near_RK, rows_RK)
-    if first_R.sum() < _FEWEST:
-        raise DataError(
-            f"{first_R.sum()} different items are too few to generate more from; must be at least {_FEWEST}. "
-            "Name more sources with --data."
-        )
-    if not first_R.all():
+    while not (first_R := _first_of_equals(near_RK, rows_RK)).all():  # once, if no row has twenty equals
         real_RD = real_RD[first_R]
         near_RK, rows_RK = neighbours(real_RD, real_RD, around)
+    if len(real_RD) < _FEWEST:
+        raise DataError(
+            f"{len(real_RD)} different items are too few to generate more from; must be at least {_FEWEST}. "
+            "Name more sources with --data."
+        )
     spread_R = np.maximum(near_RK[:, min(_NEIGHBOUR, near_RK.shape[1] - 1)], _TINY)
     slope = _slope(real_RD, rng)
     typical = _geometric_mean(near_RK[:, 1]) * (count / len(real_RD)) ** slope
