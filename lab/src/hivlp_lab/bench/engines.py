@@ -42,7 +42,7 @@ ENGINES: dict[str, str] = {
 
 DIMS = (64, 128, 192)
 """Main directions that inverted lists keep, of ours and of the plain twin of faiss."""
-NPROBE = (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+NPROBE = (8, 16, 32, 48, 64, 96, 128, 192, 256)
 """Lists that are visited, of every engine with lists."""
 FEW = (20, 50, 100, 200)
 """Items that are scored anew behind codes of 8 bits."""

@@ -112,11 +112,13 @@ class IvfFlat(FaissEngine):
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         lists = list_count(count)
-        return [
-            _made(f"IVF{lists},Flat", nprobe=_probes(lists)),
-            _reduced(f"IVF{lists},Flat", width, 64, nprobe=_probes(lists), rescored=FEW),
-            _reduced(f"IVF{lists},Flat", width, 128, nprobe=_probes(lists), rescored=FEW),
+        builds = [
+            _reduced(f"IVF{lists},Flat", width, kept, nprobe=_probes(lists), rescored=FEW)
+            for kept in (64, 128)
         ]
+        if count <= SCAN_UP_TO:
+            builds.append(_made(f"IVF{lists},Flat", nprobe=_probes(lists)))
+        return builds
 
 
 class IvfSq8(FaissEngine):
@@ -172,11 +174,11 @@ class PqFastScan(FaissEngine):
         builds = [
             _reduced(f"IVF{lists},PQ{min(64, width)}x4fsr", width, 128, **some),
             _reduced(f"IVF{lists},PQ{codes}x4fsr", width, 128, **some),
-            _reduced(f"IVF{lists},PQ{codes}x4fsr", width, 128, refine="float16", **some),
         ]
         if count <= SCAN_UP_TO:
             pairs = min(64, width)
             builds += [
+                _reduced(f"IVF{lists},PQ{codes}x4fsr", width, 128, refine="float16", **some),
                 _reduced(f"PQ{codes}x4fs", width, 128, rescored=[*MANY, 2000]),
                 _reduced(f"OPQ{pairs}_{min(128, width)},PQ{pairs}x4fs", width, 128, rescored=[*MANY, 2000]),
             ]

@@ -47,8 +47,8 @@ def our_plans(count: int, width: int) -> list[Plan]:
             plans += [Plan(coarse="ivf", **whole, candidates=best) for best in few]
     for probed in probes:
         plans += [Plan(coarse="ivf", code="pq4", **middle, nprobe=probed, candidates=best) for best in many]
-    plans += [Plan(coarse="pq", **middle, candidates=best) for best in many]
     if count <= SCAN_UP_TO:
+        plans += [Plan(coarse="pq", **middle, candidates=best) for best in many]
         plans += [Plan(coarse="exact", code="int8", **middle, candidates=best) for best in few]
         plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=best) for best in many]
         for seen in (32, 64, 128, 256, 512):

@@ -23,8 +23,8 @@ def table(place: str, measured: Mapping[str, Any], shipped: str) -> str:
         f"{data.get('described', 'captions, 71 % of them of drawn scenes')}; "
         f"[all numbers]({place}), made by `{_search_command(measured)}`",
         "",
-        "| engine | plan | settings | recall@10 | lower bound | p50 ms | with items | and text | p99 ms | × flat "
-        "| q/s, 2 threads | q/s, batch | bytes/item hot | cold | build s |",
+        "| engine | plan | settings | recall@10 | lower bound | p50 ms | with items | and text | p99 ms "
+        "| × flat | q/s, 2 threads | q/s, batch | bytes/item hot | cold | build s |",
         "|---|---|" + "--:|" * 13,
     ]
     tried = Counter(row["engine"] for row in [*measured["rows"], *measured.get("screened", [])])
@@ -55,7 +55,7 @@ def _scenes_table(best: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return []
     lines = [
         "",
-        "The same plans with captions of drawn scenes, which are easier and count nowhere above:",
+        "The same plans with captions of drawn scenes, which count nowhere above:",
         "",
     ]
     lines += ["| engine | recall@10 | lower bound | p50 ms |", "|---|--:|--:|--:|"]
@@ -73,7 +73,7 @@ def _search_remarks(measured: Mapping[str, Any]) -> list[str]:
     flat = measured.get("flat")
     if flat and flat["slow"]:
         remarks.append(
-            f"- flat reads {flat['gb_s']:.1f} GB/s, though the memory gives {flat['bandwidth_gb_s']:.1f}, also "
+            f"- flat reads {flat['gb_s']:.1f} of the {flat['bandwidth_gb_s']:.1f} GB/s that memory gives, also "
             f"when measured {flat['measured']} times: the multiples of flat are too large"
         )
     below = sorted({row["engine"] for row in measured["rows"]} - set(measured["best"]))

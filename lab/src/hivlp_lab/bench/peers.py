@@ -127,11 +127,11 @@ class Scann(Base):
         leaves = int(max(16, min(2 * count**0.5, count / 32)))
         usual = {"leaves": leaves, "block": 2, "soar": None, "reorder": "FLOAT32"}
         kept = [dims for dims in (128, 192) if dims < width]
-        return [
+        builds = [
             *({**usual, "pca": dims} for dims in kept),
             {**usual, "pca": min(kept, default=None), "soar": 1.5},
-            {**usual, "pca": None, "soar": 1.5},
         ]
+        return builds if count > SCAN_UP_TO else [*builds, {**usual, "pca": None, "soar": 1.5}]
 
     def build(self) -> dict[str, float]:
         import scann

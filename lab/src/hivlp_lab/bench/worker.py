@@ -3,8 +3,8 @@
 So a crash ends this engine only, memory is that of this engine, and thread pools don't meet. Rows are written
 as they come, one JSON line each; a second run measures only the settings whose rows are missing.
 
-A setting is first screened with a few queries. It is measured whole unless its recall is far too low, or a
-setting of the same build is clearly faster and finds as much. Q queries, K results.
+A setting is first screened with a few queries. It is measured whole unless its recall is far below the target,
+or a clearly faster setting of the same build holds the target or finds more. Q queries, K results.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _SCREENED_WITH = 200
 _LONGEST_S = 20.0  # of a pass; slow engines get fewer queries
 _THROUGHPUT_S = 3.0  # of a pass that measures throughput only
 _LEAST_QUERIES = 50
-_LEAST_RECALL = 0.8  # screened; below, nothing is worth more time
-_CLEARLY = 1.3  # times as fast
+_FAR_BELOW = 0.02  # recall, some six standard errors of a screening; such a setting can not hold the target
+_CLEARLY = 1.2  # times as slow as another one
 _AS_GOOD = 0.002  # recall
 _WITH_TEXT = 200  # queries that are encoded, searched and have their items read
 
@@ -150,11 +150,13 @@ def holds(row: Row, target: float, *, exact: bool = False) -> bool:
 
 
 def is_worth_it(screened: Row, rows: Sequence[Row], target: float) -> bool:
-    """Whether a screened setting may be the best of its build in anything."""
-    return screened["recall@10"] >= _LEAST_RECALL and not any(
-        row["screened"]["p50_ms"] * _CLEARLY < screened["p50_ms"]
-        and row["screened"]["recall@10"]
-        >= screened["recall@10"] + (0 if row["choose"]["recall_low"] >= target else _AS_GOOD)
+    """Whether a screened setting may be the fastest of its build that holds the target."""
+    return screened["recall@10"] >= target - _FAR_BELOW and not any(
+        screened["p50_ms"] > _CLEARLY * row["screened"]["p50_ms"]
+        and (
+            row["choose"]["recall_low"] >= target
+            or row["screened"]["recall@10"] >= screened["recall@10"] + _AS_GOOD
+        )
         for row in rows
         if is_whole(row)
     )
