@@ -19,8 +19,8 @@ def table(place: str, measured: Mapping[str, Any], shipped: str) -> str:
     lines = [
         f"**{data['items']:,} items × {data['width']}** ({data['real_items']:,} real), recall@10 ≥ "
         f"{measured['target']:g}, {measured['threads']} thread(s), {where['processor']}, "
-        f"{where['cpus']} CPUs, {measured['bandwidth_gb_s']:.0f} GB/s; {_model_words(data['model'], shipped)}; queries: "
-        f"{data.get('described', 'captions, 71 % of them of drawn scenes')}; "
+        f"{where['cpus']} CPUs, {measured['bandwidth_gb_s']:.0f} GB/s; {_model_words(data['model'], shipped)}; "
+        f"queries: {data.get('described', 'captions, 71 % of them of drawn scenes')}; "
         f"[all numbers]({place}), made by `{_search_command(measured)}`",
         "",
         "| engine | plan | settings | recall@10 | lower bound | p50 ms | with items | and text | p99 ms "
@@ -73,7 +73,7 @@ def _search_remarks(measured: Mapping[str, Any]) -> list[str]:
     flat = measured.get("flat")
     if flat and flat["slow"]:
         remarks.append(
-            f"- flat reads {flat['gb_s']:.1f} of the {flat['bandwidth_gb_s']:.1f} GB/s that memory gives, also "
+            f"- flat reads {flat['gb_s']:.1f} of the {flat['bandwidth_gb_s']:.1f} GB/s of the memory, also "
             f"when measured {flat['measured']} times: the multiples of flat are too large"
         )
     below = sorted({row["engine"] for row in measured["rows"]} - set(measured["best"]))

@@ -3,8 +3,8 @@
 So a crash ends this engine only, memory is that of this engine, and thread pools don't meet. Rows are written
 as they come, one JSON line each; a second run measures only the settings whose rows are missing.
 
-A setting is first screened with a few queries. It is measured whole unless its recall is far below the target,
-or a clearly faster setting of the same build holds the target or finds more. Q queries, K results.
+A setting is first screened with a few queries. It is measured whole unless its recall is far below the
+target, or a clearly faster setting of the same build holds the target or finds more. Q queries, K results.
 """
 
 from __future__ import annotations
