@@ -173,7 +173,7 @@ def test_ours_gives_items_by_the_search_of_the_store(tmp_path: Path) -> None:
     engine.prepare()
     engine.build()
     query = engine.query(data.queries_QD[0])
-    hits = engine.items(query, 10, engine.store)
+    hits = [*engine.items(query, 10, engine.store)]
     assert [int(hit.id) for hit in hits] == engine.search(query, 10).tolist()
     assert hits[0].caption == f"picture {hits[0].id}"
     engine.close()

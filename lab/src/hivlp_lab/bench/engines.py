@@ -6,7 +6,7 @@ An engine is a small class. One object is one build of one engine, in a process 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -118,7 +118,7 @@ class Engine(Protocol):
         """The same for many queries at once: Q × k, by `threads` threads."""
         ...
 
-    def items(self, query: Any, k: int, store: LocalStore) -> Sequence[Any]:
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Any]:
         """The k best with their ids, captions and metadata, which a store holds in the order of the rows."""
         ...
 
@@ -161,7 +161,7 @@ class Base:
     def search(self, query: Any, k: int) -> IntArray:
         raise NotImplementedError  # every engine has its own
 
-    def items(self, query: Any, k: int, store: LocalStore) -> Sequence[Item]:
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Item]:
         return store.items_of([row for row in self.search(query, k).tolist() if row >= 0])
 
     def cold_bytes(self) -> int:

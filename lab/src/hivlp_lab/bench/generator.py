@@ -113,7 +113,7 @@ def neighbours(items_ND: FloatArray, queries_QD: FloatArray, count: int) -> tupl
 def _first_of_equals(near_RK: FloatArray, rows_RK: IntArray) -> NDArray[np.bool_]:
     """Whether no earlier row among the nearest equals a row, up to rounding."""
     earlier_RK = rows_RK < np.arange(len(rows_RK))[:, None]
-    return ~((near_RK <= _TINY) & earlier_RK).any(axis=1)
+    return np.logical_not(((near_RK <= _TINY) & earlier_RK).any(axis=1))
 
 
 def _root(real_RD: FloatArray, near_RK: FloatArray, rows_RK: IntArray) -> FloatArray:

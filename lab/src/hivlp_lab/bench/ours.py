@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -129,7 +129,7 @@ class Ours(Base):
         queries = levels(queries_QD, self.vectors.widths)
         return _padded([result.rows for result in search.run(self.plan, queries, self.view, k)], k)
 
-    def items(self, query: Any, k: int, store: LocalStore) -> Sequence[Any]:
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Any]:
         return self.store.search(query, k=k, plan=self.plan)[0]
 
     def cold_bytes(self) -> int:

@@ -128,7 +128,7 @@ def _gathered(sources: Sequence[str], *, whole: bool) -> Captions:
 
 def _scenes(sources: Sequence[str], encoder: Encoder, rng: np.random.Generator) -> Mapping[str, QuerySet]:
     captions = _gathered(sources, whole=True)
-    some = rng.permutation(len(captions.texts))[: 4 * _MOST_SCENES].tolist()
+    some: list[int] = rng.permutation(len(captions.texts))[: 4 * _MOST_SCENES].tolist()
     captions = Captions([captions.texts[row] for row in some], [captions.pictures[row] for row in some])
     vectors_CD = encoded(encoder, captions.texts).fine
     _, first = np.unique(vectors_CD, axis=0, return_index=True)
