@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 BROWSER := command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1 \
 	|| echo 'NOT TESTED: the search page. Its tests need chromium: apt-get install chromium'
 
-.PHONY: demo test test-slow format clean help
+.PHONY: demo test test-slow bench format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,6 +40,16 @@ test: $(VENV)/.dev  ## lint, types, import layers, tests
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow -n 0
+
+# the pictures of DATA: pairs with a split val, products, and photographs without captions
+SEARCHED := --data $(DATA)/flickr8k/captions.tsv --data $(DATA)/fashion --data $(DATA)/photos --data scenes:1000
+
+bench: $(VENV)/.dev  ## measure the tables of docs/benchmarks.md anew, for an hour: make bench DATA=FOLDER
+	for items in 100000 1000000; do \
+		$(BIN)/hivlp bench search --items $$items $(SEARCHED) --out benchmarks/results || exit 1; done
+	mv benchmarks/results/search-1000000-*.png docs/images/search-1000000.png
+	rm benchmarks/results/search-*.png
+	$(BIN)/python docs/generate.py
 
 format: $(VENV)/.dev  ## bring the code into its form
 	$(BIN)/ruff check --fix .

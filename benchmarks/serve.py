@@ -53,7 +53,9 @@ def index_of(args: argparse.Namespace) -> Path:
     """The index to serve; made of the benchmark's vectors where none is given and none was made before."""
     if args.index is not None:
         return args.index
-    vectors = prepare(args.data, items=args.items, queries=1_000, seed=0, work=args.work, say=say)
+    vectors = prepare(
+        args.data, items=args.items, queries=args.data, query_count=1_000, seed=0, work=args.work, say=say
+    )
     path = args.work / f"serve-{vectors.about['key']}.hivlp"
     if not path.exists():
         encoder = load("mini")

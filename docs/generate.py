@@ -23,7 +23,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hivlp.config import ModelConfig, TrainConfig
+from hivlp.encode.base import fingerprint, model_folder
 from hivlp.train.presets import PRESETS
+from hivlp_lab.bench import pages as search_pages
 from hivlp_lab.flickr8k import pages
 from hivlp_lab.speed import report
 
@@ -325,8 +327,22 @@ def _result(measured: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def search_tables() -> str:
-    """The best row of each engine in every result of `hivlp bench search`, largest first."""
-    return _tables("search", _search_table, items=lambda measured: measured["data"]["items"])
+    """The plan of each engine in every result of `hivlp bench search`, largest first."""
+    return _tables("search", _of_search(search_pages.table), items=lambda measured: measured["data"]["items"])
+
+
+def search_summary() -> str:
+    """Where other engines are better than ours, and where they are not, in every result."""
+    return _tables(
+        "search", _of_search(search_pages.summary), items=lambda measured: measured["data"]["items"]
+    )
+
+
+def _of_search(
+    page: Callable[[str, Mapping[str, Any], str], str],
+) -> Callable[[Path, Mapping[str, Any]], str]:
+    shipped = fingerprint(model_folder("mini"))
+    return lambda path, measured: page(f"../benchmarks/results/{path.name}", measured, shipped)
 
 
 def _tables(
@@ -342,32 +358,6 @@ def _tables(
     ]
     results.sort(key=lambda pair: (-items(pair[1]), pair[0].name))
     return "\n\n".join(table(*pair) for pair in results) or "No result has been stored yet."
-
-
-def _search_table(path: Path, measured: Mapping[str, Any]) -> str:
-    data, where = measured["data"], measured["environment"]
-    lines = [
-        f"**{data['items']:,} items × {data['width']}** ({data['real_items']:,} real), recall@10 ≥ "
-        f"{measured['target']:g}, {measured['threads']} thread(s), {where['processor']}, "
-        f"{where['cpus']} CPUs, {measured['bandwidth_gb_s']:.0f} GB/s; "
-        f"[all numbers](../benchmarks/results/{path.name})",
-        "",
-        "| engine | plan | recall@10 | p50 ms | p99 ms | × flat | q/s, 2 threads | q/s, batch "
-        "| bytes/item hot | cold | build s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in sorted(measured["best"].items(), key=lambda pair: pair[1]["p50_ms"]):
-        times = "–" if row["times_flat"] is None else f"{row['times_flat']:.1f}"
-        hot = "–" if row["hot_bytes_per_item"] is None else f"{row['hot_bytes_per_item']:,.0f}"
-        lines.append(
-            f"| {name} | {row['plan']} | {row['recall@10']:.4f} | {row['p50_ms']:.3f} | {row['p99_ms']:.3f} "
-            f"| {times} | {row['qps_2_threads']:,.0f} | {row['batch_qps']:,.0f} | {hot} "
-            f"| {row['cold_bytes_per_item']:,.0f} | {row['build_s']:,.0f} |"
-        )
-    lines += [""] if measured["left_out"] else []
-    for one in measured["left_out"]:
-        lines.append(f"- left out: {one['engine']} {one.get('plan', '')}: {one['reason']}".replace(" :", ":"))
-    return "\n".join(lines)
 
 
 def serve_tables() -> str:
@@ -446,7 +436,7 @@ PARTS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "train.md": {"settings": lambda: settings_table(TrainConfig), "presets": presets_table},
     "models.md": {"config": lambda: settings_table(ModelConfig)},
     "cli.md": {"commands": commands_text},
-    "benchmarks.md": {"search": search_tables},
+    "benchmarks.md": {"summary": search_summary, "search": search_tables},
     "serve.md": {"serve": serve_tables},
     "results.md": {"speed": speed_tables, "flickr8k": accuracy_tables},
     "architecture.md": {"layers": layers, "rooms": rooms},

@@ -26,7 +26,7 @@ class Careful(Base):
         return {"reading_s": 0.25}
 
     def settings(self) -> Sequence[Setting]:
-        return [{"wrong": 5}, {"wrong": 0}]
+        return [{"wrong": 1}, {"wrong": 0}]
 
     def use(self, setting: Setting) -> None:
         self.wrong = setting["wrong"]
@@ -73,3 +73,12 @@ class Absent(Careful):
     """Its package is not installed."""
 
     package = "a-package-that-nobody-has"
+
+
+class CarefulFlat(Careful):
+    """The same in the place of the flat search, with one setting."""
+
+    exact = True
+
+    def settings(self) -> Sequence[Setting]:
+        return [{"wrong": 0}]

@@ -6,7 +6,7 @@ An engine is a small class. One object is one build of one engine, in a process 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -15,7 +15,8 @@ import numpy as np
 from hivlp.errors import QueryError
 from hivlp.index.vectors import LevelArray
 from hivlp.messages import suggestion
-from hivlp.types import FloatArray, IntArray
+from hivlp.stores.local import LocalStore
+from hivlp.types import FloatArray, IntArray, Item
 from hivlp_lab.bench.machine import installed
 from hivlp_lab.bench.vectors import BenchVectors
 
@@ -27,6 +28,7 @@ Setting: TypeAlias = dict[str, Any]
 ENGINES: dict[str, str] = {
     "flat": "hivlp_lab.bench.faiss_engines:Flat",
     "ivf-flat": "hivlp_lab.bench.faiss_engines:IvfFlat",
+    "ivf-sq8": "hivlp_lab.bench.faiss_engines:IvfSq8",
     "ivf-pq": "hivlp_lab.bench.faiss_engines:IvfPq",
     "hnsw": "hivlp_lab.bench.faiss_engines:Hnsw",
     "pq-fastscan": "hivlp_lab.bench.faiss_engines:PqFastScan",
@@ -38,15 +40,29 @@ ENGINES: dict[str, str] = {
 }
 """Name of an engine -> where its class is, in the order in which they are measured."""
 
+DIMS = (64, 128, 192)
+"""Main directions that inverted lists keep, of ours and of the plain twin of faiss."""
+NPROBE = (8, 16, 32, 48, 64, 96, 128, 192, 256)
+"""Lists that are visited, of every engine with lists."""
+FEW = (20, 50, 100, 200)
+"""Items that are scored anew behind codes of 8 bits."""
+MANY = (50, 100, 200, 400, 1000)
+"""Items that are scored anew behind coarser codes."""
+SCAN_UP_TO = 200_000
+"""Items up to which scans of all codes are measured, and several builds of a graph. Beyond, they take many
+minutes, and neither has ever been the fastest there."""
+
 
 class Engine(Protocol):
     """One build of one engine. Positions in the vectors are the row numbers that a search gives.
 
     Attributes:
         package: the distribution that must be installed.
+        exact: whether it compares every item in full, so that its recall is 1 by construction.
     """
 
     package: ClassVar[str]
+    exact: ClassVar[bool]
 
     def __init__(self, build: Build, vectors: BenchVectors, folder: Path, threads: int) -> None:
         """Keeps the arguments.
@@ -102,6 +118,10 @@ class Engine(Protocol):
         """The same for many queries at once: Q × k, by `threads` threads."""
         ...
 
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Any]:
+        """The k best with their ids, captions and metadata, which a store holds in the order of the rows."""
+        ...
+
     def cold_bytes(self) -> int:
         """Bytes of the files that searches read where they lie."""
         ...
@@ -115,6 +135,7 @@ class Base:
     """What most engines have in common: they keep everything in memory and take a query as it is."""
 
     package: ClassVar[str] = "faiss-cpu"
+    exact: ClassVar[bool] = False
     bytes_per_number: ClassVar[float] = 4.0
 
     def __init__(self, build: Build, vectors: BenchVectors, folder: Path, threads: int) -> None:
@@ -136,6 +157,12 @@ class Base:
 
     def query(self, query_D: FloatArray) -> Any:
         return query_D
+
+    def search(self, query: Any, k: int) -> IntArray:
+        raise NotImplementedError  # every engine has its own
+
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Item]:
+        return store.items_of([row for row in self.search(query, k).tolist() if row >= 0])
 
     def cold_bytes(self) -> int:
         return 0

@@ -1,8 +1,8 @@
 """The engines of faiss: exact, inverted lists, graphs and 4-bit codes.
 
-Most of them may first turn the vectors to their main directions, keep the first 64 numbers, where nearly all
-the variance is, and re-score what they find by the whole vectors: on embeddings that is what makes them fast,
-and what somebody who tunes faiss would do.
+Most of them may first turn the vectors to their main directions, keep the first 64 or 128 numbers, where most
+of the variance is, and re-score what they find by the whole vectors: on embeddings that is what makes them
+fast, and what somebody who tunes faiss would do.
 """
 
 from __future__ import annotations
@@ -13,12 +13,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hivlp.index.coarse.kinds import default_lists
 from hivlp.types import FloatArray, IntArray
-from hivlp_lab.bench.engines import Base, Build, Setting, blocks, combinations, sample
-from hivlp_lab.bench.faiss_index import assemble, innermost, list_count, probe_counts
+from hivlp_lab.bench.engines import (
+    DIMS,
+    FEW,
+    MANY,
+    NPROBE,
+    SCAN_UP_TO,
+    Base,
+    Build,
+    Setting,
+    blocks,
+    combinations,
+    sample,
+)
+from hivlp_lab.bench.faiss_index import assemble, innermost, list_count
 
 _TRAIN_ROWS = 200_000
-_REDUCED = 64
 
 
 class FaissEngine(Base):
@@ -87,21 +99,37 @@ class FaissEngine(Base):
 class Flat(FaissEngine):
     """Every item compared in float32: the exact answer, and the speed that others are compared with."""
 
+    exact: ClassVar[bool] = True
+
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         return [_made("Flat")]
 
 
 class IvfFlat(FaissEngine):
-    """Inverted lists of whole vectors, or of 64 numbers with re-scoring."""
+    """Inverted lists of whole vectors, or of some directions with re-scoring."""
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         lists = list_count(count)
-        probes = probe_counts(lists)
+        builds = [
+            _reduced(f"IVF{lists},Flat", width, kept, nprobe=_probes(lists), rescored=FEW)
+            for kept in (64, 128)
+        ]
+        if count <= SCAN_UP_TO:
+            builds.append(_made(f"IVF{lists},Flat", nprobe=_probes(lists)))
+        return builds
+
+
+class IvfSq8(FaissEngine):
+    """The plain twin of HiVLP's inverted lists: the same directions, lists, 8-bit codes and re-scoring."""
+
+    @classmethod
+    def builds(cls, count: int, width: int) -> list[Build]:
+        lists = min(default_lists(count), max(1, count // 32))
+        kept = sorted({min(dims, width // 2) for dims in DIMS})
         return [
-            _made(f"IVF{lists},Flat", nprobe=probes),
-            _reduced(f"IVF{lists},Flat", width, nprobe=probes, rescored=[20, 50, 100]),
+            _reduced(f"IVF{lists},SQ8", width, dims, nprobe=_probes(lists), rescored=FEW) for dims in kept
         ]
 
 
@@ -111,21 +139,27 @@ class IvfPq(FaissEngine):
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         lists = list_count(count)
+        sweep: dict[str, Any] = {"nprobe": _probes(lists), "rescored": MANY}
         # np: without polysemous training, a minute's work for a filter that is not used
-        factory = f"IVF{lists},PQ{min(32, width // 2)}x8np"
-        return [_reduced(factory, width, nprobe=probe_counts(lists), rescored=[50, 100, 200, 400])]
+        return [
+            _reduced(f"IVF{lists},PQ{min(codes, width // 2)}x8np", width, dims, **sweep)
+            for dims, codes in ((64, 32), (128, 64))
+        ]
 
 
 class Hnsw(FaissEngine):
-    """A graph over whole vectors, over 8-bit ones, and over 64 numbers with re-scoring."""
+    """A graph over whole vectors, over 8-bit ones, and over some directions with re-scoring."""
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        efs = [16, 32, 64, 128, 256, 512]
+        efs = [16, 32, 64, 96, 128, 192, 256, 512]
+        reduced = _reduced("HNSW32,SQ8", width, 128, ef=efs, rescored=FEW)
+        if count > SCAN_UP_TO:
+            return [reduced]
         return [
-            _made("HNSW32,Flat", ef=efs),
+            reduced,
+            _reduced("HNSW32,SQ8", width, 64, ef=efs, rescored=FEW),
             _made("HNSW32,SQ8", ef=efs),
-            _reduced("HNSW32,SQ8", width, ef=efs, rescored=[50, 100, 200]),
         ]
 
 
@@ -134,23 +168,38 @@ class PqFastScan(FaissEngine):
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        lists, codes = list_count(count), min(32, width)
-        rescored = [50, 100, 200, 400, 1000]
-        flat: dict[str, Any] = {"rescored": [*rescored, 2000]}
-        some: dict[str, Any] = {"nprobe": probe_counts(lists), "rescored": [50, 100, 200, 400]}
-        return [
-            _made(f"PQ{codes}x4fs", reduce=codes, refine="float32", **flat),
-            _reduced(f"PQ{codes}x4fs", width, **flat),
-            _reduced(f"OPQ{codes}_{min(_REDUCED, width)},PQ{codes}x4fs", width, **flat),
-            _made(f"IVF{lists},PQ{codes}x4fs", reduce=codes, refine="float32", **some),
-            _reduced(f"IVF{lists},PQ{codes}x4fsr", width, **some),
-            _reduced(f"IVF{lists},PQ{codes}x4fsr", width, refine="float16", **some),
+        lists = list_count(count)
+        some: dict[str, Any] = {"nprobe": _probes(lists), "rescored": MANY}
+        codes = min(128, width)
+        builds = [
+            _reduced(f"IVF{lists},PQ{min(64, width)}x4fsr", width, 128, **some),
+            _reduced(f"IVF{lists},PQ{codes}x4fsr", width, 128, **some),
         ]
+        if count <= SCAN_UP_TO:
+            pairs = min(64, width)
+            builds += [
+                _reduced(f"IVF{lists},PQ{codes}x4fsr", width, 128, refine="float16", **some),
+                _reduced(f"PQ{codes}x4fs", width, 128, rescored=[*MANY, 2000]),
+                _reduced(f"OPQ{pairs}_{min(128, width)},PQ{pairs}x4fs", width, 128, rescored=[*MANY, 2000]),
+            ]
+        return builds
 
 
-def _made(factory: str, *, reduce: int = 0, refine: str | None = None, **sweep: list[Any]) -> Build:
-    return {"factory": factory, "reduce": reduce, "refine": refine, "sweep": sweep}
+def _probes(lists: int) -> list[int]:
+    """How many lists are visited. Never more than there are: faiss gives wrong rows then."""
+    return [probed for probed in NPROBE if probed <= lists]
 
 
-def _reduced(factory: str, width: int, *, refine: str = "float32", **sweep: list[Any]) -> Build:
-    return _made(factory, reduce=min(_REDUCED, width), refine=refine, **sweep)
+def _made(factory: str, *, reduce: int = 0, refine: str | None = None, **sweep: Sequence[Any]) -> Build:
+    return {
+        "factory": factory,
+        "reduce": reduce,
+        "refine": refine,
+        "sweep": {n: [*values] for n, values in sweep.items()},
+    }
+
+
+def _reduced(
+    factory: str, width: int, kept: int, *, refine: str = "float32", **sweep: Sequence[Any]
+) -> Build:
+    return _made(factory, reduce=min(kept, width), refine=refine, **sweep)

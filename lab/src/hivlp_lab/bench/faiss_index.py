@@ -48,11 +48,6 @@ def list_count(count: int) -> int:
     return min(1 << round(np.log2(4 * count**0.5)), most)
 
 
-def probe_counts(lists: int) -> list[int]:
-    """How many lists are visited, in a sweep. Never more than there are: faiss gives wrong rows then."""
-    return [n for n in (4, 8, 16, 32, 64, 128, 256) if n <= lists]
-
-
 def _rotation(training_ND: FloatArray, width: int) -> Any:
     """The main directions of the vectors. Not centred as PCA is, so that dot products stay what they are."""
     import faiss

@@ -9,7 +9,8 @@ item = normalise(real row + scale · spread of that row · noise)
   says for this many items. The curve is the typical distance within random subsets of the real rows, of an
   eighth up to all: a straight line in logarithms, continued to the wanted size.
 
-It sees items only, never a query. R real rows, D width, N items, B rows of a block.
+Equal items are fitted to once: they say nothing of how near to each other different ones are. It sees items
+only, never a query. R real rows, D width, N items, B rows of a block.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hivlp.encode.heads import unit
+from hivlp.errors import DataError
 from hivlp.types import FloatArray, IntArray
 
-VERSION = 1  # part of the key of stored data; a change of what comes out needs another
+VERSION = 2  # part of the key of stored data; a change of what comes out needs another
 _NEIGHBOUR = 5
 _PROBES = 2_000
 _TINY = 1e-3  # equal pictures have distance 0, which has no logarithm
 _BLOCK_ROWS = 16_384
 _NEARBY, _MOST_SIMULATED = 20, 200_000
+_ROUGH = 0.02  # below it a distance from a cosine in float32 is mostly rounding
+_FEWEST = 8
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,26 @@ class Generator:
 
 
 def fit(real_RD: FloatArray, count: int, *, seed: int = 0) -> Generator:
-    """A generator for an index of ``count`` items, of which the first are the real rows themselves."""
+    """A generator for an index of ``count`` items, of which the first are the real rows themselves.
+
+    Raises:
+        DataError: fewer than eight rows differ from each other.
+    """
     rng = np.random.default_rng(seed)
-    near_RK, rows_RK = neighbours(real_RD, real_RD, 1 + max(_NEIGHBOUR, _NEARBY))
+    around = 1 + max(_NEIGHBOUR, _NEARBY)
+    near_RK, rows_RK = neighbours(real_RD, real_RD, around)
+    while not (first_R := _first_of_equals(near_RK, rows_RK)).all():  # once, if no row has twenty equals
+        real_RD = real_RD[first_R]
+        near_RK, rows_RK = neighbours(real_RD, real_RD, around)
+    if len(real_RD) < _FEWEST:
+        raise DataError(
+            f"{len(real_RD)} different items are too few to generate more from; must be at least {_FEWEST}. "
+            "Name more sources with --data."
+        )
     spread_R = np.maximum(near_RK[:, min(_NEIGHBOUR, near_RK.shape[1] - 1)], _TINY)
     slope = _slope(real_RD, rng)
     typical = _geometric_mean(near_RK[:, 1]) * (count / len(real_RD)) ** slope
-    draft = Generator(real_RD, spread_R, _root(real_RD, near_RK[:, 1], rows_RK[:, 1]), 0.0, slope, typical)
+    draft = Generator(real_RD, spread_R, _root(real_RD, near_RK, rows_RK), 0.0, slope, typical)
     scale = _scale(draft, rows_RK, count, rng)
     return Generator(real_RD, spread_R, draft.root_DD, scale, slope, typical)
 
@@ -82,11 +100,27 @@ def neighbours(items_ND: FloatArray, queries_QD: FloatArray, count: int) -> tupl
     index: Any = faiss.IndexFlatIP(items_ND.shape[1])
     index.add(np.ascontiguousarray(items_ND, np.float32))
     cosines_QK, rows_QK = index.search(np.ascontiguousarray(queries_QD), min(count, len(items_ND)))
-    return np.sqrt(np.maximum(2 - 2 * cosines_QK, 0)), rows_QK
+    distances_QK = np.sqrt(np.maximum(2 - 2 * cosines_QK, 0))
+    queries, places = np.nonzero(distances_QK < _ROUGH)
+    for start in range(0, len(queries), _BLOCK_ROWS):
+        some_B = slice(start, start + _BLOCK_ROWS)
+        rows_B = rows_QK[queries[some_B], places[some_B]]
+        apart_B = np.linalg.norm(items_ND[rows_B] - queries_QD[queries[some_B]], axis=1)
+        distances_QK[queries[some_B], places[some_B]] = apart_B
+    return distances_QK, rows_QK
 
 
-def _root(real_RD: FloatArray, distance_R: FloatArray, nearest_R: IntArray) -> FloatArray:
-    apart_R = distance_R > _TINY
+def _first_of_equals(near_RK: FloatArray, rows_RK: IntArray) -> NDArray[np.bool_]:
+    """Whether no earlier row among the nearest equals a row, up to rounding."""
+    earlier_RK = rows_RK < np.arange(len(rows_RK))[:, None]
+    return np.logical_not(((near_RK <= _TINY) & earlier_RK).any(axis=1))
+
+
+def _root(real_RD: FloatArray, near_RK: FloatArray, rows_RK: IntArray) -> FloatArray:
+    """The noise: differences between rows and the nearest ones that are not equal to them."""
+    apart_RK = near_RK > _TINY
+    apart_R, place_R = apart_RK.any(axis=1), apart_RK.argmax(axis=1)
+    nearest_R = rows_RK[np.arange(len(rows_RK)), place_R]
     differences_RD = unit(real_RD[apart_R] - real_RD[nearest_R[apart_R]])
     values_D, vectors_DD = np.linalg.eigh(differences_RD.T @ differences_RD / len(differences_RD))
     root_DD = np.sqrt(np.maximum(values_D, 0))[:, None] * vectors_DD.T

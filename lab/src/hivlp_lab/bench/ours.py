@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,33 +13,47 @@ from hivlp.search import cascade as search
 from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import FloatArray, IntArray, Item
-from hivlp_lab.bench.engines import Base, Build, Setting, bytes_below, words
+from hivlp_lab.bench.engines import (
+    DIMS,
+    FEW,
+    MANY,
+    NPROBE,
+    SCAN_UP_TO,
+    Base,
+    Build,
+    Setting,
+    bytes_below,
+    words,
+)
 from hivlp_lab.bench.vectors import levels
 
+INDEX = "index.hivlp"
+"""Name of the index folder, in the folder of the engine; other engines read their items from it too."""
 _BATCH = 16_384
-_DIMS = 48
-_GRAPH_UP_TO = 200_000  # beyond, a graph takes many minutes to build and more memory than an item may have
 _COARSE = ("coarse", "coarse_width", "dims", "code", "lists", "links")
 """What of a plan its coarse index depends on; the rest can change from search to search."""
 
 
 def our_plans(count: int, width: int) -> list[Plan]:
     """The plans to measure for an index of this size and width of its fine level."""
-    few = [n for n in (15, 20, 30, 50, 100, 400) if n < count]
-    many = [n for n in (100, 400, 1000) if n < count]
-    probes = [n for n in (16, 24, 32, 48, 64, 128) if n * n <= count]
-    narrow: dict[str, Any] = {"coarse_width": width, "dims": min(_DIMS, width // 2)}
-    plans = [Plan(coarse="exact", candidates=best) for best in many]
-    plans += [Plan(coarse="pq", **narrow, candidates=best) for best in many]
-    plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=best) for best in many]
+    few, many = ([n for n in tried if n < count] for tried in (FEW, MANY))
+    probes = [n for n in NPROBE if n * n <= count]
+    kept = sorted({min(dims, width // 2) for dims in DIMS})
+    middle: dict[str, Any] = {"coarse_width": width, "dims": kept[len(kept) // 2]}
+    plans: list[Plan] = []
+    for dims in kept:
+        for probed in probes:
+            whole: dict[str, Any] = {"coarse_width": width, "dims": dims, "nprobe": probed}
+            plans += [Plan(coarse="ivf", **whole, candidates=best) for best in few]
     for probed in probes:
-        plans += [Plan(coarse="ivf", **narrow, nprobe=probed, candidates=best) for best in few]
-        plans += [Plan(coarse="ivf", nprobe=probed, candidates=best) for best in few]
-        plans += [Plan(coarse="ivf", code="pq4", **narrow, nprobe=probed, candidates=best) for best in many]
-    for seen in (32, 64, 128, 256) if count <= _GRAPH_UP_TO else ():
-        plans += [
-            Plan(coarse="hnsw", **narrow, ef_search=seen, candidates=best) for best in few if best <= seen
-        ]
+        plans += [Plan(coarse="ivf", code="pq4", **middle, nprobe=probed, candidates=best) for best in many]
+    if count <= SCAN_UP_TO:
+        plans += [Plan(coarse="pq", **middle, candidates=best) for best in many]
+        plans += [Plan(coarse="exact", code="int8", **middle, candidates=best) for best in few]
+        plans += [Plan(coarse="bits", coarse_width=width, dims=width, candidates=best) for best in many]
+        for seen in (32, 64, 128, 256, 512):
+            graph: dict[str, Any] = {**middle, "ef_search": seen}
+            plans += [Plan(coarse="hnsw", **graph, candidates=best) for best in few if best <= seen]
     return plans
 
 
@@ -67,7 +81,11 @@ class Ours(Base):
         shutil.rmtree(self._place, ignore_errors=True)
         vectors, begin = self.vectors, time.perf_counter()
         with LocalStore.create(
-            self._place, model_name="mini", model_fingerprint="bench", widths=vectors.widths, preprocessing={}
+            self._place,
+            model_name=str(vectors.about.get("model_name")),
+            model_fingerprint=str(vectors.about.get("model")),
+            widths=vectors.widths,
+            preprocessing={},
         ) as store:
             for start in range(0, len(vectors.items_ND), _BATCH):
                 rows_BD = vectors.items_ND[start : start + _BATCH].astype(np.float32)
@@ -111,6 +129,9 @@ class Ours(Base):
         queries = levels(queries_QD, self.vectors.widths)
         return _padded([result.rows for result in search.run(self.plan, queries, self.view, k)], k)
 
+    def items(self, query: Any, k: int, store: LocalStore) -> Iterable[Any]:
+        return self.store.search(query, k=k, plan=self.plan)[0]
+
     def cold_bytes(self) -> int:
         return bytes_below(self._place)
 
@@ -119,24 +140,12 @@ class Ours(Base):
 
     @property
     def _place(self) -> Any:
-        return self.folder / "index.hivlp"
+        return self.folder / INDEX
 
 
 def of_plans(plans: list[dict[str, Any]]) -> Build:
     """The build that measures these plans, which must share their coarse index."""
     return {"plans": plans}
-
-
-class OursWithItems(Ours):
-    """The same with what a user gets: each hit's id, place, caption and metadata, read from SQLite."""
-
-    def search(self, query: Any, k: int) -> IntArray:
-        hits = self.store.search(query, k=k, plan=self.plan)[0]
-        return np.array([int(hit.id) for hit in hits], np.int64)
-
-    def search_batch(self, queries_QD: FloatArray, k: int) -> IntArray:
-        found = self.store.search(levels(queries_QD, self.vectors.widths), k=k, plan=self.plan)
-        return _padded([np.array([int(hit.id) for hit in hits], np.int64) for hits in found], k)
 
 
 def _item(row: int) -> Item:

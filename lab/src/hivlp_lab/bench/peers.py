@@ -1,6 +1,7 @@
 """The engines of other packages; each is optional, and is imported when it is built.
 
-Each is set as its own documentation advises for recall of 0.99, and swept across it.
+Each is set as its own documentation advises for recall of 0.99, and swept across it. Beyond ``SCAN_UP_TO``
+items a graph has one build, since each takes many minutes.
 """
 
 # Most of these packages are not installed where this file is checked.
@@ -16,7 +17,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hivlp.types import FloatArray, IntArray
-from hivlp_lab.bench.engines import Base, Build, Setting, blocks, bytes_below, combinations
+from hivlp_lab.bench.engines import (
+    SCAN_UP_TO,
+    Base,
+    Build,
+    Setting,
+    blocks,
+    bytes_below,
+    combinations,
+)
 
 _EFS = [16, 32, 64, 96, 128, 192, 256, 384, 512]
 
@@ -28,7 +37,8 @@ class Hnswlib(Base):
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        return [{"M": links, "ef_construction": 200} for links in (16, 32)]
+        links = (16,) if count > SCAN_UP_TO else (16, 32)
+        return [{"M": one, "ef_construction": 200} for one in links]
 
     def build(self) -> dict[str, float]:
         import hnswlib
@@ -62,15 +72,9 @@ class Usearch(Base):
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         sweep = {"expansion": _EFS}
-        return [
-            {"dtype": "f16", "connectivity": 32, "expansion_add": 200, "sweep": sweep},
-            {
-                "dtype": "i8",
-                "connectivity": 32,
-                "expansion_add": 200,
-                "sweep": {**sweep, "rescored": [20, 50]},
-            },
-        ]
+        usual = {"connectivity": 16, "expansion_add": 128}
+        coded = {"dtype": "i8", **usual, "sweep": {**sweep, "rescored": [20, 50, 100]}}
+        return [coded] if count > SCAN_UP_TO else [coded, {"dtype": "f16", **usual, "sweep": sweep}]
 
     def build(self) -> dict[str, float]:
         from usearch.index import Index
@@ -121,15 +125,13 @@ class Scann(Base):
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         leaves = int(max(16, min(2 * count**0.5, count / 32)))
-        narrow = 64 if width > 64 else None
-        usual = {"leaves": leaves, "pca": narrow, "block": 2, "soar": None, "reorder": "FLOAT32"}
-        return [
-            {**usual, "pca": None, "soar": 1.5},
-            usual,
-            {**usual, "soar": 1.5},
-            {**usual, "block": 1},
-            {**usual, "soar": 1.5, "reorder": "BFLOAT16"},
+        usual = {"leaves": leaves, "block": 2, "soar": None, "reorder": "FLOAT32"}
+        kept = [dims for dims in (128, 192) if dims < width]
+        builds = [
+            *({**usual, "pca": dims} for dims in kept),
+            {**usual, "pca": min(kept, default=None), "soar": 1.5},
         ]
+        return builds if count > SCAN_UP_TO else [*builds, {**usual, "pca": None, "soar": 1.5}]
 
     def build(self) -> dict[str, float]:
         import scann
@@ -157,7 +159,7 @@ class Scann(Base):
         return {}
 
     def settings(self) -> Sequence[Setting]:
-        leaves = [n for n in (5, 10, 20, 40, 80, 160, 320) if n <= self.parameters["leaves"]]
+        leaves = [n for n in (5, 10, 20, 40, 80, 120, 160, 240, 320) if n <= self.parameters["leaves"]]
         return combinations({"leaves": leaves, "rescored": [20, 50, 100, 200, 400]})
 
     def use(self, setting: Setting) -> None:
@@ -179,11 +181,10 @@ class QdrantEdge(Base):
 
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
-        efs = [32, 64, 128, 256, 512]
-        return [
-            {"m": 16, "ef_construct": 200, "quantized": False, "sweep": {"ef": efs}},
-            {"m": 16, "ef_construct": 200, "quantized": True, "sweep": {"ef": efs, "oversampling": [1.5, 3]}},
-        ]
+        usual = {"m": 16, "ef_construct": 200}
+        sweep = {"ef": [32, 64, 96, 128, 192, 256, 512]}
+        coded = {**usual, "quantized": True, "sweep": {**sweep, "oversampling": [1.5, 3, 6]}}
+        return [coded] if count > SCAN_UP_TO else [coded, {**usual, "quantized": False, "sweep": sweep}]
 
     def build(self) -> dict[str, float]:
         import qdrant_edge as qe

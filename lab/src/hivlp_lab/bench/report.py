@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hivlp.errors import DataError
 from hivlp.messages import counted
 from hivlp_lab.bench import files, plot
 from hivlp_lab.bench.search import result_name
@@ -32,7 +30,10 @@ def table(document: Mapping[str, Any]) -> RenderableType:
     grid.add_column("plan", overflow="fold")
     headings = (
         "recall\n@10",
+        "lower\nbound",
         "p50\nms",
+        "with\nitems",
+        "and\ntext",
         "p99\nms",
         "times\nflat",
         "q/s\n2 threads",
@@ -72,32 +73,23 @@ def save(document: Mapping[str, Any], folder: Path) -> list[str]:
     return files.save({**document, "rows": rows}, folder / f"{result_name(document)}.json", plot.draw)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Reads an earlier result file. Raises DataError for any other file."""
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document["best"], dict):
-            raise TypeError("its field best is not an object")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a result of hivlp bench search: {error}. Name a file that --out wrote."
-        ) from error
-    return document
-
-
 def _title(document: Mapping[str, Any]) -> str:
     data = document["data"]
     threads = document["threads"]
     return (
         f"{data['items']:,} items of {data['width']} numbers, {data['real_items']:,} of them real; "
-        f"recall@10 of {document['target']:g} or more; {counted(threads, 'thread')}"
+        f"recall@10 of {document['target']:g} or more; {counted(threads, 'thread')}; "
+        f"model {document['model']}"
     )
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         f"{row['recall@10']:.4f}",
+        f"{row['recall_low']:.4f}",
         f"{row['p50_ms']:.3f}",
+        _number(row["p50_items_ms"], ".3f"),
+        _number(row["p50_text_ms"], ".3f"),
         f"{row['p99_ms']:.3f}",
         _number(row["times_flat"], ".1f"),
         f"{row['qps_2_threads']:,.0f}",
@@ -108,12 +100,29 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _flat_note(flat: Mapping[str, Any] | None) -> list[str]:
+    if flat is None or not flat["slow"]:
+        return []
+    return [
+        f"flat reads {flat['gb_s']:.1f} GB/s, {flat['gb_s'] / flat['bandwidth_gb_s']:.0%} of the bandwidth, "
+        f"also when measured {flat['measured']} times: something slowed it down, and all multiples of it are "
+        "too large"
+    ]
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
 def _notes(document: Mapping[str, Any]) -> list[Text]:
     notes = [f"One thread reads memory at {document['bandwidth_gb_s']:.1f} GB/s."]
+    notes += _flat_note(document["flat"])
+    for name, row in document["best"].items():
+        if row["scenes"] is not None:
+            notes.append(
+                f"{name}, captions of drawn scenes: recall@10 {row['scenes']['recall@10']:.4f}, "
+                f"p50 {row['scenes']['p50_ms']:.3f} ms"
+            )
     below = {row["engine"] for row in document["rows"]} - set(document["best"])
     for name in sorted(below):
         most = max(row["recall@10"] for row in document["rows"] if row["engine"] == name)

@@ -3,16 +3,17 @@
 Real embeddings are made once and stored. Where more are needed, `bench.generator` makes the
 rest. Items are stored in float16, as an index stores them, and every engine gets exactly these values.
 
-work/embeddings/<key>/  items.npy, captions.npy     a source, encoded
-work/data/<key>/        items.f16, queries.npy, truth.npz, data.json     one benchmark's vectors
+work/embeddings/<key>/  items.npy     the pictures of a source, encoded
+work/data/<key>/        items.f16, queries.npy, texts.json, truth.npz, data.json     one benchmark's vectors
+
+A key has the model's fingerprint and a hash of the code, so vectors of another model or code are never used.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,12 +26,15 @@ from hivlp.encode.heads import unit
 from hivlp.errors import DataError, ModelError
 from hivlp.index.vectors import LevelArray
 from hivlp.types import Embeddings, FloatArray
-from hivlp_lab.bench import check, generator, recall
+from hivlp_lab.bench import check, generator, provenance, recall
+from hivlp_lab.bench.queries import QuerySet, described, query_sets
 
 Say: TypeAlias = Callable[[str], None]
 DEFAULT_SOURCE = "scenes:5000"
-_ITEMS, _QUERIES, _TRUTH, _ABOUT = "items.f16", "queries.npy", "truth.npz", "data.json"
+_ITEMS, _QUERIES, _TEXTS = "items.f16", "queries.npy", "texts.json"
+_TRUTH, _ABOUT = "truth.npz", "data.json"
 _NESTED_WITHIN = 1e-3
+_FEWEST_PICTURES = 100
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class BenchVectors:
 
     Attributes:
         about: how they came to be, JSON-compatible; ``key`` in it names these vectors among all.
+        texts: the words of the queries.
     """
 
     folder: Path
@@ -46,6 +51,11 @@ class BenchVectors:
     items_ND: LevelArray
     queries_QD: FloatArray
     truth: recall.Truth
+    texts: list[str]
+
+    def part(self, name: str) -> slice:
+        """Where the queries of a set stand (see `bench.queries`); empty for a set that is not there."""
+        return slice(*self.about["query_sets"].get(name, (0, 0)))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -58,27 +68,33 @@ class BenchVectors:
         mapped = np.memmap(folder / _ITEMS, np.float16, mode="r", shape=(about["items"], about["width"]))
         with np.load(folder / _TRUTH) as stored:
             truth = recall.Truth(stored["rows"], stored["tenth"])
-        return cls(folder, about, np.asarray(mapped), np.load(folder / _QUERIES), truth)
+        texts = json.loads((folder / _TEXTS).read_text(encoding="utf-8"))
+        return cls(folder, about, np.asarray(mapped), np.load(folder / _QUERIES), truth, texts)
 
 
 def prepare(
     sources: Sequence[str],
     *,
     items: int,
-    queries: int,
+    query_count: int,
     seed: int,
     work: Path,
+    queries: Sequence[str] = (),
     model: str = "mini",
     say: Say = lambda message: None,
 ) -> BenchVectors:
     """The vectors of a benchmark, from the work folder if they have been made before.
 
     Args:
-        sources: what `open_source` takes: pictures become items, captions become queries.
+        sources: what `open_source` takes: their pictures become items.
         items: how many items; real items first; the rest is generated.
-        queries: how many captions, drawn from those whose vectors differ.
+        query_count: how many queries, half to choose plans by and half to report.
         seed: of every random choice.
         work: where embeddings and vectors are kept.
+        queries: sources of captions that the model never trained on; none for the split ``val`` of the
+            sources.
+        model: name or folder of the model.
+        say: gets the progress.
 
     Raises:
         ModelError: the narrower levels of the model are not prefixes of the widest.
@@ -86,34 +102,34 @@ def prepare(
     """
     sources = list(sources) or [DEFAULT_SOURCE]
     encoder = load(model)
-    parts = {"sources": sources, "model": encoder.fingerprint, "items": items, "queries": queries}
-    parts |= {"seed": seed, "generator": generator.VERSION}
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    parts = {"sources": sources, "queries": list(queries), "model": encoder.fingerprint, "model_name": model}
+    parts |= {"items": items, "query_count": query_count, "seed": seed, "generator": generator.VERSION}
+    parts["code"] = provenance.joined(
+        provenance.library_code(provenance.ENCODING), provenance.bench_code(provenance.MADE)
+    )
+    key = provenance.joined(json.dumps(parts, sort_keys=True))
     folder = work / "data" / key
     if (folder / _ABOUT).is_file():
         say(f"vectors: those of {folder}")
         return BenchVectors.open(folder)
     require_nested(encoder)
-    pairs = [encoded(source, encoder, work, say) for source in sources]
-    real_RD, captions_CD = (unit(np.concatenate([pair[n] for pair in pairs])) for n in (0, 1))
-    rng = np.random.default_rng(seed)
-    captions_CD = np.unique(captions_CD, axis=0)
-    if len(captions_CD) < queries or len(real_RD) < 100:
+    sets = query_sets(sources, queries, encoder, count=query_count, seed=seed)
+    real_RD = unit(np.concatenate([encoded(source, encoder, work, say) for source in sources]))
+    if len(real_RD) < _FEWEST_PICTURES:
         raise DataError(
-            f"{', '.join(sources)} gave {len(real_RD):,} pictures and {len(captions_CD):,} different "
-            f"captions; a benchmark needs 100 pictures and {queries:,} queries. Name more "
-            "sources with --data, or lower --queries."
+            f"{', '.join(sources)} gave {len(real_RD):,} pictures; a benchmark needs {_FEWEST_PICTURES}. "
+            "Name more sources with --data."
         )
-    queries_QD = captions_CD[rng.permutation(len(captions_CD))[:queries]]
-    real_RD = real_RD[rng.permutation(len(real_RD))]
+    real_RD = real_RD[np.random.default_rng(seed).permutation(len(real_RD))]
     about = {**parts, "key": key, "real_items": min(items, len(real_RD)), "widths": list(encoder.widths)}
-    return write(folder, real_RD, queries_QD, items=items, seed=seed, about=about, say=say)
+    about["described"] = described(sources, queries)
+    return write(folder, real_RD, sets, items=items, seed=seed, about=about, say=say)
 
 
 def write(
     folder: Path,
     real_RD: FloatArray,
-    queries_QD: FloatArray,
+    sets: Mapping[str, QuerySet],
     *,
     items: int,
     seed: int = 0,
@@ -125,6 +141,9 @@ def write(
     folder.mkdir(parents=True)
     generated = items - len(real_RD)
     about = {"items": items, "width": real_RD.shape[1], **about, "generated_items": max(0, generated)}
+    queries_QD = unit(np.concatenate([one.vectors_QD for one in sets.values()]))
+    ends = np.cumsum([len(one.texts) for one in sets.values()]).tolist()
+    about["query_sets"] = dict(zip(sets, zip([0, *ends], ends, strict=False), strict=True))
     fitted = None
     if generated > 0:
         say(f"generator: fitting to {len(real_RD):,} real items")
@@ -139,6 +158,7 @@ def write(
             done += len(rows_BD)
             say(f"vectors: {done:,} of {items:,}")
     np.save(folder / _QUERIES, queries_QD)
+    (folder / _TEXTS).write_text(json.dumps([text for one in sets.values() for text in one.texts]))
     say(f"exact answers of {len(queries_QD):,} queries")
     mapped = np.memmap(folder / _ITEMS, np.float16, mode="r", shape=(items, real_RD.shape[1]))
     truth = recall.exact(np.asarray(mapped), queries_QD)
@@ -168,24 +188,20 @@ def require_nested(encoder: Encoder) -> None:
             )
 
 
-def encoded(source: str, encoder: Encoder, work: Path, say: Say) -> tuple[FloatArray, FloatArray]:
-    """Fine vectors of the pictures and captions of a source."""
-    key = hashlib.sha256(f"{source}\n{encoder.fingerprint}".encode()).hexdigest()[:16]
-    folder = work / "embeddings" / key
+def encoded(source: str, encoder: Encoder, work: Path, say: Say) -> FloatArray:
+    """Fine vectors of the pictures of a source."""
+    code = provenance.library_code(provenance.ENCODING)
+    folder = work / "embeddings" / provenance.joined(source, encoder.fingerprint, code)
     if not (folder / "source.json").is_file():
-        pictures, captions = [], []
+        pictures = []
         for batch in encode_stream(encoder, open_source(source)):
             pictures += [batch.embeddings.fine] if batch.samples else []
-            captions += [caption for sample in batch.samples for caption in sample.captions]
             if len(pictures) % 32 == 0:
                 say(f"{source}: {sum(map(len, pictures)):,} pictures encoded")
         if not pictures:
             raise DataError(f"{source} holds no picture that can be read; give another source with --data")
-        texts = [encoder.encode_texts(captions[n : n + 256]).fine for n in range(0, len(captions), 256)]
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "items.npy", np.concatenate(pictures))
-        np.save(
-            folder / "captions.npy", np.concatenate([np.zeros((0, encoder.widths[-1]), np.float32), *texts])
-        )
-        (folder / "source.json").write_text(json.dumps({"source": source, "model": encoder.fingerprint}))
-    return np.load(folder / "items.npy"), np.load(folder / "captions.npy")
+        made_by = {"source": source, "model": encoder.fingerprint, "code": code}
+        (folder / "source.json").write_text(json.dumps(made_by))
+    return np.load(folder / "items.npy")

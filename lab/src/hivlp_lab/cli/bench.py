@@ -24,19 +24,22 @@ def search(
         list[str] | None,
         typer.Option(
             "--data",
-            help="A source of pictures with captions, as for `hivlp index`. Repeatable. "
-            "Default: scenes:5000.",
+            help="A source of pictures, as for `hivlp index`. Repeatable. Default: scenes:5000.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a single search and of a batch.")] = 1,
-    queries: Annotated[int, typer.Option(min=1, help="Number of captions to search for.")] = 1000,
-    recall: Annotated[float, typer.Option(help="The recall@10 at which engines are compared.")] = 0.99,
-    like: Annotated[
-        Path | None,
+    queries: Annotated[
+        list[str] | None,
         typer.Option(
-            help="An earlier result file: of the other engines, measure only the build that was best there."
+            "--queries",
+            help="A source of captions that the model never trained on. Repeatable. "
+            "Default: the captions of the split val of --data.",
         ),
     ] = None,
+    query_count: Annotated[
+        int, typer.Option(min=2, help="Number of queries: half to choose plans by, half to report.")
+    ] = 2000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a single search and of a batch.")] = 1,
+    recall: Annotated[float, typer.Option(help="The recall@10 at which engines are compared.")] = 0.99,
     out: Annotated[Path | None, typer.Option(help="A folder for the result file and the picture.")] = None,
     work: Annotated[
         Path, typer.Option(help="Folder for vectors and measured rows, from which a stopped run resumes.")
@@ -48,17 +51,26 @@ def search(
     """Compare the search of HiVLP with the installed search engines."""
     from hivlp_lab.bench import report, vectors
     from hivlp_lab.bench.engines import selected
+    from hivlp_lab.bench.queries import require_enough
     from hivlp_lab.bench.search import Suite
 
     names = selected([name.strip() for name in only.split(",")] if only else [])
-    prepared = vectors.prepare(data or [], items=items, queries=queries, seed=seed, work=work, say=output.say)
+    require_enough(query_count, recall)
+    prepared = vectors.prepare(
+        data or [],
+        items=items,
+        queries=queries or [],
+        query_count=query_count,
+        seed=seed,
+        work=work,
+        say=output.say,
+    )
     suite = Suite(
         vectors=prepared,
         names=names,
         threads=threads,
         target=recall,
         work=work,
-        like=None if like is None else report.read(like),
         say=output.say,
     )
     document = suite.run()
