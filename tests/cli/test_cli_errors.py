@@ -55,12 +55,12 @@ def test_k_beyond_the_size_gives_everything(photos: Path, hivlp: Hivlp) -> None:
     assert len(hivlp("search", photos, "red", "-k", "1000", "--json").document["hits"]) == 12
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\t", "\u200b"])
+@pytest.mark.parametrize("text", ["", "  ", "\t", "\u200b", '"', "?!", "-", "--"])
 def test_an_empty_query(photos: Path, hivlp: Hivlp, text: str) -> None:
-    refused(hivlp("search", photos, text, "--json"), "no visible character", "give some words")
+    refused(hivlp("search", photos, "--json", "--", text), "has no word", "give some")
 
 
-@pytest.mark.parametrize("text", ["x" * 10_000, "word " * 2_000, "雪地里的一只狗", "🐕❄️", "--", "-"])
+@pytest.mark.parametrize("text", ["x" * 10_000, "word " * 2_000, "雪地里的一只狗", "🐕❄️", "#1", "5 > 3"])
 def test_strange_queries_are_answered(photos: Path, hivlp: Hivlp, text: str) -> None:
     ran = hivlp("search", photos, "--json", "--", text)
     assert ran.code == 0
@@ -304,7 +304,7 @@ def test_json_errors_hold_any_letter(photos: Path, hivlp: Hivlp) -> None:
 @pytest.mark.parametrize("score", ["1.5", "-1.01", "nan", "inf"])
 def test_a_lowest_score_that_no_cosine_has(photos: Path, hivlp: Hivlp, score: str) -> None:
     ran = hivlp("search", photos, "red", "--min-score", score, "--json")
-    refused(ran, f"min_score={float(score)} is out of range", "[-1, 1]")
+    refused(ran, f"min_score={float(score)} is invalid", "between -1 and 1")
 
 
 def test_nothing_scored_enough(photos: Path, hivlp: Hivlp) -> None:
@@ -425,7 +425,7 @@ def test_filters_that_are_none(photos: Path, hivlp: Hivlp) -> None:
 
 def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEncoder, hivlp: Hivlp) -> None:
     colours.texts_seen.clear()
-    refused(hivlp("tune", photos, "--recall", "1.5", "--json"), "recall=1.5", "(0, 1]")
+    refused(hivlp("tune", photos, "--recall", "1.5", "--json"), "recall=1.5", "above 0 and at most 1")
     refused(hivlp("tune", photos, "-k", "0", "--json"), "k=0", "at least 1")
     refused(hivlp("tune", photos, "--coarse", "tree", "--json"), "'tree'", "exact, pq, bits, ivf, hnsw")
     refused(hivlp("tune", photos, "--count", "0", "--json"), "count")
@@ -444,7 +444,7 @@ def test_tuning_that_can_not_be(photos: Path, tmp_path: Path, colours: ColourEnc
 
 
 def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused(hivlp("search", photos, "red", "--recall", "0", "--json"), "recall=0.0", "(0, 1]")
+    refused(hivlp("search", photos, "red", "--recall", "0", "--json"), "recall=0.0", "above 0 and at most 1")
     refused(
         hivlp("search", photos, "red", "--recall", "0.9", "--exact", "--json"), "exact and recall exclude"
     )
@@ -455,7 +455,7 @@ def test_a_recall_that_nobody_measured(photos: Path, hivlp: Hivlp, monkeypatch: 
 
 def test_a_probability_that_nobody_knows(photos: Path, hivlp: Hivlp) -> None:
     least = ("--min-probability", "2", "--json")
-    refused(hivlp("search", photos, "red", *least), "min_probability=2.0 is out of range", "[0, 1]")
+    refused(hivlp("search", photos, "red", *least), "min_probability=2.0 is invalid", "between 0 and 1")
     least = ("--min-probability", "0.5", "--json")
     refused(hivlp("search", photos, "red", *least), "hivlp tune", "--min-score")
 

@@ -129,7 +129,7 @@ def test_what_lies_elsewhere_is_named_by_its_whole_path_or_id(uri: str, name: st
 def test_the_match_is_said_of_the_best_hit_only() -> None:
     lines = drawn(hit("a", probability=0.81), hit("b", rank=2, probability=0.79))
     assert [line for line in lines if "%" in line] == [
-        "match 81%: how likely the index holds what the words describe"
+        "match 81%: the estimated chance that the index has a picture of this"
     ]
     assert not [line for line in drawn(hit("b", rank=11, probability=0.79)) if "%" in line]
 

@@ -140,7 +140,7 @@ def test_pages_of_hits_follow_each_other(photos: Path, hivlp: Hivlp) -> None:
     assert [hit["rank"] for hit in pages[1]] == [6, 7, 8, 9, 10]
     past = hivlp("search", photos, "red", "--offset", "50", "--json").document
     assert (past["hits"], past["notes"]) == ([], ["offset=50 leaves out all hits; there are 12"])
-    assert "offset=-1 is out of range" in hivlp("search", photos, "red", "--offset", "-1").err
+    assert "offset=-1 is invalid" in hivlp("search", photos, "red", "--offset", "-1").err
     least = whole[3]["score"]
     ran = hivlp("search", photos, "red", "--min-score", str(least), "-k", "10", "--offset", "2", "--json")
     assert ran.document["hits"] == whole[2:4]

@@ -57,7 +57,7 @@ def test_pages_end_at_the_most_hits_of_the_service(api: TestClient) -> None:
     assert api.get("/v1/search", params={"q": "red", "k": 10, "offset": 990}).status_code == 200
     beyond = api.get("/v1/search", params={"q": "red", "k": 10, "offset": 991})
     assert message(beyond, 400).startswith(
-        "k=10 after offset=991 is out of range: this service gives at most 1,000"
+        "k=10 after offset=991 is invalid: this service gives at most 1,000"
     )
     assert (
         message(api.get("/v1/search", params={"q": "red", "offset": -1}), 422) == "offset: must be at least 0"

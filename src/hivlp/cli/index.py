@@ -188,9 +188,10 @@ class _Summary:
         parts.append(f"{report.skipped:,} unchanged" + (f" ({report.moved:,} moved)" if report.moved else ""))
         parts.append(f"{len(report.failed):,} failed")
         removed = f" and {len(document['pruned']):,} removed" if "pruned" in document else ""
+        rate = f" ({report.items_per_s:.1f}/s)" if report.indexed else ""
         return (
-            f"{document['index']}: {', '.join(parts)}{removed} in {report.seconds:.1f} s "
-            f"({report.items_per_s:.1f}/s); it holds {counted(document['items'], 'item')} now"
+            f"{document['index']}: {', '.join(parts)}{removed} in {report.seconds:.1f} s{rate}; "
+            f"it holds {counted(document['items'], 'item')} now"
         )
 
 

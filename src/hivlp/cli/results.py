@@ -84,7 +84,7 @@ def _match(hits: Hits) -> Sequence[str]:
     """What the probability of the best hit says; that of others says nothing of them."""
     if not hits or hits[0].rank != 1 or hits[0].probability is None:
         return ()
-    return (f"match {hits[0].probability:.0%}: how likely the index holds what the words describe",)
+    return (f"match {hits[0].probability:.0%}: the estimated chance that the index has a picture of this",)
 
 
 def _print_table(

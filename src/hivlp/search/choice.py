@@ -43,7 +43,7 @@ def choose(
         QueryError: the recall is out of range, or the index was not tuned.
     """
     if recall is not None and not 0 < recall <= 1:
-        raise QueryError(f"recall={recall} is out of range: must be in (0, 1], such as 0.95")
+        raise QueryError(f"recall={recall} is invalid: must be above 0 and at most 1, such as 0.95")
     if live <= ALL_UP_TO or recall == 1:
         return Choice(Plan(name="exact", candidates="all") if recall is not None else default_plan(live))
     if tuned is None:

@@ -58,8 +58,8 @@ class Part:
             raise QueryError(f"weight={self.weight!r:.40} is invalid: must be a number, such as 1 or 0.5")
         if not (math.isfinite(self.weight) and 0 < abs(self.weight) <= MAX_WEIGHT):
             raise QueryError(
-                f"weight={self.weight} is out of range: must be in [-{MAX_WEIGHT:g}, {MAX_WEIGHT:g}] and not "
-                "0, such as 1 or 0.5"
+                f"weight={self.weight} is invalid: must be between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}, "
+                "not 0, such as 1 or 0.5"
             )
 
 
@@ -160,7 +160,7 @@ def clean_query(text: str) -> str:
     """The text without control characters and surrounding space.
 
     Raises:
-        QueryError: the value is not text, or has no visible character.
+        QueryError: the value is not text, or has neither letters, digits nor symbols.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise QueryError(
@@ -171,8 +171,6 @@ def clean_query(text: str) -> str:
     # Format characters stay: they join the parts of emoji and of Persian words. Alone they show nothing.
     visible = "".join(" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
     words = " ".join(visible.split())
-    if all(unicodedata.category(letter) == "Cf" for letter in words.replace(" ", "")):
-        raise QueryError(
-            f"the query {text[:20]!r} has no visible character: give some words, such as 'a dog in the snow'"
-        )
+    if not any(unicodedata.category(letter)[0] in "LNS" for letter in words):
+        raise QueryError(f"the query {text[:20]!r} has no word: give some, such as 'a dog in the snow'")
     return words

@@ -65,7 +65,7 @@ class Option:
         if self.type is str and not isinstance(value, str):
             raise QueryError(f"{name}={value!r} is invalid: must be text")
         if isinstance(value, Real) and self.type in (int, float) and not self._is_in_range(value):
-            raise QueryError(f"{name}={value} is out of range: {self.why}must be {self._range()}")
+            raise QueryError(f"{name}={value} is invalid: {self.why}must be {self._range()}")
 
     def _is_in_range(self, value: Any) -> bool:
         # written so that NaN is outside of every range
@@ -78,8 +78,9 @@ class Option:
     def _range(self) -> str:
         if self.most is None:
             return f"at least {self.least:g}"
-        low = f"({self.above:g}" if self.least is None else f"[{self.least:g}"
-        return f"in {low}, {self.most:g}]"
+        if self.least is None:
+            return f"above {self.above:g} and at most {self.most:g}"
+        return f"between {self.least:g} and {self.most:g}"
 
 
 def _option(type_: Any, help_: str, **more: Any) -> dict[str, Option]:

@@ -133,7 +133,7 @@ class Service:
             raise Problem(
                 400,
                 "bad_query",
-                f"{wanted} out of range: this service gives at most {self.settings.max_k:,} hits",
+                f"{wanted} invalid: this service gives at most {self.settings.max_k:,} hits",
             )
         parts, corrections = parts_of(parts), ()
         if request.spell:

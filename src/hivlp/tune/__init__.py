@@ -94,7 +94,7 @@ def tune(
 def check(store: LocalStore, recall: float, k: int, kinds: Sequence[str]) -> None:
     """What ``tune`` refuses whatever the queries; worth asking before they are encoded."""
     if not 0 < recall <= 1:
-        raise QueryError(f"recall={recall} is invalid: must be in (0, 1], such as 0.99.")
+        raise QueryError(f"recall={recall} is invalid: must be above 0 and at most 1, such as 0.99.")
     require_count("k", k, 1, "a whole number, at least 1")
     unknown = [kind for kind in kinds if kind not in CODES]
     if unknown:

@@ -153,7 +153,7 @@ function describe(frame, hit, sample) {
     likely === null ? null : element("span", { class: "match" }, `match ${percent(likely)}`),
     hit.similar?.length ? element("span", { class: "similar" }, `+${count(hit.similar.length)} near-equal`) : null,
   ];
-  frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", how likely the index holds such a picture"}`;
+  frame.querySelector(".line").title = sample ? "" : `rank, score${likely === null ? "" : ", the estimated chance that the index has a picture of this"}`;
   frame.querySelector(".line").replaceChildren(...line.filter(Boolean));
   frame.querySelector(".caption").textContent = hit.kind === "image" ? title(hit) : "";
   const match = likely === null ? "" : `, match ${percent(likely)}`;
