@@ -177,7 +177,7 @@ def test_nothing_found_is_an_answer(api: TestClient) -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"q": ""}, "no visible character"),
+        ({"q": ""}, "has no word"),
         ({"q": "red", "min_probability": "0.5"}, "tune"),
         ({"q": "red", "candidates": "4", "exact": "true"}, "exclude each other"),
         ({"q": "red", "k": "1001"}, "this service gives at most 1,000 hits"),

@@ -298,7 +298,7 @@ def test_a_search_takes_the_fastest_plan_of_the_front_that_keeps_its_recall(stor
     assert hits.plan["candidates"] == "all"
     assert hits.notes == ("no measured plan reaches recall 0.95, so every item was scored",)
     for recall in (0, -1, 1.01, float("nan")):
-        with pytest.raises(QueryError, match=r"recall=.* must be in \(0, 1\]"):
+        with pytest.raises(QueryError, match=r"recall=.* must be above 0 and at most 1"):
             store.search(asked, k=10, recall=recall)
 
 
@@ -407,7 +407,7 @@ def test_what_can_not_be_tuned_is_refused(tmp_path, store):
     with pytest.raises(QueryError, match=r"'tree' is not a kind .* exact, pq, bits, ivf, hnsw"):
         tune(store, queries(), kinds=["ivf", "tree"])
     for recall in (0, 1.1, float("nan")):
-        with pytest.raises(QueryError, match=r"recall=.* is invalid: must be in \(0, 1\]"):
+        with pytest.raises(QueryError, match=r"recall=.* is invalid: must be above 0 and at most 1"):
             tune(store, queries(), recall=recall)
     for k in (0, 2.5):
         with pytest.raises(QueryError, match=f"k={k} is invalid: must be a whole number, at least 1"):
@@ -492,7 +492,7 @@ def test_own_queries_are_cleaned_and_counted_before_anything_is_encoded(captione
     for texts, message in (
         ([], "0 queries are too few"),
         (["red"] * 49, "49 queries"),
-        (["\0"], "no visible"),
+        (["\0"], "has no word"),
     ):
         with pytest.raises(QueryError, match=message):
             captioned.tune(0.9, queries=texts)
@@ -593,7 +593,7 @@ def test_probabilities_are_for_words_and_pictures_only(captioned: Index):
     }
     assert "t" not in {hit.id for hit in captioned.search("red", k=200, min_probability=0.1)}
     for value in (-0.1, 1.1, float("nan")):
-        with pytest.raises(QueryError, match=r"min_probability=.* must be in \[0, 1\]"):
+        with pytest.raises(QueryError, match=r"min_probability=.* must be between 0 and 1"):
             captioned.search("red", min_probability=value)
 
 
