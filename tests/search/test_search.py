@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hivlp.errors import QueryError
 from hivlp.index.coarse import make
 from hivlp.index.mask import RowMask
-from hivlp.search.cascade import RawResult, run
+from hivlp.search.cascade import RawResult, _surely_contains_best, run
 from hivlp.search.plan import Plan
 from hivlp.types import Embeddings
 from index_tools import embeddings, unit
@@ -54,6 +54,22 @@ def oracle(view: ArrayView, query_D: np.ndarray, k: int, width: int):
             scored.append((-np.einsum("d,d->", stored_D, query_D), row))
     scored.sort()
     return [row for _, row in scored[:k]], np.array([-loss for loss, _ in scored[:k]], np.float32)
+
+
+def test_the_margin_covers_every_order_of_summation() -> None:
+    """Near-equal rows: the best by one order of summation is not always the best by another one."""
+    rng = np.random.default_rng(0)
+    differing = 0
+    for _ in range(100):
+        query_D = unit(rng.standard_normal((1, 512)).astype(np.float32))[0]
+        rows_ND = unit(query_D + 1e-4 * rng.standard_normal((40, 512)).astype(np.float32))
+        products_ND = rows_ND * query_D
+        one_N = np.add.accumulate(products_ND, axis=1, dtype=np.float32)[:, -1]
+        other_N = np.add.accumulate(products_ND[:, ::-1], axis=1, dtype=np.float32)[:, -1]
+        best = int(np.argmax(other_N))
+        differing += best != int(np.argmax(one_N))
+        assert best in _surely_contains_best(one_N, 1, 512)
+    assert differing > 20
 
 
 def same(one: RawResult, other: RawResult) -> bool:

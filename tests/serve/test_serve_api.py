@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -496,3 +497,29 @@ class TestWriting:
         status, code, message = error(api.post("/v1/items", json={"items": [item]}))
         assert (status, code) == (422, "invalid")
         assert words in message
+
+
+def test_an_upload_and_its_new_folder_are_on_the_disk_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = list[tuple[str, int]]()
+    fsync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        fsync(handle)
+        events.append(("synced", os.fstat(handle).st_ino))
+
+    def replaced(old: Any, new: Any) -> None:
+        rename(old, new)
+        events.append(("placed", Path(new).parent.stat().st_ino))
+
+    with colour_index(tmp_path, writable=True) as index, client(index, writable=True) as api:
+        folder = Path(index.info()["path"])
+        assert not (folder / "uploads").exists()
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "replace", replaced)
+        api.post("/v1/items", json={"items": [{"image_base64": b64("red", "white")}]}).raise_for_status()
+        uploads = (folder / "uploads").stat().st_ino
+        placed = events.index(("placed", uploads))
+        assert ("synced", folder.stat().st_ino) in events[:placed]
+        assert ("synced", uploads) in events[placed:]

@@ -10,7 +10,7 @@ from typing import Any
 from hivlp.data.images import check, file_hash
 from hivlp.data.originals import UPLOADS
 from hivlp.errors import ImageError
-from hivlp.files import write_atomically
+from hivlp.files import sync_folder, write_atomically
 from hivlp.ingest import AddReport, text_id
 from hivlp.retriever import Index
 from hivlp.types import Failure, Sample
@@ -122,5 +122,7 @@ def _write(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all, before the item that names it."""
     if path.is_file() and not path.is_symlink() and path.read_bytes() == data:
         return
-    path.parent.mkdir(exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(exist_ok=True)
+        sync_folder(path.parent.parent)  # the name of the new folder, too, must outlast a power cut
     write_atomically(path, data)
