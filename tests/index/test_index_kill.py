@@ -21,7 +21,8 @@ from hivlp.stores.local import LocalStore
 from index_model import Model, changed, held, make
 from processes import killed_in_the_end
 
-KILLS, SEEDS = 10, range(5)  # 50 in all
+KILLS = 10
+SEEDS = [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))]
 
 
 def new_index(path: Path) -> LocalStore:
