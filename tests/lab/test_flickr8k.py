@@ -412,7 +412,24 @@ def test_targets_are_means_over_seeds_and_said_plainly(ran: tuple[Path, dict[str
     assert by_what["text→image R@10, the goal"] == (61.0, False)
     assert by_what["text→image R@10 over the linear floor's"] == (4.0, True)
     assert by_what["AR kept by the cascade"] == (0.99, False)
-    assert "AR re-ranked over full scoring's, small pool" in {one["what"] for one in document["targets"]}
+    assert document["targets"] == claims.targets(document)
+
+
+@pytest.mark.parametrize(
+    ("share", "fusion", "counts"), [(0.2, 50.0, True), (0.0, 50.0, False), (0.2, 4.4, False)]
+)
+def test_only_real_re_ranking_by_a_model_above_chance_counts(
+    share: float, fusion: float, counts: bool
+) -> None:
+    level = {"AR": 40.0, "text_to_image": {"R@10": 61.0}, "cascade": {"kept": 1.0}}
+    pool = {"fusion": {"AR": fusion}, "mixed-10": {"AR": 60.0}, "mixed-50": {"AR": 66.0}}
+    reranked = {"hivlp-compact+uniter": {"0": {"share": share, "small_pool": pool}}}
+    floor = {"text_to_image": {"R@10": 57.0}}
+    document = {"systems": {"hivlp-compact": {"0": level}}, "floor": floor, "reranked": reranked}
+    found = [one for one in claims.targets(document) if one["what"].startswith("AR re-ranked")]
+    assert [(one["reached"], one["system"]) for one in found] == [
+        (16.0, "hivlp-compact+uniter, top 50")
+    ] * counts
 
 
 def test_markdown_has_a_row_for_each_system_and_even_tables(ran: tuple[Path, dict[str, Any]]) -> None:

@@ -51,7 +51,7 @@ def test_a_row_encodes_and_searches_a_query_in_every_round(source: PoolSource, s
         tower=lambda name, direction, device: tower,
         effort=TimeLimit(most=5, seconds=60),
         source=source,
-        ledger=SimpleNamespace(get=lambda name, measure: measure()),
+        ledger=SimpleNamespace(get=lambda name, measure, retries: measure()),
     )
     row = PoolRun(suite, "text_to_image", 200, 200, "cpu").row(system, "")
     assert row["rounds"] == 5
@@ -100,7 +100,7 @@ def test_the_faster_runtime_counts(monkeypatch: pytest.MonkeyPatch, faster: str)
     monkeypatch.setattr(towers, "_torch", lambda *_: runs["torch"])
     monkeypatch.setattr(towers, "_onnx", lambda *_: runs["onnxruntime"])
     monkeypatch.setattr(towers, "medians", lambda steps, effort: ([], took[steps[0]], 3))
-    tower = QueryTowers("cpu", base="tiny", compact="tiny").lightningdot("text_to_image")
+    tower = QueryTowers("cpu", base="tiny").lightningdot("text_to_image")
     assert tower.runtime == faster
     assert tower.encode is runs[faster]
 

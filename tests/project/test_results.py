@@ -12,7 +12,7 @@ from hivlp.encode.base import fingerprint, model_folder
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 # what these compare was trained or drawn at random there, and is in no folder
-OF_THEIR_OWN = ("flickr8k-", "speed-")
+OF_THEIR_OWN = ("flickr8k-",)
 
 
 def model_of(document: dict[str, Any]) -> str | None:

@@ -73,8 +73,6 @@ PAIRS: dict[str, PairSize] = {
     "base": PairSize(stack=_BASE),
     "large": PairSize(stack=_LARGE),
     "small": PairSize(stack=_SMALL, vocabulary=8_000, max_tokens=64, projection=256),
-    # The width of the text tower of `mini`, the model that comes with the package.
-    "compact": PairSize(stack=Stack(layers=3, width=192, heads=6, inner=768), max_tokens=64, projection=768),
     "tiny": PairSize(stack=_TINY, vocabulary=100, max_tokens=16, region_features=8, projection=16),
 }
 """Sizes of UNITER, LightningDOT and HiVLP; ``small`` is for training, ``tiny`` for trying out."""

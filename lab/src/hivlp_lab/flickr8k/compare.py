@@ -26,7 +26,7 @@ from hivlp_lab.flickr8k.pools import Pools
 from hivlp_lab.flickr8k.recipes import FULL, SMALL, SYSTEMS, Sizes, plain
 from hivlp_lab.flickr8k.reranking import Duo
 from hivlp_lab.flickr8k.systems import VERSION, Systems
-from hivlp_lab.speed.ledger import Ledger
+from hivlp_lab.speed.ledger import RETRIES, Ledger
 
 RERANKED = ("hivlp-compact", "hivlp-distilled")
 RERANKERS = ("uniter", "meter")
@@ -137,7 +137,7 @@ class Comparison:
 
     def _pools(self) -> dict[str, Any]:
         pools = Pools(systems=self.all, sources=self.distractors, seed=self.seeds[0])
-        return self.ledger.get(self._named(pools.name), pools.measured)
+        return self.ledger.get(self._named(pools.name), pools.measured, retries=RETRIES)
 
     def _floor(self) -> dict[str, Any]:
         corpus = self.materials.corpus

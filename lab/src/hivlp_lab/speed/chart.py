@@ -20,7 +20,7 @@ _LINES: tuple[tuple[str, str, str, str, str], ...] = (
     ("hivlp-compact+uniter-10", "HiVLP, UNITER re-ranks 10", "#0072B2", "X", "-"),
     ("lightningdot", "LightningDOT", "#E69F00", "o", "-"),
     ("hivlp", "HiVLP, same tower", "#009E73", "^", "-"),
-    ("hivlp-compact", "HiVLP, compact tower", "#000000", "*", "-"),
+    ("hivlp-compact", "HiVLP, text tower of mini", "#000000", "*", "-"),
 )
 _UNITS = (
     (1, "1 ms"),

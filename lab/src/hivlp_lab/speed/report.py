@@ -36,8 +36,8 @@ NAMES = {
     "meter-384-kept": "METER, 384², towers kept",
     "lightningdot": "LightningDOT, flat",
     "lightningdot-hnsw": "LightningDOT, HNSW",
-    "hivlp": "**HiVLP**, LightningDOT's tower",
-    "hivlp-compact": "**HiVLP**, compact tower",
+    "hivlp": "**HiVLP**, equal tower",
+    "hivlp-compact": "**HiVLP**, text tower of mini",
 }
 
 
@@ -87,11 +87,13 @@ def markdown(document: Mapping[str, Any], result: str) -> str:
         lines = [_line(HEADINGS), _line("---" for _ in HEADINGS), *(_line(cells(row)) for row in rows)]
         parts.append(f"**{TITLES[direction]}**, {_device(document, device)}\n\n" + "\n".join(lines))
     parts += [_paper_table(document), _targets_table(document)]
-    left_out = [
-        f"- left out: {TITLES[one['direction']]}, {one['candidates']:,} candidates: {one['reason']}"
-        for one in document["left_out"]
-    ]
+    left_out = [f"- left out: {_left_out(one)}: {one['reason']}" for one in document["left_out"]]
     return "\n\n".join([part for part in parts if part] + (["\n".join(left_out)] if left_out else []))
+
+
+def _left_out(one: Mapping[str, Any]) -> str:
+    system = f"{name(one['system'])}, " if "system" in one else ""
+    return f"{system}{TITLES[one['direction']]}, {one['candidates']:,} candidates"
 
 
 def table(document: Mapping[str, Any]) -> RenderableType:
@@ -130,7 +132,8 @@ def _conditions(document: Mapping[str, Any], result: str) -> str:
         f"Every row: `hivlp reproduce speed --pools {pools}` on {where['processor']}, {where['cpus']} CPUs, "
         f"{where['gpu'] or 'no GPU'}, {where['memory_gb']:.0f} GB, {document['measured_at'][:10]}; "
         f"{packages}; {where['threads']} threads for models, one for a search; one query at a time, of "
-        f"{query['words']} word pieces or {query['regions']} regions; [all numbers]({result})."
+        f"{query['words']} word pieces or {query['regions']} regions; vectors of `mini` with the fingerprint "
+        f"`{document['model']}`; [all numbers]({result})."
     )
 
 
@@ -152,7 +155,7 @@ def _paper_table(document: Mapping[str, Any]) -> str:
     """The papers' factors over UNITER-base beside ours, text to image."""
     lines = [
         "| candidates | LightningDOT over UNITER: theirs | ours "
-        "| HiVLP over UNITER: theirs | ours, LightningDOT's tower | ours, compact tower |",
+        "| HiVLP over UNITER: theirs | ours, equal tower | ours, text tower of mini |",
         "|---|---|---|---|---|---|",
     ]
     for device in dict.fromkeys(row["device"] for row in document["rows"]):
@@ -177,7 +180,9 @@ def _targets_table(document: Mapping[str, Any]) -> str:
     lines = ["| target | wanted | reached | | ten times |", "|---|---|---|---|---|"]
     for one in document["targets"]:
         met, goal = ("reached" if one[key] else "**missed**" for key in ("met", "goal_met"))
-        what = f"{_WHAT[one['what']]}, {one['candidates']:,} candidates, {one['device']}"
+        what = (
+            f"{name(one['system'])}: {_WHAT[one['what']]}, {one['candidates']:,} candidates, {one['device']}"
+        )
         lines.append(f"| {what} | {number(one['wanted'])} | {number(one['reached'])} | {met} | {goal} |")
     return "\n".join(lines)
 
@@ -190,10 +195,10 @@ _WHAT = {
 
 
 def _target(one: Mapping[str, Any]) -> str:
-    return (
-        f"{_WHAT[one['what']]}, {one['candidates']:,} candidates, {one['device']}: {number(one['reached'])}× "
-        f"of {number(one['wanted'])}× wanted"
-    )
+    system = name(one["system"]).replace("**", "")
+    where = f"{one['candidates']:,} candidates, {one['device']}"
+    reached = f"{number(one['reached'])}× of {number(one['wanted'])}× wanted"
+    return f"{system}: {_WHAT[one['what']]}, {where}: {reached}"
 
 
 def _device(document: Mapping[str, Any], device: str) -> str:

@@ -1,6 +1,6 @@
 """The query side of the dual encoders: a text, or a picture whose region features lie ready, to a vector.
 
-Random weights in the shapes of the papers, except for the compact text tower, which is that of the shipped
+Random weights in the shapes of the papers, except for the small text tower, which is that of the shipped
 model and is timed with its tokenizer. On a CPU each tower is run by torch and by ONNX Runtime, and the faster
 one counts: for the systems that HiVLP is compared with as for HiVLP.
 """
@@ -71,9 +71,9 @@ class _Graph(nn.Module):
 class QueryTowers:
     """All query sides on one device; models are built on first use."""
 
-    def __init__(self, device: str, *, base: str = "base", compact: str = "compact") -> None:
+    def __init__(self, device: str, *, base: str = "base") -> None:
         self.device = device
-        self._base, self._compact = base, compact
+        self._base = base
 
     def lightningdot(self, direction: Direction) -> QueryTower:
         """LightningDOT's."""
@@ -84,10 +84,10 @@ class QueryTowers:
         return self._fastest(_Graph(self._large, direction))
 
     def hivlp_compact(self, direction: Direction) -> QueryTower:
-        """The shipped text tower, and a region tower of its width."""
-        if direction == "text_to_image":
-            return _shipped()
-        return self._fastest(_Graph(_model(self._compact), direction))
+        """The text tower of the shipped model, which has none of regions."""
+        if direction != "text_to_image":
+            raise ValueError("direction=image_to_text is invalid: mini reads pixels and not stored regions")
+        return _shipped()
 
     @cached_property
     def _large(self) -> RegionHiVLP:
