@@ -695,6 +695,42 @@ def test_what_stands_behind_a_source_is_named_where_it_is_not_known(tmp_path):
         open_source(f"{tmp_path / 'u.tsv'}?held_uot=0.1")
 
 
+def test_a_part_of_val_is_set_aside_for_reporting(tmp_path):
+    rows = [f"{number}.jpg\tpicture {number}\t{'val' if number % 2 else 'train'}" for number in range(400)]
+    (tmp_path / "t.tsv").write_text("\n".join(["image\tcaption\tsplit", *rows]))
+    for number in range(400):
+        (tmp_path / f"{number}.jpg").touch()
+    spec = f"{tmp_path / 't.tsv'}?report=0.5"
+    counts = open_source(spec).splits()
+    assert counts["train"] == 200 and counts["val"] + counts["report"] == 200
+    assert 80 < counts["report"] < 120
+    named = {
+        name: {sample.id for sample in open_source(spec, split=name)} for name in ("train", "val", "report")
+    }
+    assert {name: len(ids) for name, ids in named.items()} == counts
+    assert not named["val"] & named["report"]
+    rest = {sample.id for sample in open_source(str(tmp_path / "t.tsv"), split="val")}
+    assert named["val"] | named["report"] == rest
+    with pytest.raises(DataError, match="no split 'test'; take one of"):
+        open_source(spec, split="test")
+
+
+def test_held_out_and_report_go_together(tmp_path):
+    for number in range(60):
+        picture(tmp_path / f"{number:02}.jpg")
+    counts = open_source(f"{tmp_path}?held_out=0.5&report=0.5").splits()
+    assert set(counts) == {"train", "val", "report"} and sum(counts.values()) == 60
+    assert all(counts.values())
+
+
+def test_reporting_needs_a_val(tmp_path):
+    picture(tmp_path / "1.jpg")
+    with pytest.raises(DataError, match="no split 'val'"):
+        open_source(f"{tmp_path}?report=0.5")
+    with pytest.raises(DataError, match=r"such as report=0\.5"):
+        open_source(f"{tmp_path}?report=2")
+
+
 def test_nothing_is_held_out_of_a_source_with_splits(tmp_path):
     picture(tmp_path / "a.jpg")
     (tmp_path / "t.tsv").write_text("image\tcaption\tsplit\na.jpg\tx\tval\n")

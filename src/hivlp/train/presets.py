@@ -170,7 +170,7 @@ def mini() -> dict[str, Any]:
             },
         ],
         "validation": [
-            {"spec": flickr, "split": "val"},
+            {"spec": f"{flickr}?report=0.5", "split": "val"},
             {"spec": PRODUCTS, "split": "val"},
             {"spec": "scenes:1000?size=224", "split": "val"},
         ],

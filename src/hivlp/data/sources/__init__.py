@@ -75,7 +75,8 @@ def open_source(
             ``shard-{000..009}.tar`` or ``data/*.parquet``. Behind it may stand
             ``?image=COLUMN&caption=COLUMN`` (also ``id=`` and ``split=``) to name the columns of a table, and
             ``?held_out=SHARE``, which divides a source without splits into ``train`` and ``val`` by a hash of
-            the ids. Or ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
+            the ids, and ``?report=SHARE``, which makes a part of ``val`` the split ``report``. Or
+            ``scenes:COUNT[?seed=S&size=P]`` for drawn pictures.
         image_root: the folder that paths in a table or JSON start from; without it, the folder of that file.
         split: only this split; ``restval`` counts as ``train``, ``validation`` as ``val``. Sources without
             splits are used whole, with a note.
@@ -90,9 +91,9 @@ def open_source(
         return ScenesSource(text, split=split)
     parts = parse_spec(text)
     image_root = parts.image_root if image_root is None else image_root
-    if parts.held_out is not None:
+    if parts.held_out is not None or parts.report is not None:
         whole = _open(parts.path, image_root, None, parts.columns, exclude)
-        return HeldOutSource(whole, parts.held_out, split=split)
+        return HeldOutSource(whole, held_out=parts.held_out, report=parts.report, split=split)
     return _open(parts.path, image_root, split, parts.columns, exclude)
 
 

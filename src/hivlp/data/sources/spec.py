@@ -13,7 +13,7 @@ from hivlp.messages import suggestion
 
 _OPTION = re.compile(r"\w+=[^?]*")
 COLUMN_OPTIONS = ("image", "caption", "id", "split")
-_OPTIONS = ("held_out", "image_root", *COLUMN_OPTIONS)
+_OPTIONS = ("held_out", "report", "image_root", *COLUMN_OPTIONS)
 _ROOT = re.compile(r"(.+)[?&]image_root=([^?&]*)")
 
 
@@ -24,12 +24,14 @@ class Spec:
     Attributes:
         path: without the options.
         held_out: the share of the pictures that become ``val``, in (0, 1); None for no option.
+        report: the share of ``val`` that becomes ``report``, in (0, 1); None for no option.
         image_root: the folder that paths in a table start from; None for that of the table.
         columns: what a column is used for -> its names; only ``caption`` may have several.
     """
 
     path: str
     held_out: float | None
+    report: float | None
     image_root: str | None
     columns: Mapping[str, tuple[str, ...]]
 
@@ -44,7 +46,7 @@ def parse_spec(text: str) -> Spec:
     """
     path, mark, behind = text.rpartition("?")
     if not mark or not path or Path(text).exists():
-        return Spec(text, None, None, {})
+        return Spec(text, None, None, None, {})
     parts = [part.partition("=") for part in behind.split("&")]
     names = [name for name, _, _ in parts]
     if not all(name in _OPTIONS for name in names) or not _OPTION.fullmatch(behind):
@@ -54,7 +56,7 @@ def parse_spec(text: str) -> Spec:
                 f"{path} exists, but the option {behind!r} after its ? is unknown; "
                 f"{suggestion(wrong, _OPTIONS)} as in ?held_out=0.1 or ?image=COLUMN&caption=COLUMN"
             )
-        return Spec(text, None, None, {})
+        return Spec(text, None, None, None, {})
     values: dict[str, list[str]] = {}
     for name, _, value in parts:
         values.setdefault(name, []).append(unquote(value).strip())
@@ -63,10 +65,10 @@ def parse_spec(text: str) -> Spec:
             raise DataError(f"the option {name}= of {text!r} is empty; name a column, such as {name}=COLUMN")
         if len(given) > 1 and name != "caption":
             raise DataError(f"{text!r} has the option {name} {len(given)} times; give it once")
-    share = values.pop("held_out", None)
+    held_out, report = (_share(text, name, values.pop(name, None)) for name in ("held_out", "report"))
     (root,) = values.pop("image_root", [None])
     columns = {name: tuple(given) for name, given in values.items()}
-    return Spec(path, _share(text, share[0]) if share else None, root, columns)
+    return Spec(path, held_out, report, root, columns)
 
 
 def with_image_root(spec: str, root: str) -> str:
@@ -85,11 +87,14 @@ def with_columns(path: str, columns: Iterable[str] = ("image", "caption")) -> st
     return f"{path}?{'&'.join(f'{quote(name)}=COLUMN' for name in columns)}"
 
 
-def _share(text: str, value: str) -> float:
+def _share(text: str, name: str, values: list[str] | None) -> float | None:
+    if values is None:
+        return None
     try:
-        share = float(value)
+        share = float(values[0])
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise DataError(f"{text!r} holds back {value!r}; give a share between 0 and 1, such as held_out=0.1")
+        usual = "held_out=0.1" if name == "held_out" else "report=0.5"
+        raise DataError(f"{text!r} holds back {values[0]!r}; give a share between 0 and 1, such as {usual}")
     return share
