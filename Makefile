@@ -44,10 +44,10 @@ test-slow: $(VENV)/.dev  ## the tests that take minutes
 # the pictures of DATA: pairs with a split val, products, and photographs without captions
 SEARCHED := --data $(DATA)/flickr8k/captions.tsv --data $(DATA)/fashion --data $(DATA)/photos --data scenes:1000
 
-bench: $(VENV)/.dev  ## measure the tables of docs/benchmarks.md anew, for an hour: make bench DATA=FOLDER
+bench: $(VENV)/.dev  ## measure the tables of docs/benchmarks.md anew, for hours: make bench DATA=FOLDER
 	for items in 100000 1000000; do \
 		$(BIN)/hivlp bench search --items $$items $(SEARCHED) --out benchmarks/results || exit 1; done
-	mv benchmarks/results/search-1000000-*.png docs/images/search-1000000.png
+	mv benchmarks/results/search-100000-*.png docs/images/search-100000.png
 	rm benchmarks/results/search-*.png
 	$(BIN)/python docs/generate.py
 
