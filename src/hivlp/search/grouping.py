@@ -56,7 +56,8 @@ def grouped(hits: Sequence[Hit], vectors_ND: FloatArray, least: float) -> tuple[
         least: as for `groups`.
     """
     images = [row for row, hit in enumerate(hits) if hit.kind == "image"]
-    similar = {row: () for row, hit in enumerate(hits) if hit.kind != "image"}
+    texts = [row for row, hit in enumerate(hits) if hit.kind != "image"]
+    similar: dict[int, tuple[str, ...]] = dict.fromkeys(texts, ())
     for first, *others in groups(vectors_ND[images], least):
         similar[images[first]] = tuple(hits[images[row]].id for row in others)
     return tuple(
