@@ -349,7 +349,7 @@ def test_the_command_makes_a_model_like_any_other(tmp_path: Path, hivlp: Callabl
     assert load(out / "model").widths == (4, 16, 32)
     assert hivlp("export", out / "model", "--json").document["max_abs_diff"] < 1e-4
     assert hivlp("index", "scenes:5?size=32", "--out", index, "--model", out / "model").code == 0
-    assert len(hivlp("search", index, "a red boat", "--json").document["hits"]) == 5
+    assert len(hivlp("search", index, "a red boat", "--no-group", "--json").document["hits"]) == 5
     again = hivlp(*command)
     assert again.code == 0 and "60 unchanged" in again.err
     assert again.document["levels"] == document["levels"]

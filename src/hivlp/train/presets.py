@@ -290,12 +290,12 @@ def check_data(config: TrainConfig, data: str) -> None:
     inside = [spec for spec in dict.fromkeys(specs) if spec.startswith(f"{_PLACE}/")]
     used = {source.spec for source in (*config.sources, *config.validation)}
     needed = [spec for spec in inside if filled(spec, data, config.preset) in used]
-    paths = {spec: spec.removeprefix(f"{_PLACE}/").partition("?")[0] for spec in needed}
-    if not all(Path(data, path).exists() for path in paths.values()):
-        missing = [path for path in paths.values() if not Path(data, path).exists()]
+    paths = list(dict.fromkeys(spec.removeprefix(f"{_PLACE}/").partition("?")[0] for spec in needed))
+    if not all(Path(data, path).exists() for path in paths):
+        missing = [path for path in paths if not Path(data, path).exists()]
         raise DataError(
             f"{data} has no {', '.join(missing)}; --data of preset {config.preset!r} must be a folder with "
-            f"{', '.join(paths.values())}"
+            f"{', '.join(paths)}"
         )
 
 
