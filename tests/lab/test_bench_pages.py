@@ -43,8 +43,6 @@ def test_the_table_says_what_is_stale_and_what_was_disturbed() -> None:
     slow = {"slow": True, "gb_s": 5.3, "bandwidth_gb_s": 16.4, "measured": 3}
     text = table("r.json", document(flat=slow), SHIPPED)
     assert "- flat reads 5.3 of the 16.4 GB/s of the memory, also when measured 3 times" in text
-    earlier = {name: value for name, value in document().items() if name != "screened"}
-    assert "- of an earlier form of the benchmark" in table("r.json", earlier, SHIPPED)
 
 
 def test_the_summary_names_the_engines_that_are_better() -> None:

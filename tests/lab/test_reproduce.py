@@ -60,7 +60,8 @@ def some(count: int, *, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors at once instead of drawn and encoded scenes; few queries; the graph is left small."""
-    monkeypatch.setattr(pools, "encoded", lambda *_: (some(300), some(300, seed=1)))
+    monkeypatch.setattr(PoolSource, "_pictures", lambda *_, unseen: some(300))
+    monkeypatch.setattr(PoolSource, "_captions", lambda *_, unseen: some(300, seed=1))
     monkeypatch.setattr(pools, "_TUNING", 60)
     monkeypatch.setattr(searches, "GRAPH_UP_TO", 200)
 

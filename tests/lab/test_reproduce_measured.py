@@ -18,6 +18,8 @@ pytest.importorskip("transformers")
 from torch import nn  # noqa: E402
 
 from flickr8k_scenes import drawn as drawn_table  # noqa: E402
+from hivlp.data.sources import open_source  # noqa: E402
+from hivlp.encode import load  # noqa: E402
 from hivlp.search.plan import Plan  # noqa: E402
 from hivlp_lab.flickr8k.corpus import TRAIN  # noqa: E402
 from hivlp_lab.flickr8k.features import Scaling  # noqa: E402
@@ -38,7 +40,8 @@ def some(count: int, *, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PoolSource:
-    monkeypatch.setattr(pools, "encoded", lambda *_: (some(300), some(300, seed=1)))
+    monkeypatch.setattr(PoolSource, "_pictures", lambda *_, unseen: some(300))
+    monkeypatch.setattr(PoolSource, "_captions", lambda *_, unseen: some(300, seed=1))
     monkeypatch.setattr(pools, "_TUNING", 60)
     return PoolSource(work=tmp_path, queries=50)
 
@@ -103,6 +106,27 @@ def test_the_faster_runtime_counts(monkeypatch: pytest.MonkeyPatch, faster: str)
     tower = QueryTowers("cpu", base="tiny").lightningdot("text_to_image")
     assert tower.runtime == faster
     assert tower.encode is runs[faster]
+
+
+@pytest.mark.parametrize("direction", pools.DIRECTIONS)
+def test_a_pool_of_pairs_is_encoded_by_the_shipped_model(
+    direction: pools.Direction, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pools, "_TUNING", 60)
+    source = PoolSource(work=tmp_path, sources=["scenes:110?size=32"], queries=50)
+    pool = source.pool(direction, 100)
+    encoder = load("mini")
+    made: dict[str, np.ndarray] = {}
+    for split in ("train", "val"):
+        samples = list(open_source("scenes:110?size=32", split=split))
+        images = np.concatenate([encoder.encode_images([sample.image for sample in samples]).fine])
+        texts = encoder.encode_texts([text for sample in samples for text in sample.captions]).fine
+        made[split] = images if (direction == "text_to_image") == (split == "train") else texts
+    items_NW, queries_QW = pool.wide()[:100], pool.queries[WIDE]
+    same = pools._levels(made["train"])[WIDE] @ items_NW.T
+    assert (same.max(axis=0) > 0.999).all(), "every item is a picture or caption of the source"
+    asked = pools._levels(made["val"])[WIDE] @ queries_QW.T
+    assert (asked.max(axis=0) > 0.999).all(), "every query is of the split val"
 
 
 def _with_other_val(materials: Materials, folder: Path) -> Materials:

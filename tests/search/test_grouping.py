@@ -12,6 +12,9 @@ import pytest
 from fakes import ColourEncoder, painted
 from hivlp.retriever import Index
 from hivlp.search.grouping import groups
+from hivlp.stores.local import LocalStore
+from hivlp.types import Embeddings, Item
+from index_tools import unit
 from ran import Ran
 from serve_tools import client
 
@@ -58,6 +61,42 @@ def test_a_burst_is_one_hit(index: Index) -> None:
     everything = {hit.id for hit in hits}.union(*(hit.similar for hit in hits))
     assert everything == {f"{number}-{colour}.png" for number, colour in enumerate(BURST)}
     assert sorted(len(hit.similar) for hit in hits) == [0, 1, 3]
+
+
+def test_groups_of_a_batch_equal_those_of_all_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    centres_CD = unit(rng.standard_normal((12, 8)))
+    rows_ND = unit(np.repeat(centres_CD, 40, axis=0) + 0.05 * rng.standard_normal((480, 8)))
+    queries_QD = unit(rng.standard_normal((5, 8)))
+    store = LocalStore.create(
+        tmp_path / "x.hivlp", model_name="m", model_fingerprint="f", widths=(8,), preprocessing={}
+    )
+    with store:
+        kinds = ["text" if row % 7 == 0 else "image" for row in range(480)]
+        items = [Item(id=f"{row}", uri=f"{row}", kind=kind) for row, kind in enumerate(kinds)]
+        store.append(items, Embeddings({8: rows_ND}))
+        found = store.search(Embeddings({8: queries_QD}), k=20, group=0.9)
+        everything = store.search(Embeddings({8: queries_QD}), k=480)
+        stored_ND = store.embeddings([item.id for item in items]).fine
+    for hits, ranked in zip(found, everything, strict=True):
+        expected: list[tuple[str, list[str]]] = []
+        for hit in ranked:
+            near = (
+                others
+                for first, others in expected
+                if hit.kind == kinds[int(first)] == "image"
+                and stored_ND[int(first)] @ stored_ND[int(hit.id)] >= 0.9
+            )
+            others = next(near, None)
+            if others is None:
+                expected.append((hit.id, []))
+            else:
+                others.append(hit.id)
+        # the last groups may have members beyond the rows that were looked at
+        assert [hit.id for hit in hits] == [first for first, _ in expected[:20]]
+        for hit, (_, others) in zip(hits, expected, strict=False):
+            assert list(hit.similar) == others[: len(hit.similar)]
+        assert len(hits[0].similar) > 20
 
 
 def test_without_grouping_every_image_is_a_hit(index: Index) -> None:

@@ -42,18 +42,22 @@ def _with_search_options(command: Command) -> Command:
 
 def _parameter(name: str) -> inspect.Parameter:
     """One option of a search for typer. Ranges are checked by `SearchRequest`, the same for every caller."""
-    option, default = OPTIONS[name], DEFAULTS[name]
+    option, default = OPTIONS[name], _default(name)
     type_ = option.type if option.type in (int, float, bool) else str
     flag = f"--{name.replace('_', '-')}"
-    if name == "group":  # what a person looks through has no use for a page of one burst
-        default, flag = True, "--group/--no-group"
     if type_ is bool:
+        flag = f"{flag}/--no-{name}" if default else flag
         annotation = Annotated[bool, typer.Option(flag, help=option.help)]
     else:
         flags = ("-k", flag) if name == "k" else (flag,)
         value = type_ if default is not None else type_ | None
         annotation = Annotated[value, typer.Option(*flags, metavar=option.metavar, help=option.help)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _default(name: str) -> Any:
+    option = OPTIONS[name]
+    return DEFAULTS[name] if option.for_people is None else option.for_people
 
 
 @_with_search_options
@@ -137,13 +141,9 @@ def _list(
             "give words, --image FILE or --item ID to search with, or several of these to mix; or --where "
             "FILTER alone, to list what passes it"
         )
-    useless = [
-        f"--{name.replace('_', '-')}"
-        for name in options
-        if name != "group" and options[name] != DEFAULTS[name]
-    ]
+    useless = [f"--{name.replace('_', '-')}" for name in options if options[name] != _default(name)]
     useless += ["--not"] * bool(unwanted) + ["--sheet"] * (sheet is not None)
-    useless = [name for name in useless if name not in ("--where", "--kind", "--k", "--offset")]
+    useless = [name for name in useless if name not in ("--where", "--kind", "--k", "--offset", "--group")]
     if useless:
         raise QueryError(
             f"{useless[0]} needs something to search with: give words, --image FILE or --item ID, or leave "

@@ -125,7 +125,7 @@ def from_xmp(xmp: bytes) -> Facts:
 
 
 def _blocks(data: bytes) -> tuple[_Tags, Mapping[Any, Any], bytes]:
-    """EXIF, IPTC and XMP of a file, each empty where there is none that can be read."""
+    """The EXIF, IPTC and XMP blocks of a file; a missing or damaged block is empty."""
     format_ = format_of(data)
     tags: _Tags = {}
     iptc: Mapping[Any, Any] = {}
@@ -232,7 +232,7 @@ def _xmp_moment(value: str) -> str | None:
     moment = _moment(parts)
     if moment is None or parts[3] is None:
         return moment and moment[:10]
-    return moment + {"Z": "+00:00", None: ""}.get(zone, zone or "")
+    return moment + ("+00:00" if zone == "Z" else zone or "")
 
 
 def _moment(parts: Iterable[str | None]) -> str | None:
@@ -290,7 +290,12 @@ def _text(value: Any) -> str:
             value = value.decode()
         except UnicodeDecodeError:
             value = value.decode("latin-1")
-    return " ".join(value.partition("\0")[0].split()) if isinstance(value, str) else ""
+    return _line(value.partition("\0")[0]) if isinstance(value, str) else ""
+
+
+def _line(text: str) -> str:
+    """A text on one line with single spaces, cut to the longest that is kept."""
+    return " ".join(text.split())[:_LONGEST]
 
 
 def _wide(value: Any) -> str:
@@ -302,12 +307,12 @@ def _wide(value: Any) -> str:
 
 
 def _texts(texts: Mapping[str, str]) -> Facts:
-    cleaned = {name: " ".join(text.split())[:_LONGEST] for name, text in texts.items()}
+    cleaned = {name: _line(text) for name, text in texts.items()}
     return {name: text for name, text in cleaned.items() if not _NOT_WORDS.fullmatch(text)}
 
 
 def _keywords(words: Iterable[str]) -> Facts:
-    cleaned = dict.fromkeys(" ".join(word.split())[:_LONGEST] for word in words)
+    cleaned = dict.fromkeys(map(_line, words))
     kept = [word for word in cleaned if word][:_MOST_KEYWORDS]
     return {"keywords": kept} if kept else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -16,6 +15,7 @@ import torch
 
 from hivlp.config import FitLevelsConfig
 from hivlp.data.sources import open_source
+from hivlp.data.sources.held_out import drawn
 from hivlp.encode import Encoder, hub, load
 from hivlp.encode.base import model_source
 from hivlp.encode.heads import Head, write_heads
@@ -218,7 +218,7 @@ def _data(
     if {"train", "val"} <= set(open_source(data).splits()):
         return of("train"), of("val")
     everything = of(None)
-    apart_I = np.array([_share(name) < config.held_out for name in everything.ids])
+    apart_I = np.array([drawn(name) < config.held_out for name in everything.ids])
     if apart_I.sum() < 2 or (~apart_I).sum() < 2:
         raise DataError(
             f"{data} has {len(apart_I)} pictures with captions, too few to hold "
@@ -226,11 +226,6 @@ def _data(
         )
     progress(f"no split val: {apart_I.sum():,} of {len(apart_I):,} pictures are held out to validate on")
     return everything.take(np.flatnonzero(~apart_I)), everything.take(np.flatnonzero(apart_I))
-
-
-def _share(name: str) -> float:
-    """A fixed number in [0, 1) for each id, so that growing data keeps its held-out images."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
 
 
 def _best(width: int, found: dict[str, dict[int, BothWays]], margin: float) -> str:

@@ -24,18 +24,15 @@ from hivlp.inputs import ImageLike, as_image, check_count
 from hivlp.match import MatchModel
 from hivlp.progress import Shown, shown
 from hivlp.retriever.stored import StoredIndex
-from hivlp.search.grouping import grouped, least_cosine
+from hivlp.search.grouping import least_cosine
 from hivlp.search.notes import notes_on, spelled
 from hivlp.search.query import Part, Query, clean_query, items_of, mixed, parts_of, words_of
 from hivlp.search.request import SearchRequest, takes_search_options
 from hivlp.search.rerank import HOW_TO_TRAIN, FusionReranker, Scorer, has_head, open_scorer
-from hivlp.types import Embeddings, Hit, Hits, Item, Sample
+from hivlp.types import Embeddings, Hits, Item, Sample
 
 if TYPE_CHECKING:
     pass
-
-
-_BURST, _MOST_GROUPED = 50, 2_000  # further hits that are looked at for groups, at first and in the end
 
 
 class Index(StoredIndex):
@@ -268,51 +265,23 @@ class Index(StoredIndex):
         self, queries: Embeddings, request: SearchRequest, *, texts: Sequence[str] | None
     ) -> list[Hits]:
         rerank = None if texts is None or request.rerank is None else self._reranker(texts, request.rerank)
-        if not request.group:
-            found = self._found(queries, request, rerank, depth=request.depth)
-        elif rerank is not None:
-            found = self._found(queries, request, rerank, depth=rerank.depth)
-            found = [replace(hits, hits=self._folded(hits)[: request.depth]) for hits in found]
-        else:
-            found = [self._grouped(queries.take([query]), request) for query in range(len(queries))]
-        if rerank is not None:
-            found = [
-                replace(hits, notes=(*hits.notes, *rerank.notes(query))) for query, hits in enumerate(found)
-            ]
-        match = self.match if texts is not None else None
-        return [request.select(hits, match) for hits in found]
-
-    def _found(
-        self, queries: Embeddings, request: SearchRequest, rerank: FusionReranker | None, *, depth: int
-    ) -> list[Hits]:
-        return self.store.search(
+        found = self.store.search(
             queries,
-            k=depth,
+            k=request.depth,
             plan=request.fixed_plan,
             recall=request.recall,
             rerank=rerank,
             where=request.where,
             kind=request.searched_kind,
             without=request.without,
+            group=least_cosine(self.encoder.name) if request.group else None,
         )
-
-    def _grouped(self, query: Embeddings, request: SearchRequest) -> Hits:
-        """As many groups of near-equal images as hits are wanted, for which more hits are found."""
-        most = request.candidates if isinstance(request.candidates, int) else _MOST_GROUPED
-        most = max(request.depth, most)
-        depth = min(request.depth + _BURST, most)
-        while True:
-            (hits,) = self._found(query, request, None, depth=depth)
-            folded = self._folded(hits)
-            if len(folded) >= request.depth or len(hits) < depth or depth == most:
-                return replace(hits, hits=folded[: request.depth])
-            depth = min(4 * depth, most)
-
-    def _folded(self, hits: Hits) -> tuple[Hit, ...]:
-        if not hits.hits:
-            return ()
-        vectors = self.store.embeddings([hit.id for hit in hits])
-        return grouped(hits.hits, vectors.fine, least_cosine(self.encoder.name))
+        if rerank is not None:
+            found = [
+                replace(hits, notes=(*hits.notes, *rerank.notes(query))) for query, hits in enumerate(found)
+            ]
+        match = self.match if texts is not None else None
+        return [request.select(hits, match) for hits in found]
 
     def _reranker(self, texts: Sequence[str], depth: int) -> FusionReranker:
         if self._scorer is None:

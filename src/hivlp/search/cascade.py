@@ -71,6 +71,7 @@ class RawResult:
             for the best.
         rerank_scores: scores of the re-ranking function, which then set the order; None without re-ranking.
         timings_ms: of this query; the times of a batch are shared out evenly. ``encode`` is 0.
+        similar: for each row those that `search.grouping` took for near-equal; empty without grouping.
     """
 
     rows: IntArray
@@ -79,6 +80,7 @@ class RawResult:
     coarse_ranks: IntArray
     rerank_scores: FloatArray | None
     timings_ms: Timings
+    similar: tuple[IntArray, ...] = ()
 
 
 def run(

@@ -45,6 +45,7 @@ class Option:
         above: a number must be greater than this.
         max_length: characters of a text.
         why: the reason of the range, for the message.
+        for_people: the default on the command line, where it differs from that of programs.
     """
 
     type: Any
@@ -55,6 +56,7 @@ class Option:
     most: float | None = None
     max_length: int | None = None
     why: str = ""
+    for_people: Any = None
 
     def check(self, name: str, value: object) -> None:
         """Raises QueryError where a value has the wrong type or is out of range."""
@@ -164,7 +166,7 @@ class SearchRequest:
     )
     group: bool = field(
         default=False,
-        metadata=_option(bool, "Show near-equal images, such as a burst, as one hit."),
+        metadata=_option(bool, "Show near-equal images, such as a burst, as one hit.", for_people=True),
     )
     spell: bool = field(
         default=False,

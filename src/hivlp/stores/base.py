@@ -121,6 +121,7 @@ class Store(Protocol):
         kind: str | None = None,
         recall: float | None = None,
         without: Collection[str] = (),
+        group: float | None = None,
     ) -> list[Hits]:
         """The best k items of each query, best first.
 
@@ -136,6 +137,8 @@ class Store(Protocol):
             kind: only items of this kind. A note says so where filter or kind leave fewer than k items.
             recall: use the fastest plan that was measured to keep this recall.
             without: ids of items that are left out. Unknown ids are no error.
+            group: the cosine at the finest level from which on images count as near-equal: the best of them
+                is the hit and has the ids of the others. None groups nothing.
         """
         ...
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hivlp.errors import QueryError
 from hivlp.index import lookups
@@ -23,7 +24,7 @@ from hivlp.index.state import State
 from hivlp.index.vectors import LevelArray
 from hivlp.index.where import Condition
 from hivlp.match import MatchModel
-from hivlp.search import cascade
+from hivlp.search import cascade, grouping
 from hivlp.search.cascade import RawResult
 from hivlp.search.choice import Choice, choose, few_candidates
 from hivlp.search.plan import Plan, default_plan
@@ -122,17 +123,38 @@ class LocalStore:
         kind: str | None = None,
         recall: float | None = None,
         without: Collection[str] = (),
+        group: float | None = None,
     ) -> list[Hits]:
         """The best k items of each query. See ``Store.search``."""
 
         def answer(state: State) -> list[Hits]:
             view = self._view(state, where, kind, without)
             choice = self._choice(plan, recall, state, view, k)
-            chosen, row_scorer = choice.plan, None
-            if rerank is not None:
-                chosen, row_scorer = replace(chosen, rerank=rerank.depth), self._row_scorer(rerank, state)
-            results = cascade.run(chosen, queries, view, k, rerank=row_scorer)
+            reranked = 0 if rerank is None else rerank.depth
+            row_scorer = None if rerank is None else self._row_scorer(rerank, state)
+
+            def find(some: Sequence[int], depth: int) -> list[RawResult]:
+                usual = depth <= k + grouping.BURST  # a deeper search of a tuned index needs more candidates
+                plan_ = choice.plan if usual else self._choice(plan, recall, state, view, depth).plan
+                plan_ = replace(plan_, rerank=reranked)
+                return cascade.run(plan_, queries.take(some), view, depth, rerank=row_scorer)
+
+            if group is None:
+                results = find(range(len(queries)), k)
+            else:
+                candidates = view.mask.live if plan is None or plan.candidates == "all" else plan.candidates
+                results = grouping.run(
+                    find,
+                    len(queries),
+                    k,
+                    depth=reranked or k + grouping.BURST,
+                    most=reranked or min(view.mask.live, candidates),
+                    least=group,
+                    vectors=lambda rows: _fine(view, rows),
+                    are_images=lambda rows: self._are_images(rows, state.generation),
+                )
             items = self._items_of(results, state.generation)
+            chosen = replace(choice.plan, rerank=reranked)
             notes = (
                 *choice.notes,
                 *note(state.mask, view.mask, k, where=where, kind=kind),
@@ -340,9 +362,13 @@ class LocalStore:
         return Embeddings.normalised(by_width)
 
     def _items_of(self, results: list[RawResult], generation: int) -> dict[int, Item]:
-        rows = sorted({int(row) for result in results for row in result.rows})
+        rows = sorted({int(row) for one in results for some in (one.rows, *one.similar) for row in some})
         with self.folder.items.at(generation):
             return dict(zip(rows, self.folder.items.fetch(rows), strict=True))
+
+    def _are_images(self, rows: IntArray, generation: int) -> NDArray[np.bool_]:
+        with self.folder.items.at(generation):
+            return np.array([item.kind == "image" for item in self.folder.items.fetch(rows.tolist())])
 
 
 @dataclass(frozen=True)
@@ -367,6 +393,11 @@ class LocalView:
         return self.store.coarse(spec, self.state)
 
 
+def _fine(view: LocalView, rows: IntArray) -> FloatArray:
+    width = view.widths[-1]
+    return Embeddings.normalised({width: view.level(width)[rows].astype(np.float32)}).fine
+
+
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:
     rows: list[int] = result.rows.tolist()
     rerank_scores = result.rerank_scores
@@ -384,6 +415,7 @@ def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple
             rerank_score=None if rerank_scores is None else float(rerank_scores[rank - 1]),
             width=items[row].width,
             height=items[row].height,
+            similar=tuple(items[other].id for other in result.similar[rank - 1]) if result.similar else (),
         )
         for rank, row in enumerate(rows, start=1)
     ]

@@ -171,6 +171,11 @@ class Base:
         pass
 
 
+def kept_dims(width: int) -> list[int]:
+    """Those of `DIMS` that are at most half of a width, ascending; half of it in the place of larger ones."""
+    return sorted({min(dims, width // 2) for dims in DIMS})
+
+
 def combinations(sweep: dict[str, list[Any]]) -> list[Setting]:
     """All combinations of the values, the first parameter changing last."""
     settings: list[Setting] = [{}]

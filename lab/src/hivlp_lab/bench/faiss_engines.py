@@ -16,7 +16,6 @@ import numpy as np
 from hivlp.index.coarse.kinds import default_lists
 from hivlp.types import FloatArray, IntArray
 from hivlp_lab.bench.engines import (
-    DIMS,
     FEW,
     MANY,
     NPROBE,
@@ -26,6 +25,7 @@ from hivlp_lab.bench.engines import (
     Setting,
     blocks,
     combinations,
+    kept_dims,
     sample,
 )
 from hivlp_lab.bench.faiss_index import assemble, innermost, list_count
@@ -127,9 +127,9 @@ class IvfSq8(FaissEngine):
     @classmethod
     def builds(cls, count: int, width: int) -> list[Build]:
         lists = min(default_lists(count), max(1, count // 32))
-        kept = sorted({min(dims, width // 2) for dims in DIMS})
         return [
-            _reduced(f"IVF{lists},SQ8", width, dims, nprobe=_probes(lists), rescored=FEW) for dims in kept
+            _reduced(f"IVF{lists},SQ8", width, dims, nprobe=_probes(lists), rescored=FEW)
+            for dims in kept_dims(width)
         ]
 
 

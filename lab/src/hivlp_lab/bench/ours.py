@@ -14,7 +14,6 @@ from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import FloatArray, IntArray, Item
 from hivlp_lab.bench.engines import (
-    DIMS,
     FEW,
     MANY,
     NPROBE,
@@ -23,6 +22,7 @@ from hivlp_lab.bench.engines import (
     Build,
     Setting,
     bytes_below,
+    kept_dims,
     words,
 )
 from hivlp_lab.bench.vectors import levels
@@ -38,7 +38,7 @@ def our_plans(count: int, width: int) -> list[Plan]:
     """The plans to measure for an index of this size and width of its fine level."""
     few, many = ([n for n in tried if n < count] for tried in (FEW, MANY))
     probes = [n for n in NPROBE if n * n <= count]
-    kept = sorted({min(dims, width // 2) for dims in DIMS})
+    kept = kept_dims(width)
     middle: dict[str, Any] = {"coarse_width": width, "dims": kept[len(kept) // 2]}
     plans: list[Plan] = []
     for dims in kept:

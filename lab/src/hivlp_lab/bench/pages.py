@@ -21,14 +21,14 @@ def table(place: str, measured: Mapping[str, Any], shipped: str) -> str:
         f"**{data['items']:,} items × {data['width']}** ({data['real_items']:,} real), recall@10 ≥ "
         f"{measured['target']:g}, {measured['threads']} thread(s), {where['processor']}, "
         f"{where['cpus']} CPUs, {measured['bandwidth_gb_s']:.0f} GB/s; {model}; "
-        f"queries: {data.get('described', 'captions, 71 % of them of drawn scenes')}; "
+        f"queries: {data['described']}; "
         f"[all numbers]({place}), made by `{_search_command(measured)}`",
         "",
         "| engine | plan | settings | recall@10 | lower bound | p50 ms | with items | and text | p99 ms "
         "| × flat | q/s, 2 threads | q/s, batch | bytes/item hot | cold | build s |",
         "|---|---|" + "--:|" * 13,
     ]
-    tried = Counter(row["engine"] for row in [*measured["rows"], *measured.get("screened", [])])
+    tried = Counter(row["engine"] for row in [*measured["rows"], *measured["screened"]])
     for name, row in sorted(measured["best"].items(), key=lambda pair: pair[1]["p50_ms"]):
         numbers = [
             f"{tried[name]}",
@@ -68,15 +68,9 @@ def _scenes_table(best: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-_EARLIER = (
-    "- of an earlier form of the benchmark: plans were chosen on the very queries that are reported, by the "
-    "mean recall; other engines had one build each, and flat was not checked against the bandwidth"
-)
-
-
 def _search_remarks(measured: Mapping[str, Any]) -> list[str]:
     """What else a reader must know: a slow flat search, engines below the target, and those left out."""
-    remarks = [] if "screened" in measured else [_EARLIER]
+    remarks = list[str]()
     flat = measured.get("flat")
     if flat and flat["slow"]:
         remarks.append(
@@ -114,7 +108,7 @@ def summary(place: str, measured: Mapping[str, Any], shipped: str) -> str:
         others = {
             name: row[field]
             for name, row in best.items()
-            if name not in ("ours", "flat", "ours (with items)") and row.get(field) is not None
+            if name not in ("ours", "flat") and row.get(field) is not None
         }
         if own is None or not others:
             continue
@@ -124,7 +118,7 @@ def summary(place: str, measured: Mapping[str, Any], shipped: str) -> str:
         behind = [f"{name} ({shown(others[name])})" for name in ordered if sign * others[name] >= sign * own]
         line = f"- {words} than ours ({shown(own)}): {', '.join(ahead) or 'no engine'}"
         lines.append(f"{line}; does not: {', '.join(behind)}" if behind else line)
-    with_items = best["ours"].get("p50_items_ms") or best.get("ours (with items)", {}).get("p50_ms")
+    with_items = best["ours"].get("p50_items_ms")
     if with_items is not None:
         lines.append(
             f"- with ids, captions and metadata a search of ours takes {with_items:.3f} ms, "
@@ -136,9 +130,8 @@ def summary(place: str, measured: Mapping[str, Any], shipped: str) -> str:
 def _search_command(measured: Mapping[str, Any]) -> str:
     """The command of a result."""
     data = measured["data"]
-    queries = data["queries"] if isinstance(data["queries"], list) else []
     parts = [f"hivlp bench search --items {data['items']}", *(f"--data {one}" for one in data["sources"])]
-    parts += [f"--queries {one}" for one in queries]
+    parts += [f"--queries {one}" for one in data["queries"]]
     parts += [f"--recall {measured['target']:g}"] if measured["target"] != 0.99 else []
     parts += [f"--threads {measured['threads']}"] if measured["threads"] != 1 else []
     return " ".join(parts)

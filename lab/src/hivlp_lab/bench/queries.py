@@ -92,6 +92,11 @@ def halves(captions: Captions, encoder: Encoder, count: int, rng: np.random.Gene
     return found
 
 
+def unseen_split(spec: str) -> str | None:
+    """The split of a source that no model trained on; None for a source without it."""
+    return _UNSEEN if _is_drawn(spec) or _UNSEEN in open_source(spec).splits() else None
+
+
 def require_enough(count: int, target: float) -> None:
     """Refuses fewer queries than could ever hold the target.
 
@@ -111,11 +116,10 @@ def _gathered(sources: Sequence[str], *, whole: bool) -> Captions:
     texts: list[str] = []
     pictures: list[str] = []
     for spec in sources:
-        source = open_source(spec)
-        has_val = _UNSEEN in source.splits() or _is_drawn(spec)
-        if not has_val and not whole:
+        split = unseen_split(spec)
+        if split is None and not whole:
             continue
-        for sample in open_source(spec, split=_UNSEEN) if has_val else source:
+        for sample in open_source(spec, split=split):
             texts += sample.captions
             pictures += [f"{spec}\n{sample.id}"] * len(sample.captions)
     if not texts:

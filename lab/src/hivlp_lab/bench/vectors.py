@@ -188,13 +188,13 @@ def require_nested(encoder: Encoder) -> None:
             )
 
 
-def encoded(source: str, encoder: Encoder, work: Path, say: Say) -> FloatArray:
-    """Fine vectors of the pictures of a source."""
+def encoded(source: str, encoder: Encoder, work: Path, say: Say, *, split: str | None = None) -> FloatArray:
+    """Fine vectors of the pictures of a source or of one of its splits, R × D; kept in the work folder."""
     code = provenance.library_code(provenance.ENCODING)
-    folder = work / "embeddings" / provenance.joined(source, encoder.fingerprint, code)
+    folder = work / "embeddings" / provenance.joined(source, split or "", encoder.fingerprint, code)
     if not (folder / "source.json").is_file():
         pictures = []
-        for batch in encode_stream(encoder, open_source(source)):
+        for batch in encode_stream(encoder, open_source(source, split=split)):
             pictures += [batch.embeddings.fine] if batch.samples else []
             if len(pictures) % 32 == 0:
                 say(f"{source}: {sum(map(len, pictures)):,} pictures encoded")
@@ -202,6 +202,6 @@ def encoded(source: str, encoder: Encoder, work: Path, say: Say) -> FloatArray:
             raise DataError(f"{source} holds no picture that can be read; give another source with --data")
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "items.npy", np.concatenate(pictures))
-        made_by = {"source": source, "model": encoder.fingerprint, "code": code}
+        made_by = {"source": source, "split": split, "model": encoder.fingerprint, "code": code}
         (folder / "source.json").write_text(json.dumps(made_by))
     return np.load(folder / "items.npy")

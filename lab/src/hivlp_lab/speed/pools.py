@@ -1,7 +1,8 @@
 """The pools that are searched: an index folder of real embeddings grown to any size, and queries for it.
 
 Vectors are those of the shipped model, generated ones behind the real ones (see `bench.generator`), so that
-the spectrum and the neighbourhoods are those of learned embeddings. They get LightningDOT's width by a
+the spectrum and the neighbourhoods are those of learned embeddings. Queries are captions and pictures of the
+split val where a source has one, which the model never trained on. All vectors get LightningDOT's width by a
 rotation into 768 dimensions, which keeps every cosine; the narrow level is the model's own.
 
 R real rows, N items, B rows of a block, Q queries, D width.
@@ -9,7 +10,6 @@ R real rows, N items, B rows of a block, Q queries, D width.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from hivlp.data.sources import open_source
 from hivlp.encode import load
 from hivlp.encode.heads import unit
 from hivlp.errors import QueryError
@@ -26,9 +27,11 @@ from hivlp.search.plan import Plan
 from hivlp.stores.local import LocalStore, LocalView
 from hivlp.tune import pareto_front
 from hivlp.tune.measure import Measuring
+from hivlp.tune.queries import encoded as encoded_texts
 from hivlp.tune.trials import Trial
 from hivlp.types import Embeddings, FloatArray, Item
-from hivlp_lab.bench import generator
+from hivlp_lab.bench import generator, provenance
+from hivlp_lab.bench.queries import unseen_split
 from hivlp_lab.bench.vectors import DEFAULT_SOURCE, encoded
 
 Direction: TypeAlias = Literal["text_to_image", "image_to_text"]
@@ -90,7 +93,8 @@ class PoolSource:
         encoder = load("mini")
         parts = [list(self.sources) or [DEFAULT_SOURCE], encoder.fingerprint, self.queries, self.seed]
         parts += [direction, candidates, generator.VERSION]
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        code = [provenance.library_code(some) for some in (provenance.ENCODING, provenance.SEARCHING)]
+        key = provenance.joined(json.dumps(parts), *code)
         folder = self.work / "pools" / key
         if not (folder / "done").is_file():
             self._make(folder, direction, candidates)
@@ -128,24 +132,46 @@ class PoolSource:
 
     def _real(self, direction: Direction) -> tuple[FloatArray, FloatArray]:
         """Real rows of the searched kind, and queries of the other kind, at the model's widest level."""
-        encoder = load("mini")
-        pairs = [encoded(one, encoder, self.work, self.say) for one in list(self.sources) or [DEFAULT_SOURCE]]
-        pictures_RD, captions_RD = (
-            np.unique(unit(np.concatenate([pair[n] for pair in pairs])), axis=0) for n in (0, 1)
-        )
-        items_RD, asked_RD = pictures_RD, captions_RD
-        if direction == "image_to_text":
-            items_RD, asked_RD = captions_RD, pictures_RD
+        if direction == "text_to_image":
+            items_RD, asked_RD = self._pictures(unseen=False), self._captions(unseen=True)
+        else:
+            items_RD, asked_RD = self._captions(unseen=False), self._pictures(unseen=True)
         wanted = self._tuning + self.queries
         if len(asked_RD) < wanted or len(items_RD) < 100:
             raise QueryError(
-                f"the sources gave {len(pictures_RD):,} different pictures and {len(captions_RD):,} "
-                f"captions; {direction} needs 100 items and {wanted:,} queries. Name more "
-                "sources with --data."
+                f"the sources gave {len(items_RD):,} different items and {len(asked_RD):,} queries of the "
+                f"split val; {direction} needs 100 items and {wanted:,} queries. "
+                "Name more sources with --data."
             )
         rng = np.random.default_rng(self.seed)
         queries_QD = asked_RD[rng.permutation(len(asked_RD))[:wanted]]
         return items_RD[rng.permutation(len(items_RD))[:_REAL]], queries_QD
+
+    def _pictures(self, *, unseen: bool) -> FloatArray:
+        """The different vectors of all pictures, or of those that the model never trained on."""
+        encoder, parts = load("mini"), self._parts(unseen=unseen)
+        return _different([encoded(one, encoder, self.work, self.say, split=split) for one, split in parts])
+
+    def _captions(self, *, unseen: bool) -> FloatArray:
+        """The different vectors of all captions, or of those that the model never trained on."""
+        encoder, parts = load("mini"), self._parts(unseen=unseen)
+        samples = (sample for one, split in parts for sample in open_source(one, split=split))
+        texts = [text for sample in samples for text in sample.captions]
+        if not texts:
+            raise QueryError(
+                f"{', '.join(one for one, _ in parts)}: no captions; name sources of pairs with --data"
+            )
+        self.say(f"encoding {len(texts):,} captions")
+        return _different([encoded_texts(encoder, texts).fine])
+
+    def _parts(self, *, unseen: bool) -> list[tuple[str, str | None]]:
+        """The sources, each with the split to read."""
+        sources = list(self.sources) or [DEFAULT_SOURCE]
+        return [(one, unseen_split(one) if unseen else None) for one in sources]
+
+
+def _different(parts: Sequence[FloatArray]) -> FloatArray:
+    return np.unique(unit(np.concatenate(parts)), axis=0)
 
 
 def _fastest(store: LocalStore, queries: Embeddings) -> Plan:

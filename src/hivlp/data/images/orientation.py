@@ -42,7 +42,7 @@ def exif_orientation(exif: bytes) -> int | None:
 
 
 def exif_of(info: dict[Any, Any]) -> bytes:
-    """The EXIF block of an opened image, from what its reader found; empty where there is none."""
+    """The EXIF block of an opened image, from what its reader found; empty bytes if it has none."""
     exif = info.get("exif")
     if isinstance(exif, bytes):
         return exif

@@ -22,9 +22,8 @@ class FolderSource(Source):
     A picture is a file with one of the known extensions, in upper or lower case, or one that begins as
     pictures do. What is hidden, belongs to a system or a program, or is excluded is passed over: ``skipped``
     counts it. ``dog.txt`` beside ``dog.jpg`` holds its captions, one per line, and ``dog.jpg.xmp`` its
-    metadata. The id is the path below the
-    folder, in Unicode's form NFC; the uri is the place of the file without links. Tables that lie in the
-    folder are not read: name the table itself to use it.
+    metadata. The id is the path below the folder, in Unicode's form NFC; the uri is the place of the file
+    without links. Tables that lie in the folder are not read: name the table itself to use it.
     """
 
     _ids_are_unique = True

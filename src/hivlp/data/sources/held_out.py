@@ -40,14 +40,12 @@ class HeldOutSource(Source):
         self.notes = source.notes
         self.skipped = source.skipped
         self.describes = source.describes
-        known = set(source.splits())
-        if held_out is not None and known - {"train"}:
-            raise DataError(
-                f"{source.name} has splits of its own ({', '.join(source.splits())}); leave held_out out"
-            )
+        own = source.splits()
+        if held_out is not None and own.keys() - {"train"}:
+            raise DataError(f"{source.name} has splits of its own ({', '.join(own)}); leave held_out out")
         self._source, self._held_out, self._reported = source, held_out, report
         self._split = clean_split(split)
-        known |= {"train", "val"} if held_out is not None else set()
+        known = {*own, "train", "val"} if held_out is not None else {*own}
         if report is not None and "val" not in known:
             raise DataError(
                 f"{source.name} has no split 'val', of which report={report:g} would set a part aside: leave "
