@@ -1,10 +1,10 @@
-"""Whether match probabilities mean what they say: fitted to some captions of an index, checked on others.
+"""Whether the match probabilities of a model mean what they say, on captions that nothing was fitted to.
 
-    python benchmarks/match_check.py SOURCE [--split val] [--model MODEL]
+    python benchmarks/match_check.py SOURCE [--split report] [--model MODEL]
 
 As `hivlp tune` does, every caption is searched in the index with its picture, and in the index without the
-pictures most like it; half of the captions fit the regression, and of the other half it is counted how often
-the picture was there in each range of probabilities. Prints one JSON document.
+pictures most like it. It is counted how often the picture was there in each range of probabilities. Prints
+one JSON document.
 """
 
 from __future__ import annotations
@@ -20,24 +20,22 @@ import numpy as np
 
 from hivlp import Index, load
 from hivlp.data.sources import open_source
-from hivlp.encode.base import Encoder
-from hivlp.match import MatchModel
+from hivlp.encode.base import Encoder, stored_match
 from hivlp.stores.local import LocalStore
 from hivlp.tune.match import best_scores
 from hivlp.tune.queries import tuning_queries
-from hivlp.tune.statistics import logistic
 
 RANGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 QUERIES = 1_000
 
 
 def checked(encoder: Encoder, spec: str, split: str | None, *, seed: int = 0) -> dict[str, Any]:
-    """The regression of one half of the captions, and what it says of the other half.
+    """The regression that the model carries, and what it says of some captions.
 
     Returns:
-        ``slope``, ``intercept``, ``queries``; ``ranges``, each with the mean ``probability`` of its searches,
-        the share of them whose picture was ``there``, and their ``count``; ``expected_error``, the mean
-        distance of the two, weighted by the counts.
+        ``slope``, ``intercept``, ``queries`` (those that it was fitted to); ``ranges``, each with the mean
+        ``probability`` of its searches, the share of them whose picture was ``there``, and their ``count``;
+        ``expected_error``, the mean distance of the two, weighted by the counts.
     """
     with TemporaryDirectory() as folder, Index.create(Path(folder) / "x.hivlp", encoder) as index:
         index.add(open_source(spec, split=split))
@@ -47,10 +45,10 @@ def checked(encoder: Encoder, spec: str, split: str | None, *, seed: int = 0) ->
         row_of = index.store.rows_of(list(queries.own_ids))
         own_Q = np.array([row_of[name] for name in queries.own_ids], np.int64)
         scores_2Q = np.stack(best_scores(index.store.view(kind="image"), own_Q, queries.embeddings.fine))
-    half = len(own_Q) // 2
-    slope, intercept = logistic(*scores_2Q[:, :half])
-    model = MatchModel(slope=slope, intercept=intercept, queries=half)
-    told_2Q = np.vectorize(model.probability)(scores_2Q[:, half:])
+    model = stored_match(encoder)
+    if model is None:
+        raise SystemExit(f"the model {encoder.name} carries no match probabilities")
+    told_2Q = np.vectorize(model.probability)(scores_2Q)
     there_2Q = np.stack([np.ones_like(told_2Q[0]), np.zeros_like(told_2Q[0])])
     ranges = []
     for low, high in pairwise(RANGES):

@@ -1,10 +1,12 @@
-"""Measures a finished run through the runtime that people use, and writes its card and a result file.
+"""Measures the shipped model through the runtime that people use, and writes its card and a result file.
 
-    python benchmarks/model_card.py RUN --kinds DATA/photos1000
+    python benchmarks/model_card.py --data DATA --kinds DATA/photos1000
 
-Recalls are those of the ONNX graphs on the run's validation sources, at every level, through the cascade, and
-in 8-bit integers, whose ranges come from pictures that the run was trained on. Times are on one thread, the
-median of many calls after a warm-up.
+DATA holds what the preset `mini` was trained on. Recalls are those of the ONNX graphs on data that neither
+training nor a choice has used: the split `report` where a source has one; of a source that was divided by a
+hash of its ids, only images and captions that have no equal among those trained on. They are measured at
+every level, through the cascade, and in 8-bit integers, whose ranges come from training pictures. Times are
+on one thread, the median of many calls after a warm-up. `--model RUN/model` measures a finished run instead.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -28,11 +32,13 @@ from everyday import searches
 from match_check import checked
 from numpy.typing import NDArray
 
-from hivlp.config import Preprocessing, TrainConfig, parse
+from hivlp.config import Preprocessing, TrainConfig
+from hivlp.config.training import ValidationSource
 from hivlp.data.images import load_pixels
 from hivlp.data.sources import open_source
+from hivlp.data.sources.held_out import REPORT
 from hivlp.encode import encode_stream
-from hivlp.encode.base import Encoder
+from hivlp.encode.base import Encoder, model_folder
 from hivlp.encode.onnx import Int8Encoder, OnnxEncoder
 from hivlp.encode.openvino import OpenVinoEncoder
 from hivlp.evaluate.protocols import (
@@ -45,8 +51,11 @@ from hivlp.evaluate.protocols import (
     through_cascade,
 )
 from hivlp.export.graphs import export
+from hivlp.search.grouping import least_cosine
 from hivlp.search.plan import Plan
 from hivlp.train.card import write_card
+from hivlp.train.presets import load_preset
+from hivlp.types import Sample
 
 RESULTS = Path(__file__).parent / "results"
 TITLES = {"flickr8k": "Flickr8k photos", "fashion": "Products by title", "scenes": "Drawn scenes"}
@@ -124,9 +133,8 @@ def from_files(encoder: Encoder, spec: str, split: str | None, *, passes: int = 
     return round(statistics.median(rates), 1)
 
 
-def speeds(folder: Path, graphs: Path, config: TrainConfig) -> dict[str, Any]:
+def speeds(folder: Path, graphs: Path, first: ValidationSource) -> dict[str, Any]:
     """How fast the model is, by runtime on one thread; and from files on two, where there are two."""
-    first = config.validation[0]
     # first, while no other runtime of this process keeps threads of its own
     two_threads = from_files(OnnxEncoder(folder, threads=2), first.spec, first.split)
     exact, coded = OnnxEncoder(folder, threads=1), Int8Encoder(folder, graphs=graphs, threads=1)
@@ -151,6 +159,44 @@ def calibration(config: TrainConfig, count: int = 100) -> NDArray[np.uint8]:
         source = open_source(settings.spec, split=settings.split)
         pixels += [load_pixels(sample.read(), config.model.preprocessing) for sample in islice(source, each)]
     return np.stack(pixels)
+
+
+def reported(config: TrainConfig) -> list[ValidationSource]:
+    """The validation sources, with the part that no choice has looked at where there is one."""
+    return [
+        one.model_copy(update={"split": REPORT}) if "report=" in one.spec else one
+        for one in config.validation
+    ]
+
+
+def unseen(encoder: Encoder, source: ValidationSource, config: TrainConfig) -> list[Sample]:
+    """The samples of a source that share no caption with its training part, and no near-equal image.
+
+    Images count as near-equal where a search would group them. A source with splits of its own stays whole,
+    so that its numbers compare with those of others.
+    """
+    place = source.spec.partition("?")[0]
+    samples = list(open_source(source.spec, split=source.split))
+    if "held_out=" not in source.spec:
+        return samples
+    trained = [one for one in config.sources if one.spec.partition("?")[0] == place]
+    known, seen = set[str](), []
+    for one in trained:
+        for batch in encode_stream(encoder, open_source(one.spec, split=one.split)):
+            seen.append(batch.embeddings.fine)
+            known.update(words(caption) for sample in batch.samples for caption in sample.captions)
+    samples = [one for one in samples if known.isdisjoint(map(words, one.captions))]
+    kept, seen_ND = list[Sample](), np.concatenate(seen)
+    for batch in encode_stream(encoder, samples):
+        nearest_B = (batch.embeddings.fine @ seen_ND.T).max(axis=1)
+        near = zip(batch.samples, nearest_B, strict=True)
+        kept += [sample for sample, cosine in near if cosine < least_cosine("mini")]
+    return kept
+
+
+def words(caption: str) -> str:
+    """A caption without what does not tell it from another: case, marks, and spaces."""
+    return " ".join(re.findall(r"\w+", caption.casefold()))
 
 
 def kinds(encoder: Encoder, folder: Path) -> dict[str, float]:
@@ -191,28 +237,29 @@ def environment() -> dict[str, Any]:
     }
 
 
-def measure(folder: Path, config: TrainConfig, asked_kinds: Path | None) -> dict[str, Any]:
+def measure(folder: Path, config: TrainConfig, graphs: Path, asked_kinds: Path | None) -> dict[str, Any]:
     """Everything that the card says."""
-    graphs = folder.parent / "graphs"
     exported = export(folder, graphs, int8=True, pixels_BCHW=calibration(config))
     exact, coded = (
         OnnxEncoder(folder, threads=1),
         Int8Encoder(folder, graphs=graphs, threads=1),
     )
     results = []
-    for source in config.validation:
-        opened = open_source(source.spec, split=source.split)
-        pairs = encode_pairs(exact, opened)
+    for source in reported(config):
+        samples = unseen(exact, source, config)
+        pairs = encode_pairs(exact, samples)
+        whole = open_source(source.spec, split=source.split)
         results.append(
             {
                 "data": Path(source.spec).name,
                 "name": title(source.spec),
+                "left_out_as_seen": sum(1 for _ in whole) - len(samples),
                 **evaluate_pairs(pairs).as_dict(),
                 "signs": of_signs(pairs),
-                "int8": evaluate_karpathy(coded, opened).as_dict()["levels"],
+                "int8": evaluate_karpathy(coded, samples).as_dict()["levels"],
             }
         )
-    first = config.validation[0]
+    first = reported(config)[0]
     return {
         "model": exact.fingerprint,
         "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -220,7 +267,7 @@ def measure(folder: Path, config: TrainConfig, asked_kinds: Path | None) -> dict
         "megabytes": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1),
         "max_abs_diff_onnx_torch": exported["max_abs_diff"],
         "int8_mean_cosine": exported["int8"],
-        **speeds(folder, graphs, config),
+        **speeds(folder, graphs, first),
         "kinds": kinds(exact, asked_kinds) if asked_kinds else None,
         "match": checked(exact, first.spec, first.split),
         "results": results,
@@ -282,35 +329,44 @@ def signs_section(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def training(folder: Path, before: dict[str, Any]) -> dict[str, Any]:
+    """Steps, seconds and device: of the run beside the model folder, else as the result before has them."""
+    run = folder.parent / "result.json"
+    done = json.loads(run.read_text()) if run.is_file() else before["training"]
+    return {name: done[name] for name in ("steps", "seconds", "device")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="folder of a finished `hivlp train`")
+    parser.add_argument("--data", required=True, help="the folder that the preset `mini` takes")
+    parser.add_argument("--model", type=Path, default=model_folder("mini"), help="a model folder")
     parser.add_argument("--again", action="store_true", help="only measure the speeds anew")
     parser.add_argument("--kinds", type=Path, help="a folder of pictures that are named by their kinds")
     options = parser.parse_args()
-    run = options.run
-    config = parse(TrainConfig, json.loads((run / "train.json").read_text()), where=str(run))
-    done = json.loads((run / "result.json").read_text())
+    folder: Path = options.model
+    config = load_preset("mini", data=options.data)
     where = environment()
     name = f"model-{config.model.name}-{where['machine']}-{where['cpus']}cpu-ort{where['onnxruntime']}.json"
-    if options.again:
-        before = json.loads((RESULTS / name).read_text())
-        measured = before | speeds(run / "model", run / "graphs", config)
-    else:
-        measured = measure(run / "model", config, options.kinds)
-        sheet = searches(OnnxEncoder(run / "model", name=config.model.name))
-        sheet.convert("RGB").save(run / "model" / SHEET, quality=60, optimize=True)
+    before = json.loads((RESULTS / name).read_text()) if (RESULTS / name).is_file() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        graphs = Path(temporary)
+        if options.again:
+            export(folder, graphs, int8=True, pixels_BCHW=calibration(config))
+            measured = before | speeds(folder, graphs, reported(config)[0])
+        else:
+            measured = measure(folder, config, graphs, options.kinds)
+            measured["training"] = training(folder, before)
+            sheet = searches(OnnxEncoder(folder, name=config.model.name))
+            sheet.convert("RGB").save(folder / SHEET, quality=60, optimize=True)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(json.dumps(measured, indent=1) + "\n")
     write_card(
-        run / "model",
+        folder,
         config,
         results=measured["results"],
-        steps=done["steps"],
-        seconds=done["seconds"],
-        device=done["device"],
+        **measured["training"],
         facts=facts(measured),
         sections={
             "8-bit integers": int8_section(measured),

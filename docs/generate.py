@@ -357,7 +357,7 @@ def _tables(
         for path in (ROOT / "benchmarks" / "results").glob(f"{kind}-*.json")
     ]
     results.sort(key=lambda pair: (-items(pair[1]), pair[0].name))
-    return "\n\n".join(table(*pair) for pair in results) or "No result has been stored yet."
+    return "\n\n".join(filter(None, (table(*pair) for pair in results))) or "No result has been stored yet."
 
 
 def serve_tables() -> str:

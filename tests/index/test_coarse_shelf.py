@@ -271,8 +271,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes from 21 items on are searched by inverted lists, and by nothing else."""
     usual = Plan(name="usual", coarse="ivf", coarse_width=WIDTH, candidates=20, nprobe=2)
     everything = Plan(name="all", candidates="all")
-    monkeypatch.setattr(local, "default_plan", lambda count: usual if count > 20 else everything)
-    monkeypatch.setattr("hivlp.search.choice.default_plan", lambda count: usual if count > 20 else everything)
+
+    def plan(count: int, *_: object) -> Plan:
+        return usual if count > 20 else everything
+
+    monkeypatch.setattr(local, "default_plan", plan)
+    monkeypatch.setattr("hivlp.search.choice.default_plan", plan)
     monkeypatch.setattr("hivlp.search.choice.ALL_UP_TO", 20)
     monkeypatch.setattr(faiss_index.FaissIndex, "scan_up_to", 0)
 

@@ -170,10 +170,28 @@ def test_numbers_of_numpy_are_numbers():
 
 
 def test_the_usual_plan_grows_with_the_index():
-    kinds = [
-        (default_plan(n).coarse, default_plan(n).candidates) for n in (0, ALL_UP_TO, 2_001, 50_000, 50_001)
-    ]
-    assert kinds == [("exact", "all")] * 2 + [("exact", 200)] * 2 + [("ivf", 200)]
+    plans = [default_plan(n, (32, 128, 512)) for n in (0, ALL_UP_TO, ALL_UP_TO + 1, 20_000, 20_001)]
+    kinds = [(plan.coarse, plan.candidates) for plan in plans]
+    assert kinds == [("exact", "all")] * 2 + [("exact", 200)] * 2 + [("ivf", 400)]
+    specs = [plan.spec((32, 128, 512)).name for plan in plans[2:]]
+    assert specs == ["exact-128-int8", "exact-128-int8", "ivf-128-pq4"]
+
+
+def test_the_usual_plan_follows_the_hits_that_are_wanted():
+    assert default_plan(30_000, (32, 512), k=100).candidates == 1_000
+
+
+@pytest.mark.parametrize(
+    ("widths", "name"),
+    [
+        ((64, 256, 512), "ivf-256-d128-pq4"),
+        ((32, 512), "ivf-512-d128-pq4"),
+        ((16, 64), "ivf-64-pq4"),
+        ((768,), "ivf-768-d128-pq4"),
+    ],
+)
+def test_the_usual_plan_of_models_without_a_level_of_128(widths, name):
+    assert default_plan(30_000, widths).spec(widths).name == name
 
 
 def test_a_plan_names_its_coarse_index_and_effort():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hivlp.errors import IndexFolderError, QueryError
-from hivlp.search.plan import Plan, default_plan
+from hivlp.search.plan import Plan
 from hivlp.stores.base import Store
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, Hits, Item
@@ -205,13 +205,6 @@ def test_info_and_verify(tmp_path):
         store.search(embeddings(1), k=1, plan=Plan(candidates=5))
         assert store.info()["coarse_bytes"] == {"exact-4-float16": 30 * 4 * 2}
         assert store.verify() == []
-
-
-def test_the_default_plan_is_exact_while_that_is_cheap():
-    assert default_plan(0).candidates == default_plan(2_000).candidates == "all"
-    assert default_plan(2_001).candidates == default_plan(50_000).candidates == 200
-    assert default_plan(50_000).coarse == "exact"
-    assert default_plan(50_001).coarse == "ivf"
 
 
 def test_a_local_store_is_a_store(tmp_path):

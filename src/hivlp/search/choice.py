@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,14 @@ def few_candidates(plan: Plan, k: int) -> tuple[str, ...]:
 
 
 def choose(
-    tuned: Tuned | None, *, recall: float | None, items: int, live: int, k: int, where: Path
+    tuned: Tuned | None,
+    *,
+    recall: float | None,
+    items: int,
+    live: int,
+    widths: Sequence[int],
+    k: int,
+    where: Path,
 ) -> Choice:
     """The plan for a search.
 
@@ -36,6 +44,7 @@ def choose(
         recall: recall@k that the search must keep, in (0, 1]; None leaves it to the index.
         items: live items of the index.
         live: those of them that pass the filter of the search.
+        widths: of the levels of the index.
         k: number of hits.
         where: the index, for messages.
 
@@ -45,14 +54,14 @@ def choose(
     if recall is not None and not 0 < recall <= 1:
         raise QueryError(f"recall={recall} is invalid: must be above 0 and at most 1, such as 0.95")
     if live <= ALL_UP_TO or recall == 1:
-        return Choice(Plan(name="exact", candidates="all") if recall is not None else default_plan(live))
+        return Choice(Plan(name="default-all" if recall is None else "exact", candidates="all"))
     if tuned is None:
         if recall is not None:
             raise QueryError(
                 f"{where} is not tuned: no plan is known to reach recall {recall:g}. Run: hivlp tune "
                 f"{where}, or search with --exact"
             )
-        return Choice(default_plan(live))
+        return Choice(default_plan(items, widths, k))  # not of `live`: a filter needs no structure of its own
     measured = tuned.chosen if recall is None else tuned.cheapest(recall)
     stale = tuned.staleness(items)
     notes = () if stale is None else (stale,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -16,7 +16,8 @@ from hivlp.messages import suggestion
 _ONLY_FOR = {"lists": "ivf", "nprobe": "ivf", "links": "hnsw", "ef_search": "hnsw"}
 ALL_UP_TO = 2_000
 """Up to this many items, scoring all is exact and takes a few milliseconds: two stages do not pay."""
-_SCAN_UP_TO = 50_000
+_SCAN_UP_TO = 20_000
+_DIMS, _NPROBE = 128, 256
 _MINIMUM = {"coarse_width": 1, "dims": 1, "lists": 1, "nprobe": 1, "links": 2, "ef_search": 1}
 
 
@@ -121,17 +122,28 @@ class Plan:
         return Plan(**record)
 
 
-def default_plan(count: int) -> Plan:
-    """The plan for an index of this many items that was not tuned.
+def default_plan(count: int, widths: Sequence[int], k: int = 10) -> Plan:
+    """The plan for an index that was not tuned.
 
     Scoring everything costs a few milliseconds up to about 2,000 items and is exact. Then a scan of the
-    narrowest level takes over, and inverted lists when that scan would take a millisecond.
+    narrowest level with 128 numbers takes over, and inverted lists of its 4-bit codes when that scan would
+    take half a millisecond. A model without such a level has the main directions of its finest one.
+    docs/search.md says what recall was measured.
+
+    Args:
+        count: number of items.
+        widths: of the levels of the index.
+        k: number of hits.
     """
     if count <= ALL_UP_TO:
         return Plan(name="default-all", candidates="all")
+    coarse = min((width for width in widths if width >= _DIMS), default=max(widths))
+    kept: dict[str, Any] = {"coarse_width": coarse, "dims": _DIMS if coarse > _DIMS else None}
     if count <= _SCAN_UP_TO:
-        return Plan(name="default-scan", candidates=200)
-    return Plan(name="default-ivf", coarse="ivf", nprobe=64, candidates=200)
+        return Plan(name="default-scan", code="int8", candidates=max(200, 10 * k), **kept)
+    return Plan(
+        name="default-ivf", coarse="ivf", code="pq4", nprobe=_NPROBE, candidates=max(400, 10 * k), **kept
+    )
 
 
 def require_count(name: str, value: object, least: int, otherwise: str = "") -> None:

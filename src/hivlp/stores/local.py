@@ -259,7 +259,7 @@ class LocalStore:
         if not self.folder.writable:
             return
         state = self.folder.state()
-        plan = default_plan(state.mask.live)
+        plan = default_plan(state.mask.live, self.widths)
         usual = set[CoarseSpec]() if plan.candidates == "all" else {plan.spec(self.widths)}
         specs = usual if self._tuned is None else self._tuned.specs(self.widths)
         try:
@@ -334,6 +334,7 @@ class LocalStore:
             recall=recall,
             items=state.mask.live,
             live=view.mask.live,
+            widths=self.widths,
             k=k,
             where=self.folder.path,
         )

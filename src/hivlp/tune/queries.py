@@ -95,7 +95,7 @@ def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQue
     live_N = view.mask.live_rows()
     rows = np.sort(rng.choice(live_N, min(count, len(live_N)), replace=False))
     items = _stored(view, rows)
-    near = search.run(default_plan(len(live_N)), items, view, 10)
+    near = search.run(default_plan(len(live_N), view.widths), items, view, 10)
     other = np.array(
         [_other(row, result.rows, rng) for row, result in zip(rows, near, strict=True)], np.int64
     )

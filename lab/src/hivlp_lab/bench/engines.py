@@ -37,6 +37,7 @@ ENGINES: dict[str, str] = {
     "scann": "hivlp_lab.bench.peers:Scann",
     "qdrant-edge": "hivlp_lab.bench.peers:QdrantEdge",
     "ours": "hivlp_lab.bench.ours:Ours",
+    "ours-untuned": "hivlp_lab.bench.ours:Untuned",
 }
 """Name of an engine -> where its class is, in the order in which they are measured."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from hivlp.search import cascade as search
-from hivlp.search.plan import Plan
+from hivlp.search.plan import Plan, default_plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import FloatArray, IntArray, Item
 from hivlp_lab.bench.engines import (
@@ -25,7 +26,7 @@ from hivlp_lab.bench.engines import (
     kept_dims,
     words,
 )
-from hivlp_lab.bench.vectors import levels
+from hivlp_lab.bench.vectors import BenchVectors, levels
 
 INDEX = "index.hivlp"
 """Name of the index folder, in the folder of the engine; other engines read their items from it too."""
@@ -141,6 +142,25 @@ class Ours(Base):
     @property
     def _place(self) -> Any:
         return self.folder / INDEX
+
+
+class Untuned(Ours):
+    """The plan that an index takes as long as nobody has tuned it."""
+
+    def __init__(self, build: Build, vectors: BenchVectors, folder: Path, threads: int) -> None:
+        plan = default_plan(len(vectors.items_ND), vectors.widths)
+        super().__init__(of_plans([plan.as_dict()]), vectors, folder, threads)
+
+    @classmethod
+    def builds(cls, count: int, width: int) -> list[Build]:
+        return [{}]
+
+    @classmethod
+    def label(cls, build: Build) -> str:
+        return "of an index of this size"
+
+    def settings(self) -> Sequence[Setting]:
+        return [{name: value for name, value in self.parameters["plans"][0].items() if name != "rerank"}]
 
 
 def of_plans(plans: list[dict[str, Any]]) -> Build:

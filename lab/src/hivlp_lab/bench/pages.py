@@ -100,6 +100,8 @@ def summary(place: str, measured: Mapping[str, Any], shipped: str) -> str:
     data, best = measured["data"], measured["best"]
     model = _model_words(data["model"], shipped)
     title = f"**{data['items']:,} items**, {model}: `{_search_command(measured)}` ([numbers]({place}))"
+    if not any(row["engine"] == "ours" for row in measured["rows"]):
+        return ""  # its table says all
     if "ours" not in best:
         return f"{title}\n\n- ours: no plan promises a recall@10 of {measured['target']:g}"
     lines = [title, ""]
@@ -108,7 +110,7 @@ def summary(place: str, measured: Mapping[str, Any], shipped: str) -> str:
         others = {
             name: row[field]
             for name, row in best.items()
-            if name not in ("ours", "flat") and row.get(field) is not None
+            if name not in ("ours", "ours-untuned", "flat") and row.get(field) is not None
         }
         if own is None or not others:
             continue
