@@ -42,6 +42,7 @@ def gallery(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = folder / f"scene {n}.jpg"
             path.write_bytes(sample.read())
             meta = {"shelf mark": ("upper", "o'er the door", "cellar")[n % 3], "price": n}
+            meta["taken_at"] = f"2021-{1 + n % 12:02}-15T12:00:00"
             yield Sample(
                 id=f"hall/{n}#?&.jpg", uri=str(path), image=path, captions=sample.captions[:1], meta=meta
             )

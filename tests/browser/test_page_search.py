@@ -141,6 +141,28 @@ def test_filters_from_the_metadata(page: Driver, server: Server) -> None:
     assert page.tab.locator("#where").input_value() == ""
 
 
+def test_folder_dates_and_the_newest_first(page: Driver, server: Server) -> None:
+    page.open(q="a boat")
+    page.tab.locator("#filters-toggle").click()
+    page.tab.get_by_label("Taken on this day or later").fill("2021-03-01")
+    page.tab.get_by_label("Taken on this day or before").fill("2021-05-31")
+    page.tab.get_by_label("Folder").fill("hall")
+    page.tab.get_by_label("Order").select_option("newest first")
+    page.settled(since="2021-03-01", until="2021-05-31", folder="hall", sort="date")
+    wanted = {"since": "2021-03-01", "until": "2021-05-31", "folder": "hall", "sort": "date"}
+    expected = server.ids(q="a boat", **wanted)
+    assert 5 < len(expected) < 24
+    assert page.ids == expected
+    assert page.text("#filters-toggle").split() == ["Filters", "3"]
+    page.tab.reload()
+    page.settled(**wanted)
+    assert page.ids == expected
+    page.tab.locator("#filters-toggle").click()
+    page.tab.locator("#filters-clear").click()
+    page.settled(since="", folder="")
+    assert page.ids == server.ids(q="a boat", sort="date")
+
+
 def test_a_wrong_filter_is_told_beside_its_field(page: Driver, server: Server) -> None:
     page.expected += ["400"]
     page.open(q="a boat")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hivlp.sheets.contact_sheet import SheetRow
     from hivlp.types import Hits
 
+_OF_LISTS = ("where", "kind", "folder", "since", "until", "k", "offset", "group")
 _ADDRESS = re.compile(r"(?i)(?:https?|ftp):/")
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -44,7 +45,7 @@ def _parameter(name: str) -> inspect.Parameter:
     """One option of a search for typer. Ranges are checked by `SearchRequest`, the same for every caller."""
     option, default = OPTIONS[name], _default(name)
     type_ = option.type if option.type in (int, float, bool) else str
-    flag = f"--{name.replace('_', '-')}"
+    flag = option.flag or f"--{name.replace('_', '-')}"
     if type_ is bool:
         flag = f"{flag}/--no-{name}" if default else flag
         annotation = Annotated[bool, typer.Option(flag, help=option.help)]
@@ -94,9 +95,12 @@ def search(
 ) -> None:
     """Find images and texts by words, by an image, by an item of the index, or by a mix of these.
 
-    Without any of them, a filter (--where, --kind) lists all items that pass it, those added last first.
+    Without any of them, a filter (--where, --in, --from, --to, --kind) lists all items that pass it, those
+    added last first.
     """
     images, items, unwanted = images or [], items or [], unwanted or []
+    if options["folder"] and Path(options["folder"]).is_dir():  # as a person sees it from here
+        options["folder"] = str(Path(options["folder"]).resolve())
     if text is None and not images and not items:
         _list(index, options, unwanted=unwanted, sheet=sheet, json=json)
         return
@@ -136,21 +140,26 @@ def _list(
     from hivlp.stores.local import LocalStore
 
     request = SearchRequest(**options)
-    if request.where is None and request.kind is None:
+    if request.filter is None and request.kind is None:
         raise QueryError(
-            "give words, --image FILE or --item ID to search with, or several of these to mix; or --where "
-            "FILTER alone, to list what passes it"
+            "give words, --image FILE or --item ID to search with, or several of these to mix; or a filter "
+            "alone (--where, --in, --from, --to, --kind), to list what passes it"
         )
-    useless = [f"--{name.replace('_', '-')}" for name in options if options[name] != _default(name)]
+    useless = [
+        OPTIONS[name].flag or f"--{name.replace('_', '-')}"
+        for name in options
+        if options[name] != _default(name) and name not in _OF_LISTS
+    ]
     useless += ["--not"] * bool(unwanted) + ["--sheet"] * (sheet is not None)
-    useless = [name for name in useless if name not in ("--where", "--kind", "--k", "--offset", "--group")]
     if useless:
         raise QueryError(
             f"{useless[0]} needs something to search with: give words, --image FILE or --item ID, or leave "
             f"{useless[0]} out"
         )
     with LocalStore.open(index) as store:
-        listing = store.listed(offset=request.offset, limit=request.k, where=request.where, kind=request.kind)
+        listing = store.listed(
+            offset=request.offset, limit=request.k, where=request.filter, kind=request.kind
+        )
     document = {
         "items": [asdict(item) | {"meta": dict(item.meta)} for item in listing.items],
         "offset": listing.offset,

@@ -271,7 +271,7 @@ class Index(StoredIndex):
             plan=request.fixed_plan,
             recall=request.recall,
             rerank=rerank,
-            where=request.where,
+            where=request.filter,
             kind=request.searched_kind,
             without=request.without,
             group=least_cosine(self.encoder.name) if request.group else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import wraps
@@ -30,6 +31,10 @@ Found = TypeVar("Found")
 Parameters = ParamSpec("Parameters")
 
 KindOfItem: TypeAlias = Literal["image", "text"]
+Order: TypeAlias = Literal["score", "date"]
+
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])(T\d\d:\d\d(:\d\d)?)?)?)?")
+_SORTED = 1_000  # hits that reach a lowest score, of which the newest are wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ class Option:
         max_length: characters of a text.
         why: the reason of the range, for the message.
         for_people: the default on the command line, where it differs from that of programs.
+        flag: the option of the command line, where it is not the name.
     """
 
     type: Any
@@ -57,6 +63,7 @@ class Option:
     max_length: int | None = None
     why: str = ""
     for_people: Any = None
+    flag: str | None = None
 
     def check(self, name: str, value: object) -> None:
         """Raises QueryError where a value has the wrong type or is out of range."""
@@ -155,6 +162,45 @@ class SearchRequest:
     kind: KindOfItem | None = field(
         default=None, metadata=_option(KindOfItem, "Only items of this kind.", metavar="image|text")
     )
+    folder: str | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "Only items in this folder: a whole path, or one below the indexed folder, such as 2021/rome.",
+            metavar="FOLDER",
+            max_length=1_000,
+            flag="--in",
+        ),
+    )
+    since: str | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "Only images taken on this day or later: 2021, 2021-06 or 2021-06-15.",
+            metavar="DATE",
+            max_length=30,
+            flag="--from",
+        ),
+    )
+    until: str | None = field(
+        default=None,
+        metadata=_option(
+            str,
+            "Only images taken up to the end of this day, month or year.",
+            metavar="DATE",
+            max_length=30,
+            flag="--to",
+        ),
+    )
+    sort: Order = field(
+        default="score",
+        metadata=_option(
+            Order,
+            "Order of the hits: the best first, or the newest first among those that reach --min-score or "
+            "--min-probability.",
+            metavar="score|date",
+        ),
+    )
     rerank: int | None = field(
         default=None,
         metadata=_option(
@@ -183,6 +229,16 @@ class SearchRequest:
                 option.check(name, value)
         if self.kind not in (None, "image", "text"):
             raise QueryError(f"kind={self.kind!r} is invalid: must be image or text, or left out for both")
+        if self.sort not in ("score", "date"):
+            raise QueryError(f"sort={self.sort!r} is invalid: must be score or date")
+        for name in ("since", "until"):
+            if getattr(self, name) is not None and not _DATE.fullmatch(getattr(self, name)):
+                raise QueryError(
+                    f"{name}={getattr(self, name)!r} is invalid: must be a date such as 2021, 2021-06 or "
+                    "2021-06-15"
+                )
+        if self.since and self.until and self.since > _end(self.until):
+            raise QueryError(f"since={self.since} is after until={self.until}: no image can be in between")
         without: Any = self.without
         if isinstance(without, str) or not isinstance(without, Iterable):  # letters are no ids
             raise QueryError(f"without={without!r:.40} is invalid: must be a list of ids")
@@ -226,7 +282,20 @@ class SearchRequest:
     @property
     def depth(self) -> int:
         """How many of the best hits must be found, those that are left out included."""
+        if self.sort == "date" and (self.min_score is not None or self.min_probability is not None):
+            return max(self.offset + self.k, _SORTED)
         return self.offset + self.k
+
+    @property
+    def filter(self) -> str | None:
+        """The filter of folder, dates and ``where`` together; None lets every item pass."""
+        parts = [] if self.where is None else [f"({self.where})"]
+        parts += [] if self.since is None else [f"taken_at >= '{self.since}'"]
+        parts += [] if self.until is None else [f"taken_at <= '{_end(self.until)}'"]
+        if self.folder is not None:
+            below = _below(self.folder)
+            parts.append(f"(id like '{below}' or uri like '{below}')")
+        return " and ".join(parts) or None
 
     @property
     def fixed_plan(self) -> Plan | None:
@@ -252,10 +321,12 @@ class SearchRequest:
         if match is not None:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
         passed = tuple(hit for hit in hits if self._passes(hit))
+        if self.sort == "date":
+            passed = _newest_first(passed)
         notes = hits.notes if passed or not hits.hits else (*hits.notes, self._best_below(hits))
         if self.offset and self.offset >= len(passed) > 0:
             notes = (*notes, f"offset={self.offset} leaves out all hits; there are {len(passed)}")
-        return replace(hits, hits=passed[self.offset :], notes=notes)
+        return replace(hits, hits=passed[self.offset : self.offset + self.k], notes=notes)
 
     def _passes(self, hit: Hit) -> bool:
         if self.min_score is not None and hit.score < self.min_score:
@@ -273,6 +344,26 @@ class SearchRequest:
             f"nothing found: no image matches with a probability of at least {self.min_probability:g}; the "
             f"best had {best:.3f}"
         )
+
+
+def _end(date: str) -> str:
+    """A text behind all moments of a year, month, day or minute, in the order of texts."""
+    return f"{date}~"
+
+
+def _below(folder: str) -> str:
+    """The pattern of ``like`` for everything in a folder, as the text of a filter."""
+    path = folder.replace("\\", "/").removeprefix("./").rstrip("/")
+    for mark in ("%", "_"):
+        path = path.replace(mark, f"\\{mark}")
+    return "%" if path in ("", ".") else f"{path}/%".replace("'", "''")
+
+
+def _newest_first(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    """Hits by the moment in their metadata, those without one last in the order that they had."""
+    moments = [str(hit.meta.get("taken_at") or "") for hit in hits]
+    order = sorted(range(len(hits)), key=lambda place: moments[place], reverse=True)
+    return tuple(replace(hits[place], rank=rank) for rank, place in enumerate(order, start=1))
 
 
 OPTIONS: Mapping[str, Option] = {

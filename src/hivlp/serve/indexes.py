@@ -16,6 +16,7 @@ from hivlp.types import Item
 
 _SAMPLE = 2_000
 _MOST_VALUES = 50
+_MOMENT, _MOST_FOLDERS = "taken_at", 100
 _LONGEST_VALUE = 80
 
 
@@ -46,6 +47,7 @@ class ServedIndex:
             "tuned": info["tuned"],
             "probabilities": self.index.match is not None,
             "fields": fields(store.sample(_SAMPLE)),
+            "folders": folders(store.sample(_SAMPLE)),
         }
 
     def refresh(self) -> bool:
@@ -68,8 +70,20 @@ def fields(items: Iterable[Item]) -> dict[str, dict[str, Any]]:
         for key, value in facts.items():
             if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                 seen.setdefault(key, []).append(value)
-    described = {key: _described(values) for key, values in seen.items()}
+    described = {key: _described(values) for key, values in seen.items() if key != _MOMENT}
+    if len(set(seen.get(_MOMENT, ()))) > 1:
+        days = [str(value)[:10] for value in seen[_MOMENT]]
+        described[_MOMENT] = {"type": "date", "min": min(days), "max": max(days)}
     return {key: field for key, field in described.items() if field is not None}
+
+
+def folders(items: Iterable[Item]) -> list[str]:
+    """The folders that most of some items lie in, by their ids, with the folders around these; sorted."""
+    counts = Counter[str]()
+    for item in items:
+        parts = item.id.split("/")[:-1]
+        counts.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return sorted(name for name, _ in counts.most_common(_MOST_FOLDERS) if name)
 
 
 def _described(values: list[str | int | float]) -> dict[str, Any] | None:

@@ -238,8 +238,15 @@ class ListParameters(Strict):
         default=None, max_length=OPTIONS["where"].max_length, description=OPTIONS["where"].help
     )
     kind: KindOfItem | None = Field(default=None, description=OPTIONS["kind"].help)
+    folder: str | None = Field(default=None, description=OPTIONS["folder"].help)
+    since: str | None = Field(default=None, description=OPTIONS["since"].help)
+    until: str | None = Field(default=None, description=OPTIONS["until"].help)
     limit: int = Field(default=100, ge=1, le=1_000, description="Number of items.")
     offset: int = Field(default=0, ge=0, description="Number of items to leave out, for the next page.")
+
+    def filter(self) -> str | None:
+        """Folder, dates and expression as one filter. Raises QueryError for a date that is none."""
+        return SearchRequest(where=self.where, folder=self.folder, since=self.since, until=self.until).filter
 
 
 class ListModel(BaseModel):

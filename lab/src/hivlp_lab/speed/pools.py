@@ -43,7 +43,7 @@ RECALL = 0.99
 _REAL = 10_000  # more real rows change nothing of the shape and make fitting slow
 _BATCH = 16_384
 _TUNING = 400
-_DIMS, _NPROBE, _CANDIDATES = 48, (8, 16, 24, 32, 64, 128), (10, 15, 20, 30, 50, 100, 200)
+_DIMS, _NPROBE, _CANDIDATES = 128, (16, 32, 64, 96, 128, 192, 256, 384), (20, 30, 50, 100, 200, 400, 1000)
 
 
 @dataclass(frozen=True)
@@ -177,16 +177,16 @@ def _different(parts: Sequence[FloatArray]) -> FloatArray:
 def _fastest(store: LocalStore, queries: Embeddings) -> Plan:
     """The fastest of a few plans that keeps the promised recall; scoring all rows where none does.
 
-    A scan of the narrow level, and inverted lists over it or over the principal directions of the wide one:
-    of what `hivlp tune` would try, the plans that have won at any size.
+    A scan of the narrow level, and inverted lists over the principal directions of the wide one: of what
+    `hivlp tune` would try, the plans that have won at any size.
     """
     view = store.view()
     measuring = Measuring(view, queries, 10, target=RECALL)
     bases = [Plan(coarse="exact"), Plan(coarse="exact", code="int8")]
     for nprobe in (nprobe for nprobe in _NPROBE if nprobe**2 <= view.mask.live):
         bases += [
-            Plan(coarse="ivf", code="int8", nprobe=nprobe),
-            Plan(coarse="ivf", code="int8", coarse_width=WIDE, dims=_DIMS, nprobe=nprobe),
+            Plan(coarse="ivf", code=code, coarse_width=WIDE, dims=_DIMS, nprobe=nprobe)
+            for code in ("int8", "pq4")
         ]
     counts = tuple(count for count in _CANDIDATES if count < view.mask.live)
     screened = [one for base in bases for one in measuring.screened(Trial(base=base, candidates=counts))]

@@ -1,6 +1,6 @@
 // The filters that an index allows, as a form; what is set goes out as the part of a search that it is.
 
-import { FIRST, canBeNamed } from "./state.js";
+import { FIRST, NO_FILTERS, canBeNamed } from "./state.js";
 import { count, element, shortened } from "./words.js";
 
 const FIELDS_AT_FIRST = 8;
@@ -15,13 +15,13 @@ export class Filters {
   /** Makes the form for an index and fills it with a search. */
   build(index, state, mostHits) {
     Object.assign(this, { index, state, mostHits });
-    const useful = Object.entries(index.fields ?? {}).filter(([name, field]) => canBeNamed(name) && isUseful(field));
+    const useful = Object.entries(index.fields ?? {}).filter(([name, field]) => canBeNamed(name) && field.type !== "date" && isUseful(field));
     const shown = this.all ? useful : useful.slice(0, FIELDS_AT_FIRST);
-    const controls = [this.#kind(), ...shown.map(([name, field]) => this.#field(name, field)), this.#shown()];
+    const controls = [this.#kind(), this.#folder(), this.#dates(), this.#order(), ...shown.map(([name, field]) => this.#field(name, field)), this.#shown()];
     const grid = element("div", { class: "fields" }, ...controls.filter(Boolean));
     const rest = useful.length - shown.length;
     const more = rest > 0 && element("button", { type: "button", class: "text-button", onclick: () => this.#showAll() }, `${rest} more`);
-    const clear = element("button", { type: "button", class: "text-button", id: "filters-clear", onclick: () => this.onChange({ fields: {}, where: "", kind: "" }) }, "Clear all");
+    const clear = element("button", { type: "button", class: "text-button", id: "filters-clear", onclick: () => this.onChange(NO_FILTERS) }, "Clear all");
     const foot = element("div", { class: "filters-foot" }, more || null, clear);
     this.panel.replaceChildren(this.panel.firstElementChild, grid, this.#expression(useful), foot);
   }
@@ -78,6 +78,29 @@ export class Filters {
     if (!text || !image) return null;
     const choices = [["", "pictures and texts"], ["image", `pictures (${count(image)})`], ["text", `texts (${count(text)})`]];
     return labelled("Kind", this.#control("select", { value: "kind" }, {}, ...choices.map(option)));
+  }
+
+  #folder() {
+    const folders = this.index.folders ?? [];
+    if (!folders.length) return null;
+    const list = element("datalist", { id: "folders" }, ...folders.map((name) => element("option", { value: name })));
+    const field = this.#control("input", { value: "folder" }, { type: "text", list: "folders", placeholder: folders[0], spellcheck: "false", autocapitalize: "off" });
+    const made = labelled("Folder", field);
+    made.append(list);
+    return made;
+  }
+
+  #dates() {
+    const field = this.index.fields?.taken_at;
+    if (!field) return null;
+    const end = (value, words) =>
+      this.#control("input", { value }, { type: "date", min: field.min, max: field.max, "aria-label": `Taken ${words}` });
+    return element("div", { class: "field dates" }, element("span", { class: "name" }, "Taken"), element("span", { class: "ends" }, end("since", "on this day or later"), "–", end("until", "on this day or before")));
+  }
+
+  #order() {
+    if (!this.index.fields?.taken_at) return null;
+    return labelled("Order", this.#control("select", { value: "sort" }, {}, option(["score", "best first"]), option(["date", "newest first"])));
   }
 
   #field(name, field) {

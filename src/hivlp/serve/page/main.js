@@ -8,7 +8,7 @@ import { base64 } from "./pictures.js";
 import { listenToHelp, listenToTheme } from "./look.js";
 import { Problems } from "./problems.js";
 import { Chip, acceptPictures, pictureOf } from "./query.js";
-import { EMPTY, FIRST, filterCount, fromAddress, hasQuery, isMix, isWordsOnly, listPath, toAddress, toRequest } from "./state.js";
+import { EMPTY, FIRST, NO_FILTERS, filterCount, fromAddress, hasQuery, isMix, isWordsOnly, listPath, toAddress, toRequest } from "./state.js";
 import { Status } from "./status.js";
 import { sample, tell } from "./start.js";
 import { count, element, fileName, inPercent, percent, sentence, title } from "./words.js";
@@ -158,7 +158,7 @@ function drawNothing({ hits, notes }) {
   if (leastIsProbability() ? state.minProbability > 0 : state.minScore > 0) {
     ways.push(button("Show the nearest all the same", { minScore: 0, minProbability: 0 }));
   }
-  if (filterCount(state)) ways.push(button("Search without the filters", { fields: {}, where: "", kind: "" }));
+  if (filterCount(state)) ways.push(button("Search without the filters", NO_FILTERS));
   const told = notes.map((note) => element("p", {}, sentence(inPercent(note.replace(/^nothing found: /i, "")))));
   $("nothing").replaceChildren(element("h2", {}, "Nothing found"), ...told, element("p", { class: "ways" }, ...ways));
 }
@@ -222,8 +222,8 @@ function again() {
 
 function like(hit, q = "") {
   items.set(hit.id, hit);
-  const { index: name, fields, where, kind, k } = state;
-  state = { ...EMPTY, index: name, fields, where, kind, k };
+  const { index: name, fields, where, kind, folder, since, until, sort, k } = state;
+  state = { ...EMPTY, index: name, fields, where, kind, folder, since, until, sort, k };
   detail.close();
   go({ item: hit.id, q });
 }

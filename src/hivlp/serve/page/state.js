@@ -10,12 +10,19 @@ export const FIRST = 24;
  *   spell        misspelt words are corrected
  *   fields       filters by name: {color: {is: "red"}, price: {min: "5", max: "20"}}
  *   where        a filter as an expression
+ *   folder       only what lies in it
+ *   since, until days between which a picture was taken
+ *   sort         "score", or "date" for the newest first
  *   open         id of the item whose detail is open
  */
 export const EMPTY = Object.freeze({
   q: "", item: null, picture: null, blend: 0.45, spell: false, index: null, kind: "", k: FIRST,
-  minScore: 0, minProbability: 0, where: "", fields: Object.freeze({}), open: null,
+  minScore: 0, minProbability: 0, where: "", folder: "", since: "", until: "", sort: "score",
+  fields: Object.freeze({}), open: null,
 });
+
+/** A search without any filter. */
+export const NO_FILTERS = Object.freeze({ fields: {}, where: "", kind: "", folder: "", since: "", until: "" });
 
 export const hasQuery = (state) => Boolean(state.q.trim() || state.item || state.picture);
 export const isMix = (state) => Boolean(state.q.trim() && (state.item || state.picture));
@@ -36,12 +43,15 @@ export function toAddress(state) {
   add("k", state.k, FIRST);
   add("min_score", state.minScore, 0);
   add("min_probability", state.minProbability, 0);
-  add("where", state.where, "");
+  for (const name of ["where", "folder", "since", "until"]) add(name, state[name], "");
+  add("sort", state.sort, EMPTY.sort);
   for (const [field, wish] of Object.entries(state.fields)) {
     for (const [what, value] of Object.entries(wish)) address.set(`${what}.${field}`, value);
   }
   return address.toString();
 }
+
+const DAY = /^\d{4}-\d\d-\d\d$/;
 
 /** The search that an address says; what can't be understood is left out. */
 export function fromAddress(text) {
@@ -69,6 +79,10 @@ export function fromAddress(text) {
     minScore: number("min_score", -1, 1, 0),
     minProbability: number("min_probability", 0, 1, 0),
     where: address.get("where") ?? "",
+    folder: address.get("folder") ?? "",
+    since: DAY.test(address.get("since")) ? address.get("since") : "",
+    until: DAY.test(address.get("until")) ? address.get("until") : "",
+    sort: address.get("sort") === "date" ? "date" : EMPTY.sort,
     fields,
   };
 }
@@ -101,12 +115,13 @@ export function whereOf(state) {
 
 /** How many filters are set. */
 export const filterCount = (state) =>
-  Object.keys(state.fields).length + Number(Boolean(state.where.trim())) + Number(Boolean(state.kind));
+  Object.keys(state.fields).length + [state.where.trim(), state.kind, state.folder, state.since, state.until].filter(Boolean).length;
 
 /** What narrows a search or a list, as the service takes it. */
 function narrowed(state) {
   const where = whereOf(state);
-  return { ...(where && { where }), ...(state.kind && { kind: state.kind }) };
+  const { kind, folder, since, until } = state;
+  return { ...(where && { where }), ...(kind && { kind }), ...(folder && { folder }), ...(since && { since }), ...(until && { until }) };
 }
 
 /** The path of the list of what passes the filters, those added last first. */
@@ -121,6 +136,7 @@ export const listPath = (state, index) =>
 export function toRequest(state, index, picture, base64) {
   const options = { k: state.k, index: index.name, ...narrowed(state) };
   if (state.spell) options.spell = true;
+  if (state.sort !== EMPTY.sort) options.sort = state.sort;
   if (!state.item && !state.picture) options.group = true; // more like this shows the other frames of a burst
   if (index.probabilities && isWordsOnly(state)) {
     if (state.minProbability > 0) options.min_probability = state.minProbability;
