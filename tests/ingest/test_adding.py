@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes import ColourEncoder, gallery, painted
+from hivlp.ingest.adding import Content
 from hivlp.ingest.pictures import _Pictures
 from hivlp.retriever import Index
 from hivlp.stores.local import LocalStore
@@ -33,13 +34,13 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the content of each sample was hashed to compare it."""
-    real, seen = _Pictures.sha256, Counter[str]()
+    real, seen = _Pictures.read, Counter[str]()
 
-    def sha256(adding: _Pictures, sample: Sample) -> str | None:
+    def read(adding: _Pictures, sample: Sample) -> Content:
         seen[Path(sample.uri).name] += 1
         return real(adding, sample)
 
-    monkeypatch.setattr(_Pictures, "sha256", sha256)
+    monkeypatch.setattr(_Pictures, "read", read)
     return seen
 
 

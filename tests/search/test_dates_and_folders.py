@@ -80,6 +80,23 @@ def test_newest_first_among_what_matches(index: Index) -> None:
     assert [hit.id for hit in rest] == ["2021/rome/a.jpg", "2022/e.jpg"], "without a date at the end"
 
 
+def test_an_index_without_dates_gets_them_when_it_is_indexed_again(
+    tmp_path: Path, library: Path, colours: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Index.create(tmp_path / "old.hivlp", "mini") as index:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("hivlp.ingest.pictures.facts_of", lambda data, name: {})
+            index.add(library)
+        assert all("taken_at" not in hit.meta for hit in index.search("red"))
+        seen = colours.pictures_seen
+        report = index.add(library)
+        assert (report.indexed, report.skipped) == (0, 5)
+        assert colours.pictures_seen == seen, "nothing is encoded"
+        assert [hit.id for hit in index.search("blue", since="2021-10-01", until="2021-10-01")] == [
+            "2021/r_me/c.jpg"
+        ]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -14,6 +14,7 @@ from hivlp.cli import (
     compact,
     delete,
     demo,
+    duplicates,
     evaluate,
     export,
     fit_levels,
@@ -72,6 +73,12 @@ _add(
     "hivlp tune photos.hivlp --recall 0.95 --queries queries.txt",
 )
 _add("info", info.info, "hivlp info photos.hivlp", "hivlp info mini --json")
+_add(
+    "duplicates",
+    duplicates.duplicates,
+    "hivlp duplicates photos.hivlp --sheet duplicates.png",
+    "hivlp duplicates photos.hivlp --at-least 0.98 --json",
+)
 _add("delete", delete.delete, "hivlp delete photos.hivlp beach/dog.jpg")
 _add("compact", compact.compact, "hivlp compact photos.hivlp")
 _add("verify", verify.verify, "hivlp verify photos.hivlp")

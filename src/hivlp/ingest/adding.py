@@ -6,10 +6,10 @@ import itertools
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hivlp.data.originals import is_there
 from hivlp.data.sources import Source
@@ -23,20 +23,35 @@ if TYPE_CHECKING:
     from hivlp.stores.base import Store
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the content of a sample is known by.
+
+    Attributes:
+        sha256: None where it can't be read.
+        facts: the metadata that it fills.
+    """
+
+    sha256: str | None
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
 class _Candidate:
     """A sample beside the item that it is, None where the index has no such item."""
 
-    def __init__(self, sample: Sample, item: Item | None, sha256: Callable[[Sample], str | None]) -> None:
+    def __init__(self, sample: Sample, item: Item | None, read: Callable[[Sample], Content]) -> None:
         self.sample, self.item = sample, item
-        self._sha256 = sha256
+        self._read = read
 
     @cached_property
-    def sha256(self) -> str | None:
-        """The hash of the sample's content, computed once; None where it can't be read."""
-        return self._sha256(self.sample)
+    def content(self) -> Content:
+        """The content of the sample, read once."""
+        return self._read(self.sample)
 
     def has_same_content(self) -> bool:
-        return self.item is not None and self.item.sha256 is not None and self.item.sha256 == self.sha256
+        return (
+            self.item is not None and self.item.sha256 is not None and self.item.sha256 == self.content.sha256
+        )
 
 
 class Adding(ABC):
@@ -73,8 +88,8 @@ class Adding(ABC):
         """Why a sample is not an item of this kind; None where it is one."""
 
     @abstractmethod
-    def sha256(self, sample: Sample) -> str | None:
-        """The hash of a sample's content; None where it can't be read."""
+    def read(self, sample: Sample) -> Content:
+        """The hash of a sample's content, and what it says of itself."""
 
     @abstractmethod
     def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
@@ -125,6 +140,8 @@ class Adding(ABC):
                     yield self.kept(candidate.sample, item, has_new_content=True)
                     continue
                 sample = self.kept(candidate.sample, item)
+                if not self.resume:  # an index of an earlier version may know less of its files
+                    sample = replace(sample, meta={**candidate.content.facts, **sample.meta})
                 skipped.append(sample)
                 now = self.item(sample, sha256=item.sha256, size=(item.width, item.height))
                 self.report.moved += now.uri != item.uri
@@ -147,7 +164,7 @@ class Adding(ABC):
             for sample, item in zip(chunk, self.at_their_places(chunk), strict=True)
         ]
         items = self.store.fetch([sample.id for sample in placed])
-        found = [_Candidate(sample, item, self.sha256) for sample, item in zip(placed, items, strict=True)]
+        found = [_Candidate(sample, item, self.read) for sample, item in zip(placed, items, strict=True)]
         renamed = [one for one in found if self._is_another(one)]
         if renamed:
             items = self.store.fetch([one.sample.uri for one in renamed])

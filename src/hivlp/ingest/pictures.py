@@ -12,7 +12,7 @@ from hivlp.data.facts import NAMES, facts_of
 from hivlp.data.originals import is_contact_sheet
 from hivlp.data.sources.folder import FolderSource
 from hivlp.encode import encode_stream
-from hivlp.ingest.adding import Adding
+from hivlp.ingest.adding import Adding, Content
 from hivlp.ingest.identity import is_named_by_place, is_same_file, moved_from, places
 from hivlp.ingest.pruning import count_gone
 from hivlp.ingest.report import AddReport
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 def with_facts(sample: Sample, data: bytes) -> Sample:
     """The sample with what its file says of itself; what the source says of it counts more."""
-    name = PurePath(sample.uri.replace("\\", "/").rpartition("#")[2]).name
-    facts = facts_of(data, name)
+    facts = facts_of(data, _name(sample))
     return replace(sample, meta={**facts, **sample.meta}) if facts else sample
+
+
+def _name(sample: Sample) -> str:
+    return PurePath(sample.uri.replace("\\", "/").rpartition("#")[2]).name
 
 
 def add(
@@ -85,11 +88,12 @@ class _Pictures(Adding):
     def problem(self, sample: Sample) -> str | None:
         return "has no picture, so there is nothing to index" if sample.image is None else None
 
-    def sha256(self, sample: Sample) -> str | None:
+    def read(self, sample: Sample) -> Content:
         try:
-            return hashlib.sha256(sample.read()).hexdigest()
+            data = sample.read()
         except OSError:
-            return None  # the encoder meets the same error and reports it
+            return Content(None)  # the encoder meets the same error and reports it
+        return Content(hashlib.sha256(data).hexdigest(), facts_of(data, _name(sample)))
 
     def encoded(self, fresh: Iterator[Sample]) -> Iterator[EncodedBatch]:
         return encode_stream(

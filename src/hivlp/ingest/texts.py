@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hivlp.data.sources.base import clean_text
 from hivlp.encode import encode_text_stream
 from hivlp.errors import QueryError
-from hivlp.ingest.adding import Adding
+from hivlp.ingest.adding import Adding, Content
 from hivlp.ingest.report import AddReport
 from hivlp.inputs import as_texts
 from hivlp.messages import counted
@@ -162,8 +162,8 @@ class _Texts(Adding):
             return None
         return "is an empty text, so there is nothing to index"
 
-    def sha256(self, sample: Sample) -> str | None:
-        return _sha256(sample.captions[0])
+    def read(self, sample: Sample) -> Content:
+        return Content(_sha256(sample.captions[0]))
 
     def after_indexing(self, samples: list[Sample]) -> None:
         """Nothing follows a text."""
