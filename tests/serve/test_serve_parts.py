@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from hivlp.errors import ConfigError
+from hivlp.index.summary import fields
 from hivlp.retriever import Index
 from hivlp.serve.batching import Batcher, RequestLimit
 from hivlp.serve.cache import LeastRecentlyUsed
-from hivlp.serve.indexes import fields
 from hivlp.serve.keys import Keys, Rate, read_keys
 from hivlp.serve.problems import Problem
 from hivlp.serve.run import is_loopback, local_names, open_socket

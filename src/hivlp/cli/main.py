@@ -21,6 +21,7 @@ from hivlp.cli import (
     import_index,
     index,
     info,
+    mcp,
     output,
     search,
     serve,
@@ -66,6 +67,7 @@ _add(
     "hivlp search photos.hivlp --image dog.jpg --k 20",
 )
 _add("serve", serve.serve, "hivlp serve photos.hivlp", "hivlp serve photos.hivlp --port 0 --writable")
+_add("mcp", mcp.mcp, "hivlp mcp photos.hivlp")
 _add(
     "tune",
     tune.tune,
