@@ -71,3 +71,14 @@ def test_no_message_and_no_page_names_hivlp_as_a_package_of_an_index() -> None:
     sources = [*(ROOT / "src").glob("**/*.py"), *(ROOT / "lab/src").glob("**/*.py")]
     named = [path for path in (*pages, *sources) if "install 'hivlp" in path.read_text(encoding="utf-8")]
     assert not named
+
+
+def test_missing_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [
+        "numpy>=1",
+        "no-such-package==2",
+        "only-elsewhere>=1; sys_platform == 'nowhere'",
+        "also_none[x]",
+    ]
+    monkeypatch.setattr(install, "_packages", lambda extra: wanted)
+    assert install.missing("any") == ["no-such-package", "also_none"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 _PROJECT = re.compile(r'^name = "hivlp"$', re.MULTILINE)
 
@@ -23,6 +24,25 @@ def install_line(extra: str, package: str) -> str:
     if root is not None:
         return f'pip install -e "{root}[{extra}]"'
     return " ".join(["pip install", *(f'"{wanted}"' for wanted in _packages(extra) or [package])])
+
+
+def missing(extra: str) -> list[str]:
+    """The packages of an extra that are not installed; those for some systems only are not looked for."""
+    from importlib import metadata  # slow to load, and seldom needed
+
+    lacking = list[str]()
+    for wanted in _packages(extra):
+        name = re.split(r"[\s<>=!~\[;]", wanted, maxsplit=1)[0]
+        if ";" not in wanted and not _is_installed(metadata, name):
+            lacking.append(name)
+    return lacking
+
+
+def _is_installed(metadata: Any, name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _repository() -> Path | None:

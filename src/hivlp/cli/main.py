@@ -14,6 +14,7 @@ from hivlp.cli import (
     compact,
     delete,
     demo,
+    doctor,
     duplicates,
     evaluate,
     export,
@@ -81,6 +82,7 @@ _add(
     "hivlp duplicates photos.hivlp --sheet duplicates.png",
     "hivlp duplicates photos.hivlp --at-least 0.98 --json",
 )
+_add("doctor", doctor.doctor, "hivlp doctor")
 _add("delete", delete.delete, "hivlp delete photos.hivlp beach/dog.jpg")
 _add("compact", compact.compact, "hivlp compact photos.hivlp")
 _add("verify", verify.verify, "hivlp verify photos.hivlp")
