@@ -46,6 +46,11 @@ def whole_code() -> str:
     return joined(library_code(SEARCHING), library_code(ENCODING), bench_code((*MADE, *MEASURED, *engines)))
 
 
+def short(source: str) -> str:
+    """A source without the folders of this machine."""
+    return source if ":" in source else "/".join(Path(source).parts[-2:])
+
+
 def joined(*parts: str) -> str:
     """One short hash of several words."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

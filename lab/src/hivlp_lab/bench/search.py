@@ -95,7 +95,10 @@ class Suite:
             "code": provenance.whole_code(),
             "environment": machine.environment(),
             "hivlp_version": hivlp.__version__,
-            "data": {**about, **{kind: [_short(one) for one in about.get(kind, ())] for kind in _SPECS}},
+            "data": {
+                **about,
+                **{kind: [provenance.short(one) for one in about.get(kind, ())] for kind in _SPECS},
+            },
             "threads": self.threads,
             "target": self.target,
             "bandwidth_gb_s": bandwidth,
@@ -294,11 +297,6 @@ def _row(
 
 def _screened(row: ResultRow) -> ResultRow:
     return {"engine": row["engine"], "plan": row["plan"], **row["screened"]}
-
-
-def _short(source: str) -> str:
-    """A source without the folders of this machine."""
-    return source if ":" in source else "/".join(Path(source).parts[-2:])
 
 
 def _file_of(engine: type[Engine]) -> Path:

@@ -128,8 +128,10 @@ def _conditions(document: Mapping[str, Any], result: str) -> str:
     where, query = document["environment"], document["query"]
     pools = ",".join(str(count) for count in dict.fromkeys(row["pictures"] for row in document["rows"]))
     packages = ", ".join(f"{package} {version}" for package, version in where["packages"].items())
+    data = "".join(f" --data {one}" for one in document["sources"])
     return (
-        f"Every row: `hivlp reproduce speed --pools {pools}` on {where['processor']}, {where['cpus']} CPUs, "
+        f"Every row: `hivlp reproduce speed{data} --pools {pools}` on {where['processor']}, "
+        f"{where['cpus']} CPUs, "
         f"{where['gpu'] or 'no GPU'}, {where['memory_gb']:.0f} GB, {document['measured_at'][:10]}; "
         f"{packages}; {where['threads']} threads for models, one for a search; one query at a time, of "
         f"{query['words']} word pieces or {query['regions']} regions; vectors of `mini` with the fingerprint "

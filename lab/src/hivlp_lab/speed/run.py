@@ -22,7 +22,8 @@ import hivlp
 from hivlp.encode import load
 from hivlp.errors import QueryError
 from hivlp_lab.bench import machine
-from hivlp_lab.bench.provenance import SEARCHING, library_code
+from hivlp_lab.bench.provenance import SEARCHING, library_code, short
+from hivlp_lab.bench.vectors import DEFAULT_SOURCE
 from hivlp_lab.speed import fusion, searches
 from hivlp_lab.speed.claims import PAPER, targets
 from hivlp_lab.speed.clock import TimeLimit
@@ -94,7 +95,7 @@ class Speed:
             "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "environment": _environment(),
             "hivlp_version": hivlp.__version__,
-            "sources": list(self.source.sources) or ["drawn scenes"],
+            "sources": [short(one) for one in self.source.sources] or [DEFAULT_SOURCE],
             "query": {"words": fusion.WORDS, "regions": fusion.REGIONS, "batch": 1},
             "fusion": {
                 device: {name: self._cost(name, device) for name in self._models} for device in devices()
