@@ -182,7 +182,8 @@ def _draw_row(
     left, y = layout.margin + layout.padding, top + layout.padding
     right = layout.width - layout.margin - layout.padding
 
-    cost = f"{row.hits.timings_ms.total:.1f} ms"
+    spent = row.hits.timings_ms.total
+    cost = f"{spent:.1f} ms" if spent else ""  # nothing was searched for
     draw.text((right, y + 11), cost, fill=SOFT_INK, font=lettering.font(14), anchor="rm")
     room = right - left - int(lettering.font(14).getlength(cost)) - layout.gap
     _write(sheet, (left, y + 11), row.query, room, size=18, bold=True, anchor="lm")

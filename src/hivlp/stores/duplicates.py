@@ -46,7 +46,8 @@ class DuplicateGroup:
     Attributes:
         kind: ``same file`` where all have the same bytes; ``burst`` where each was taken within ten seconds
             of the one before; ``near-equal`` for the others, such as resized or edited copies.
-        keep: the one with the most pixels, of equal ones the one that was added first.
+        keep: the one with the most pixels; of equal ones the one with the shortest id, since copies have
+            longer names, and then the one that was added first.
         others: those that could go, the most alike first.
     """
 
@@ -126,7 +127,7 @@ def _taken(
 ) -> Iterator[tuple[int, dict[int, float]]]:
     """Each image to keep with those that it takes."""
     free = set(near)
-    for row in sorted(near, key=lambda row: (-_pixels(items[row]), row)):
+    for row in sorted(near, key=lambda row: (-_pixels(items[row]), len(items[row].id), row)):
         if row in free:
             free.discard(row)
             others = {other: cosine for other, cosine in near[row].items() if other in free}
