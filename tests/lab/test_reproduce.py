@@ -324,7 +324,10 @@ def test_markdown_tells_rows_conditions_and_targets(document: dict[str, Any]) ->
     reached = {one["what"]: (one["met"], one["goal_met"]) for one in claims.targets([row])}
     assert reached == {"factor_over_uniter": (True, True), "factor_over_lightningdot": (False, False)}
     text = report.markdown({**document, "targets": claims.targets([row])}, "results/x.json")
-    assert "`hivlp reproduce speed --pools 200` on" in text and "[all numbers](results/x.json)" in text
+    assert (
+        "`hivlp reproduce speed --data scenes:5000 --pools 200` on" in text
+        and "[all numbers](results/x.json)" in text
+    )
     assert "| 1.5 | **missed** | **missed** |" in text
     assert text.count("| **HiVLP**, text tower of mini |") == 1
     assert "LightningDOT, HNSW, image → text, 1,000 candidates: building its graph" in text
