@@ -78,6 +78,21 @@ def test_newest_first_among_what_matches(index: Index) -> None:
     assert [hit.rank for hit in hits] == [1, 2]
     rest = index.search("red", k=9, offset=2, min_score=0.9, sort="date")
     assert [hit.id for hit in rest] == ["2021/rome/a.jpg", "2022/e.jpg"], "without a date at the end"
+    assert [hit.rank for hit in rest] == [3, 4]
+
+
+def test_pages_of_the_best_are_each_turned_round(index: Index) -> None:
+    best = [hit.id for hit in index.search("red", k=5)]
+    pages = [index.search("red", k=3, offset=offset, sort="date") for offset in (0, 3)]
+    assert [{hit.id for hit in page} for page in pages] == [set(best[:3]), set(best[3:])]
+    assert [[hit.rank for hit in page] for page in pages] == [[1, 2, 3], [4, 5]]
+    for page in pages:
+        moments = [hit.meta.get("taken_at", "") for hit in page]
+        assert moments == sorted(moments, reverse=True)
+
+
+def test_a_lowest_score_and_dates_need_no_deeper_reranking() -> None:
+    assert SearchRequest(k=10, rerank=10, min_score=0.2, sort="date").depth == 1_000
 
 
 def test_an_index_without_dates_gets_them_when_it_is_indexed_again(

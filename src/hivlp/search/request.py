@@ -250,7 +250,7 @@ class SearchRequest:
         given = [name for name in ("candidates", "exact", "recall", "plan") if getattr(self, name)]
         if len(given) > 1:
             raise QueryError(f"{' and '.join(given)} exclude each other: give one of them")
-        if self.rerank is not None and self.rerank < self.depth:
+        if self.rerank is not None and self.rerank < self.offset + self.k:
             wanted = f"k={self.k}" + (f" and offset={self.offset} together" if self.offset else "")
             raise QueryError(
                 f"rerank={self.rerank} is less than {wanted}: re-rank at least as many hits as are wanted"
@@ -282,9 +282,12 @@ class SearchRequest:
     @property
     def depth(self) -> int:
         """How many of the best hits must be found, those that are left out included."""
-        if self.sort == "date" and (self.min_score is not None or self.min_probability is not None):
-            return max(self.offset + self.k, _SORTED)
-        return self.offset + self.k
+        return max(self.offset + self.k, _SORTED if self._sorts_all else 0)
+
+    @property
+    def _sorts_all(self) -> bool:
+        """Whether all that reach a lowest score are sorted by date, rather than the best of them."""
+        return self.sort == "date" and (self.min_score is not None or self.min_probability is not None)
 
     @property
     def filter(self) -> str | None:
@@ -321,12 +324,15 @@ class SearchRequest:
         if match is not None:
             hits = replace(hits, hits=tuple(_with_probability(hit, match) for hit in hits))
         passed = tuple(hit for hit in hits if self._passes(hit))
-        if self.sort == "date":
+        if self._sorts_all:
             passed = _newest_first(passed)
         notes = hits.notes if passed or not hits.hits else (*hits.notes, self._best_below(hits))
         if self.offset and self.offset >= len(passed) > 0:
             notes = (*notes, f"offset={self.offset} leaves out all hits; there are {len(passed)}")
-        return replace(hits, hits=passed[self.offset : self.offset + self.k], notes=notes)
+        page = passed[self.offset : self.offset + self.k]
+        if self.sort == "date":
+            page = _newest_first(page, first=self.offset + 1)
+        return replace(hits, hits=page, notes=notes)
 
     def _passes(self, hit: Hit) -> bool:
         if self.min_score is not None and hit.score < self.min_score:
@@ -359,11 +365,11 @@ def _below(folder: str) -> str:
     return "%" if path in ("", ".") else f"{path}/%".replace("'", "''")
 
 
-def _newest_first(hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+def _newest_first(hits: tuple[Hit, ...], *, first: int = 1) -> tuple[Hit, ...]:
     """Hits by the moment in their metadata, those without one last in the order that they had."""
     moments = [str(hit.meta.get("taken_at") or "") for hit in hits]
     order = sorted(range(len(hits)), key=lambda place: moments[place], reverse=True)
-    return tuple(replace(hits[place], rank=rank) for rank, place in enumerate(order, start=1))
+    return tuple(replace(hits[place], rank=rank) for rank, place in enumerate(order, start=first))
 
 
 OPTIONS: Mapping[str, Option] = {

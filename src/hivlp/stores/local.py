@@ -133,11 +133,13 @@ class LocalStore:
             reranked = 0 if rerank is None else rerank.depth
             row_scorer = None if rerank is None else self._row_scorer(rerank, state)
 
+            def ordered(plan_: Plan) -> Plan:
+                return plan_ if rerank is None else replace(plan_, rerank=reranked)
+
             def find(some: Sequence[int], depth: int) -> list[RawResult]:
                 usual = depth <= k + grouping.BURST  # a deeper search of a tuned index needs more candidates
                 plan_ = choice.plan if usual else self._choice(plan, recall, state, view, depth).plan
-                plan_ = replace(plan_, rerank=reranked)
-                return cascade.run(plan_, queries.take(some), view, depth, rerank=row_scorer)
+                return cascade.run(ordered(plan_), queries.take(some), view, depth, rerank=row_scorer)
 
             if group is None:
                 results = find(range(len(queries)), k)
@@ -154,7 +156,7 @@ class LocalStore:
                     are_images=lambda rows: self._are_images(rows, state.generation),
                 )
             items = self._items_of(results, state.generation)
-            chosen = replace(choice.plan, rerank=reranked)
+            chosen = ordered(choice.plan)
             notes = (
                 *choice.notes,
                 *note(state.mask, view.mask, k, where=where, kind=kind),
