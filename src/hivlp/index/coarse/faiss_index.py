@@ -56,7 +56,8 @@ class FaissIndex(ABC):
             return
         with self._gate.alone(), self._threads(len(level_ND) // _ROWS_A_THREAD):
             if self._index is None:
-                self._index = self._made(level_ND)
+                with self._threads(self._learning_threads):
+                    self._index = self._made(level_ND)
             before = len(self)
             for start in range(before, len(level_ND), BLOCK_ROWS):
                 self._take_in(level_ND[start : start + BLOCK_ROWS])
@@ -111,6 +112,14 @@ class FaissIndex(ABC):
 
     def _of_bytes(self, content: NDArray[np.uint8]) -> Any:
         return self._faiss.deserialize_index(content)
+
+    @property
+    def _learning_threads(self) -> int:
+        """Code books of one direction each are learned in microseconds, so threads would only wait there.
+
+        Beside another busy process that made learning nine times as slow.
+        """
+        return 1 if self.spec.code == "pq4" else 1 << 30
 
     @property
     def _faiss_width(self) -> int:
