@@ -243,6 +243,7 @@ def test_an_address_keeps_every_search(page: Driver) -> None:
         "q": " a & b=c #?%", "item": "ä/ö?#", "picture": None, "blend": 0.25, "index": "two",
             "kind": "text", "spell": True,
         "k": 96, "minScore": -0.5, "minProbability": 0.35, "where": "x = '\"'", "open": "é",
+        "folder": "2021/a & b", "since": "2021-06-01", "until": "2021-09-30", "sort": "date",
         "fields": {"is.min.x": {"is": "="}, "price": {"min": "1", "max": "2"}},
     }  # fmt: skip
     there_and_back = """async search => {

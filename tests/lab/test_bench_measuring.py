@@ -253,7 +253,7 @@ def test_vectors_of_another_model_are_made_anew(tmp_path: Path, monkeypatch: pyt
     (first, seen), (second, seen_again), (third, reused) = folders
     assert first != second == third and (seen, seen_again, reused) == (110, 110, 0)
     for path in (tmp_path / "embeddings").glob("*/source.json"):
-        assert set(json.loads(path.read_text())) == {"source", "model", "code"}
+        assert set(json.loads(path.read_text())) == {"source", "split", "model", "code"}
 
 
 def test_a_flat_search_far_below_the_bandwidth_is_measured_again_and_said(
