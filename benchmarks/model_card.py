@@ -177,14 +177,15 @@ def reported(config: TrainConfig) -> list[tuple[str, ValidationSource]]:
     return found
 
 
-def unseen(encoder: Encoder, source: ValidationSource, config: TrainConfig) -> list[Sample]:
-    """The samples of a source that share no caption with its training part, and no near-equal image.
+def unseen(
+    encoder: Encoder, samples: list[Sample], source: ValidationSource, config: TrainConfig
+) -> list[Sample]:
+    """Those samples of a source that share no caption with its training part, and no near-equal image.
 
     Images count as near-equal where a search would group them. A source with splits of its own stays whole,
     so that its numbers compare with those of others.
     """
     place = source.spec.partition("?")[0]
-    samples = list(open_source(source.spec, split=source.split))
     if "held_out=" not in source.spec:
         return samples
     trained = [one for one in config.sources if one.spec.partition("?")[0] == place]
@@ -254,14 +255,14 @@ def measure(folder: Path, config: TrainConfig, graphs: Path, asked_kinds: Path |
     )
     results = []
     for name, source in reported(config):
-        samples = unseen(exact, source, config)
+        everything = list(open_source(source.spec, split=source.split))
+        samples = unseen(exact, everything, source, config)
         pairs = encode_pairs(exact, samples)
-        whole = open_source(source.spec, split=source.split)
         results.append(
             {
                 "data": Path(source.spec).name,
                 "name": name,
-                "left_out_as_seen": sum(1 for _ in whole) - len(samples),
+                "left_out_as_seen": len(everything) - len(samples),
                 **evaluate_pairs(pairs).as_dict(),
                 "signs": of_signs(pairs),
                 "int8": evaluate_karpathy(coded, samples).as_dict()["levels"],

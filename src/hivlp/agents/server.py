@@ -7,29 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from io import BytesIO
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 from mcp.server.mcpserver import Image as ToolImage
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from PIL import Image
 from pydantic import Field
 
 import hivlp
-from hivlp.data.images import decode
-from hivlp.data.originals import read_original
+from hivlp.data.originals import thumbnail
 from hivlp.errors import HivlpError
 from hivlp.index.summary import SAMPLE, fields, folders
 from hivlp.retriever import Index
 from hivlp.search.request import OPTIONS
-from hivlp.types import Hit, Item
+from hivlp.types import Hit
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
-_MOST_HITS, _SIDE, _QUALITY = 100, 1_024, 85
+_MOST_HITS, _SIDE = 100, 1_024
 _READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _INSTRUCTIONS = """
 Search a collection of pictures (and texts) on this machine by words or by a picture of it. Start with
@@ -107,7 +104,10 @@ def agent_server(index: Index, *, name: str = "pictures") -> MCPServer:
             raise ToolError(f"there is no item {item!r}: take an id that search gave")
         if found.kind != "image":
             raise ToolError(f"{item!r} is a text: {found.caption}")
-        return ToolImage(data=_jpeg(found, index), format="jpeg")
+        if found.sha256 is None:  # then nothing says that the file at its place is the picture
+            raise ToolError(f"{item!r} was imported without its picture")
+        small = thumbnail(index.place(found), sha256=found.sha256, side=_SIDE)
+        return ToolImage(data=small, format="jpeg")
 
     return server
 
@@ -135,12 +135,3 @@ def _described(hit: Hit) -> dict[str, Any]:
     facts |= {"probability": None if hit.probability is None else round(hit.probability, 2)}
     facts |= {"taken_at": hit.meta.get("taken_at"), "near_equal": len(hit.similar) or None}
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def _jpeg(item: Item, index: Index) -> bytes:
-    """The picture as it was indexed, without its metadata: never another file at its path."""
-    image = decode(read_original(index.place(item), sha256=item.sha256), hint=_SIDE)
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    image.convert("RGB").save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()

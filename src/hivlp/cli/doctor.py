@@ -47,18 +47,14 @@ def _examined() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
-        "gpu": _gpu(),
+        "gpu": None if extras["train"]["missing"] else _gpu(),
         "extras": extras,
         "mini": _speed(),
     }
 
 
 def _gpu() -> str | None:
-    """The accelerator that torch uses; None without one, or without torch."""
-    from hivlp.install import missing
-
-    if missing("train"):
-        return None
+    """The accelerator that torch uses; None without one."""
     import torch
 
     if torch.cuda.is_available():

@@ -14,14 +14,14 @@ import typer
 
 from hivlp.cli import output, results
 from hivlp.errors import QueryError
-from hivlp.search.request import DEFAULTS, OPTIONS
+from hivlp.search.request import DEFAULTS, FILTERS, OPTIONS
 
 if TYPE_CHECKING:
     from hivlp.search.query import Part
     from hivlp.sheets.contact_sheet import SheetRow
     from hivlp.types import Hits
 
-_OF_LISTS = ("where", "kind", "folder", "since", "until", "k", "offset", "group")
+_OF_LISTS = (*FILTERS, "k", "offset", "group")
 _ADDRESS = re.compile(r"(?i)(?:https?|ftp):/")
 
 Command = TypeVar("Command", bound=Callable[..., None])

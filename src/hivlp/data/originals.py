@@ -8,16 +8,20 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from hivlp.data.images import MAX_FILE_BYTES, file_hash
+from PIL import Image
+
+from hivlp.data.images import MAX_FILE_BYTES, decode, file_hash
 from hivlp.errors import ImageError
 from hivlp.messages import counted
 from hivlp.types import Hit, Item
 
 SHEET_MARK = "contact sheet of hivlp"  # what a contact sheet says in its metadata
 _MARKED_BYTES = 512  # the mark stands near the beginning, in a WebP near the end
+_QUALITY = 82  # of a small JPEG
 UPLOADS = "uploads"  # the folder in an index with the pictures that were sent to a service, by their content
 
 
@@ -85,6 +89,25 @@ def read_original(uri: str, *, sha256: str | None = None) -> bytes:
     if sha256 is not None and file_hash(data) != sha256:
         raise ImageError(f"another file has taken the place of {uri} since it was indexed; index it again")
     return data
+
+
+def thumbnail(uri: str, *, sha256: str, side: int) -> bytes:
+    """A JPEG of an indexed picture, at most `side` pixels wide and high, without its metadata.
+
+    Raises:
+        ImageError: as `read_original`, or it can't be decoded.
+    """
+    image = decode(read_original(uri, sha256=sha256), hint=side)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return as_jpeg(image, quality=_QUALITY)
+
+
+def as_jpeg(image: Image.Image, *, quality: int) -> bytes:
+    """An image as a JPEG, without metadata; `quality` is Pillow's, from 0 to 95."""
+    image.info = {}  # a comment of the original would be written into the JPEG
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 def _read(uri: str) -> bytes:

@@ -54,7 +54,7 @@ def choose(
     if recall is not None and not 0 < recall <= 1:
         raise QueryError(f"recall={recall} is invalid: must be above 0 and at most 1, such as 0.95")
     if live <= ALL_UP_TO or recall == 1:
-        return Choice(Plan(name="default-all" if recall is None else "exact", candidates="all"))
+        return Choice(default_plan(live, widths) if recall is None else Plan(name="exact", candidates="all"))
     if tuned is None:
         if recall is not None:
             raise QueryError(

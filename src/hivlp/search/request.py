@@ -376,6 +376,8 @@ OPTIONS: Mapping[str, Option] = {
     declared.name: declared.metadata["option"] for declared in fields(SearchRequest)
 }
 """Every option of a search by its name."""
+FILTERS = ("where", "kind", "folder", "since", "until")
+"""The options that say which items count; a list of items without a search takes them too."""
 DEFAULTS: Mapping[str, Any] = {declared.name: declared.default for declared in fields(SearchRequest)}
 """The value of every option that is not given."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -19,7 +20,7 @@ from pydantic import (
 from pydantic import WithJsonSchema as Schema
 
 from hivlp.search.query import MAX_WEIGHT, Part, beside
-from hivlp.search.request import DEFAULTS, OPTIONS, KindOfItem, SearchRequest
+from hivlp.search.request import DEFAULTS, FILTERS, OPTIONS, SearchRequest
 
 MAX_TEXT = 20_000
 MAX_ID = 4_000
@@ -28,7 +29,7 @@ MAX_LIST = 10_000
 _MAXIMUM = {"rerank": 100}  # images that are read and decoded for one query
 _QUERY_FIELDS = ("query", "image_base64", "item", "mix")
 
-Fields = TypeVar("Fields", bound="SearchFields")
+Fields = TypeVar("Fields", bound="Strict")
 
 
 def _decoded(value: object) -> object:
@@ -101,7 +102,7 @@ class AnyQuery(SingleQuery):
 
 
 class SearchFields(Strict):
-    """The index to search; `_with_search_options` adds the options of a search."""
+    """The index to search; `_with_options` adds the options of a search."""
 
     index: str | None = Field(default=None, description="Name of the index. [default: the first one]")
 
@@ -113,26 +114,30 @@ class SearchFields(Strict):
 _HTTP_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.type is not None)
 
 
-def _with_search_options(model: type[Fields]) -> type[Fields]:
-    """The model with one more field for each option of `SearchRequest`, with its range and help text."""
-    added: dict[str, Any] = {}
-    for name in _HTTP_OPTIONS:
-        option, default = OPTIONS[name], DEFAULTS[name]
-        about = Field(
-            default=default,
-            description=option.help,
-            ge=option.least,
-            gt=option.above,
-            le=_MAXIMUM.get(name, option.most),
-            max_length=option.max_length,
-        )
-        added[name] = (option.type if default is not None else option.type | None, about)
-    made: Any = create_model(model.__name__, __base__=model, __module__=__name__, **added)
-    made.__doc__ = model.__doc__
-    return made
+def _with_options(names: Sequence[str]) -> Callable[[type[Fields]], type[Fields]]:
+    """Adds a field to a model for each of these options of `SearchRequest`, with its range and help text."""
+
+    def extended(model: type[Fields]) -> type[Fields]:
+        added: dict[str, Any] = {}
+        for name in names:
+            option, default = OPTIONS[name], DEFAULTS[name]
+            about = Field(
+                default=default,
+                description=option.help,
+                ge=option.least,
+                gt=option.above,
+                le=_MAXIMUM.get(name, option.most),
+                max_length=option.max_length,
+            )
+            added[name] = (option.type if default is not None else option.type | None, about)
+        made: Any = create_model(model.__name__, __base__=model, __module__=__name__, **added)
+        made.__doc__ = model.__doc__
+        return made
+
+    return extended
 
 
-@_with_search_options
+@_with_options(_HTTP_OPTIONS)
 class SearchParameters(SearchFields):
     """The query string of ``GET /v1/search``; words and item together are mixed."""
 
@@ -150,19 +155,19 @@ class SearchParameters(SearchFields):
         return self
 
 
-@_with_search_options
+@_with_options(_HTTP_OPTIONS)
 class SearchBody(AnyQuery, SearchFields):
     """A search of one query."""
 
 
-@_with_search_options
+@_with_options(_HTTP_OPTIONS)
 class SearchesBody(SearchFields):
     """A search of several queries with the same options."""
 
     queries: list[AnyQuery] = Field(min_length=1, max_length=MAX_LIST)
 
 
-@_with_search_options
+@_with_options(_HTTP_OPTIONS)
 class SearchForm(SearchFields):
     """The fields of a search by an uploaded image, beside the file ``image``."""
 
@@ -230,23 +235,17 @@ class ItemModel(BaseModel):
     height: int | None
 
 
+@_with_options(FILTERS)
 class ListParameters(Strict):
-    """The query string of ``GET /v1/items``."""
+    """The query string of ``GET /v1/items``; `_with_options` adds the filters of a search."""
 
     index: str | None = Field(default=None, description="Name of the index. [default: the first one]")
-    where: str | None = Field(
-        default=None, max_length=OPTIONS["where"].max_length, description=OPTIONS["where"].help
-    )
-    kind: KindOfItem | None = Field(default=None, description=OPTIONS["kind"].help)
-    folder: str | None = Field(default=None, description=OPTIONS["folder"].help)
-    since: str | None = Field(default=None, description=OPTIONS["since"].help)
-    until: str | None = Field(default=None, description=OPTIONS["until"].help)
     limit: int = Field(default=100, ge=1, le=1_000, description="Number of items.")
     offset: int = Field(default=0, ge=0, description="Number of items to leave out, for the next page.")
 
-    def filter(self) -> str | None:
-        """Folder, dates and expression as one filter. Raises QueryError for a date that is none."""
-        return SearchRequest(where=self.where, folder=self.folder, since=self.since, until=self.until).filter
+    def request(self) -> SearchRequest:
+        """The filters for the library. Raises QueryError for an invalid date."""
+        return SearchRequest(**{name: getattr(self, name) for name in FILTERS})
 
 
 class ListModel(BaseModel):

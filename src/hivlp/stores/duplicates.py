@@ -18,7 +18,7 @@ from hivlp.search import cascade
 from hivlp.search.grouping import least_cosine
 from hivlp.search.plan import default_plan
 from hivlp.stores.local import LocalStore, LocalView
-from hivlp.types import Embeddings, IntArray, Item, Progress
+from hivlp.types import IntArray, Item, Progress
 
 KindOfGroup: TypeAlias = Literal["same file", "burst", "near-equal"]
 
@@ -103,7 +103,7 @@ def duplicates(
 
 def _neighbours(view: LocalView, rows_Q: IntArray, least: float) -> dict[int, dict[int, float]]:
     """For each row that has any, the other rows that are near-equal to it, with their cosines."""
-    queries = Embeddings.normalised({w: view.level(w)[rows_Q].astype(np.float32) for w in view.widths})
+    queries = view.embeddings(rows_Q)
     found: dict[int, dict[int, float]] = {}
     left, count = np.arange(len(rows_Q)), _NEIGHBOURS
     while left.size:

@@ -152,7 +152,7 @@ class LocalStore:
                     depth=reranked or k + grouping.BURST,
                     most=reranked or min(view.mask.live, candidates),
                     least=group,
-                    vectors=lambda rows: _fine(view, rows),
+                    vectors=lambda rows: view.embeddings(rows, view.widths[-1:]).fine,
                     are_images=lambda rows: self._are_images(rows, state.generation),
                 )
             items = self._items_of(results, state.generation)
@@ -360,9 +360,7 @@ class LocalStore:
                     f"the index {self.folder.path} has no item {name!r}: give the id or the path "
                     "that `hivlp search` shows"
                 )
-        rows = np.array([row_of[name] for name in ids], dtype=np.int64)
-        by_width = {w: level_ND[rows].astype(np.float32) for w, level_ND in state.levels.items()}
-        return Embeddings.normalised(by_width)
+        return LocalView(state, self).embeddings(np.array([row_of[name] for name in ids], dtype=np.int64))
 
     def _items_of(self, results: list[RawResult], generation: int) -> dict[int, Item]:
         rows = sorted({int(row) for one in results for some in (one.rows, *one.similar) for row in some})
@@ -395,10 +393,11 @@ class LocalView:
     def coarse(self, spec: CoarseSpec) -> CoarseIndex:
         return self.store.coarse(spec, self.state)
 
-
-def _fine(view: LocalView, rows: IntArray) -> FloatArray:
-    width = view.widths[-1]
-    return Embeddings.normalised({width: view.level(width)[rows].astype(np.float32)}).fine
+    def embeddings(self, rows: IntArray, widths: Sequence[int] = ()) -> Embeddings:
+        """The stored vectors of some rows at some levels, else at all: float32, of unit length."""
+        return Embeddings.normalised(
+            {w: self.level(w)[rows].astype(np.float32) for w in widths or self.widths}
+        )
 
 
 def _hits(result: RawResult, items: Mapping[int, Item], plan: Plan, notes: tuple[str, ...]) -> Hits:

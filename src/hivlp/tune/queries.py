@@ -11,7 +11,6 @@ from hivlp.encode import Encoder
 from hivlp.errors import QueryError
 from hivlp.index.where import parse
 from hivlp.search import cascade as search
-from hivlp.search.cascade import View
 from hivlp.search.plan import default_plan
 from hivlp.stores.local import LocalStore
 from hivlp.types import Embeddings, FloatArray, IntArray, Item
@@ -94,13 +93,13 @@ def points_between(store: LocalStore, count: int, *, seed: int = 0) -> TuningQue
     rng = np.random.default_rng(seed)
     live_N = view.mask.live_rows()
     rows = np.sort(rng.choice(live_N, min(count, len(live_N)), replace=False))
-    items = _stored(view, rows)
+    items = view.embeddings(rows)
     near = search.run(default_plan(len(live_N), view.widths), items, view, 10)
     other = np.array(
         [_other(row, result.rows, rng) for row, result in zip(rows, near, strict=True)], np.int64
     )
     share_Q1 = rng.uniform(0.3, 0.7, (len(rows), 1)).astype(np.float32)
-    others = _stored(view, other)
+    others = view.embeddings(other)
     mixed: dict[int, FloatArray] = {
         w: np.asarray(items[w] + share_Q1 * (others[w] - items[w]), np.float32) for w in items.widths
     }
@@ -111,7 +110,3 @@ def _other(row: int, near: IntArray, rng: np.random.Generator) -> int:
     """One of the near rows; the row itself only if it is the only row."""
     others = near[near != row]
     return int(rng.choice(others)) if len(others) else row
-
-
-def _stored(view: View, rows: IntArray) -> Embeddings:
-    return Embeddings.normalised({w: view.level(w)[rows].astype(np.float32) for w in view.widths})

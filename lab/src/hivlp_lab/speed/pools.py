@@ -14,13 +14,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from hivlp.data.sources import open_source
-from hivlp.encode import load
+from hivlp.encode import Encoder, load
 from hivlp.encode.heads import unit
 from hivlp.errors import QueryError
 from hivlp.search.plan import Plan
@@ -90,8 +91,7 @@ class PoolSource:
     def pool(self, direction: Direction, pictures: int) -> Pool:
         """The pool of one direction, made and tuned unless it was before."""
         candidates = pictures * (CAPTIONS if direction == "image_to_text" else 1)
-        encoder = load("mini")
-        parts = [list(self.sources) or [DEFAULT_SOURCE], encoder.fingerprint, self.queries, self.seed]
+        parts = [list(self.sources) or [DEFAULT_SOURCE], self._encoder.fingerprint, self.queries, self.seed]
         parts += [direction, candidates, generator.VERSION]
         code = [provenance.library_code(some) for some in (provenance.ENCODING, provenance.SEARCHING)]
         key = provenance.joined(json.dumps(parts), *code)
@@ -102,6 +102,10 @@ class PoolSource:
         queries = _levels(np.load(folder / "queries.npy")[self._tuning :])
         plan = Plan.from_dict(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
         return Pool(direction, candidates, store, queries, plan)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return load("mini")
 
     @property
     def _tuning(self) -> int:
@@ -149,12 +153,13 @@ class PoolSource:
 
     def _pictures(self, *, unseen: bool) -> FloatArray:
         """The different vectors of all pictures, or of those that the model never trained on."""
-        encoder, parts = load("mini"), self._parts(unseen=unseen)
-        return _different([encoded(one, encoder, self.work, self.say, split=split) for one, split in parts])
+        parts = self._parts(unseen=unseen)
+        encoder, work = self._encoder, self.work
+        return _different([encoded(one, encoder, work, self.say, split=split) for one, split in parts])
 
     def _captions(self, *, unseen: bool) -> FloatArray:
         """The different vectors of all captions, or of those that the model never trained on."""
-        encoder, parts = load("mini"), self._parts(unseen=unseen)
+        parts = self._parts(unseen=unseen)
         samples = (sample for one, split in parts for sample in open_source(one, split=split))
         texts = [text for sample in samples for text in sample.captions]
         if not texts:
@@ -162,7 +167,7 @@ class PoolSource:
                 f"{', '.join(one for one, _ in parts)}: no captions; name sources of pairs with --data"
             )
         self.say(f"encoding {len(texts):,} captions")
-        return _different([encoded_texts(encoder, texts).fine])
+        return _different([encoded_texts(self._encoder, texts).fine])
 
     def _parts(self, *, unseen: bool) -> list[tuple[str, str | None]]:
         """The sources, each with the split to read."""

@@ -54,9 +54,12 @@ class FaissIndex(ABC):
             self._level = level_ND
         if len(level_ND) <= len(self):
             return
-        with self._gate.alone(), self._threads(len(level_ND) // _ROWS_A_THREAD):
+        useful = len(level_ND) // _ROWS_A_THREAD
+        with self._gate.alone(), self._threads(useful):
             if self._index is None:
-                with self._threads(self._learning_threads):
+                # Code books of one direction each are learned in microseconds: more threads only wait for
+                # each other, and beside a busy process that took nine times as long.
+                with self._threads(1 if self.spec.code == "pq4" else useful):
                     self._index = self._made(level_ND)
             before = len(self)
             for start in range(before, len(level_ND), BLOCK_ROWS):
@@ -112,14 +115,6 @@ class FaissIndex(ABC):
 
     def _of_bytes(self, content: NDArray[np.uint8]) -> Any:
         return self._faiss.deserialize_index(content)
-
-    @property
-    def _learning_threads(self) -> int:
-        """Code books of one direction each are learned in microseconds, so threads would only wait there.
-
-        Beside another busy process that made learning nine times as slow.
-        """
-        return 1 if self.spec.code == "pq4" else 1 << 30
 
     @property
     def _faiss_width(self) -> int:

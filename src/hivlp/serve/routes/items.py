@@ -121,10 +121,14 @@ def router(service: Service) -> APIRouter:
     async def listed(request: Request) -> Response:
         """The items of an index, or those that pass a filter, page by page; those added last come first."""
         wanted = checked(ListParameters, request.query_params)
-        served, where = service.find(wanted.index), wanted.filter()
+        served, filters = service.find(wanted.index), wanted.request()
         listing = await service.in_time(
             lambda: service.listed(
-                served, offset=wanted.offset, limit=wanted.limit, where=where, kind=wanted.kind
+                served,
+                offset=wanted.offset,
+                limit=wanted.limit,
+                where=filters.filter,
+                kind=filters.kind,
             )
         )
         return as_json(
